@@ -1,0 +1,51 @@
+"""Injection: what a prompt adds to the frozen forward pass. The one joint between prompts and backbones."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from cuetune.errors import CuetuneError
+
+KeyValue = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Injection:
+    """What is added to the frozen pass, and where.
+
+    tokens: layer -> virtual token states put before the sequence at that layer, (P, d) shared by the batch or
+        (B, P, d). At layer 0 they are embeddings; at a higher layer they take the place of the previous layer's
+        virtual tokens, or enter there if no lower layer has any. All layers have the same P.
+    kv: layer -> (keys, values) added inside attention, each (h_kv, P, d_h) shared or (B, h_kv, P, d_h), keys as
+        attention sees them (already rotated where the model rotates keys). Either all layers or none.
+    lengths: (B,) valid leading positions of per-row `kv`, for mixed batches of prompts of different lengths.
+    """
+
+    tokens: Mapping[int, Tensor] = field(default_factory=dict)
+    kv: Mapping[int, KeyValue] = field(default_factory=dict)
+    lengths: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        sizes = {states.shape[-2] for states in self.tokens.values()}
+        if len(sizes) > 1:
+            raise CuetuneError(f"virtual tokens of different lengths {sorted(sizes)}; every layer needs the same.")
+        sizes = {part.shape[-2] for pair in self.kv.values() for part in pair}
+        if len(sizes) > 1:
+            raise CuetuneError(f"keys and values of different lengths {sorted(sizes)}; every layer needs the same.")
+
+    @property
+    def n_tokens(self) -> int:
+        """Virtual tokens that occupy positions of the sequence itself."""
+        return next((states.shape[-2] for states in self.tokens.values()), 0)
+
+    @property
+    def n_kv(self) -> int:
+        """Positions that stand before the sequence as keys and values."""
+        return next((keys.shape[-2] for keys, _ in self.kv.values()), 0)
+
+    @property
+    def per_row(self) -> bool:
+        """True when every row of the batch has its own prompt."""
+        parts = [*self.tokens.values(), *(keys[0] for keys, _ in self.kv.values())]
+        return any(part.dim() == 3 for part in parts)

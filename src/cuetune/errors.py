@@ -1,0 +1,8 @@
+"""The one error that users see: one line that says where, what was found, what was expected, and what to do next."""
+
+
+class CuetuneError(Exception):
+    """A mistake that the user can mend. Its message is one line; the command line prints it and exits with 2."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))

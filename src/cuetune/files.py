@@ -1,0 +1,86 @@
+"""Files appear whole or not at all: written beside their target under a temporary name, then moved into place."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from cuetune.errors import CuetuneError
+
+
+def disk_error(path: Path, error: OSError) -> CuetuneError:
+    """The one line for a write that the disk refused (full, read-only, no permission)."""
+    reason = error.strerror or str(error)
+    return CuetuneError(f"{path}: cannot write: {reason}. Nothing was changed there; free space or choose another place.")
+
+
+@contextmanager
+def atomic_file(path: str | Path, mode: str = "w", **open_options: Any) -> Iterator[IO[Any]]:
+    """Open a file that replaces `path` only when the block ends without an error.
+
+    Raises CuetuneError when the disk refuses; whatever stood at `path` before is then still there, whole.
+    """
+    path = Path(path)
+    if "b" not in mode:
+        open_options.setdefault("encoding", "utf-8")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+    except OSError as error:
+        raise disk_error(path, error) from error
+    try:
+        with os.fdopen(descriptor, mode, **open_options) as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise disk_error(path, error) from error
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+
+
+@contextmanager
+def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Fill a new folder that takes the place of `path` only when the block ends without an error.
+
+    Raises CuetuneError when `path` exists and `overwrite` is false, or when the disk refuses.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise CuetuneError(f"{path}: exists already; choose another place or pass overwrite (--overwrite).")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial"))
+    except OSError as error:
+        raise disk_error(path, error) from error
+    try:
+        yield temporary
+        os.chmod(temporary, 0o777 & ~_umask())
+        _swap(temporary, path)
+    except OSError as error:
+        raise disk_error(path, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _swap(new: Path, target: Path) -> None:
+    """Move `new` to `target`; an older folder there is removed only after the new one stands."""
+    if not target.exists():
+        os.replace(new, target)
+        return
+    old = new.with_suffix(".old")
+    os.replace(target, old)
+    os.replace(new, target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,118 @@
+"""A task: the user's data with meaning. Columns, template, labels and the words that stand for them; nothing learned."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from cuetune.errors import CuetuneError
+
+FIELD = re.compile(r"\{(\w+)\}")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One raw row of data and where it stands, for error messages: `where` reads like "reviews.csv, row 17"."""
+
+    where: str
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row under a task: template fields as text, and the label (or target text), None when it is to be predicted."""
+
+    where: str
+    fields: Mapping[str, str]
+    label: str | None
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a row means and what is asked of it.
+
+    template: text with {field} placeholders; it ends where the answer begins, e.g. "Review: {text}\\nSentiment:".
+    columns: template field -> column of the data, for fields whose column has another name.
+    label_column: the column with the label name, or the target text when `labels` is empty.
+    labels: label names as they stand in the data, in a fixed order; empty for free text (generation).
+    label_words: the text scored for each label, in the order of `labels`.
+    instruction: said before the text by hard prompts; the words that a soft prompt may start from.
+    max_tokens: the longest text in tokens; the middle of a longer one is cut, counted and reported.
+    """
+
+    template: str = "Text: {text}\nLabel:"
+    label_column: str = "label"
+    labels: tuple[str, ...] = ()
+    label_words: tuple[str, ...] = ()
+    instruction: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    max_tokens: int = 512
+    name: str = "task"
+
+    def __post_init__(self) -> None:
+        if not FIELD.search(self.template):
+            raise CuetuneError(f"template {self.template!r} names no column; write one in braces, e.g. '{{text}}'.")
+        if self.labels and not self.label_words:
+            object.__setattr__(self, "label_words", tuple(default_words(self.labels)))
+        if len(self.labels) != len(self.label_words):
+            raise CuetuneError(f"{len(self.labels)} labels but {len(self.label_words)} label words; give one for each.")
+        for what, names in (("label", self.labels), ("label word", self.label_words)):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise CuetuneError(f"{what} {twice[0]!r} appears twice; each label needs its own.")
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The template's field names, each once, in order of appearance."""
+        return tuple(dict.fromkeys(FIELD.findall(self.template)))
+
+    @property
+    def generates(self) -> bool:
+        """True when the answer is free text and not one of a set of labels."""
+        return not self.labels
+
+    def example(self, row: Row, *, labelled: bool = True) -> Example:
+        """Read one row under this task. Raises CuetuneError naming row and column for anything it cannot mean."""
+        fields = {name: _text(row, self.columns.get(name, name)) for name in self.fields}
+        return Example(row.where, fields, self._label(row) if labelled else None)
+
+    def _label(self, row: Row) -> str:
+        label = _text(row, self.label_column)
+        if self.labels and label not in self.labels:
+            known = ", ".join(map(repr, self.labels[:8])) + (", …" if len(self.labels) > 8 else "")
+            raise CuetuneError(f"{row.where}, column {self.label_column!r}: unknown label {label!r}; expected one of {known}.")
+        return label
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-ready values; `Task.from_dict` reads them back."""
+        return {**asdict(self), "labels": list(self.labels), "label_words": list(self.label_words)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Task":
+        tuples = {key: tuple(values.get(key, ())) for key in ("labels", "label_words")}
+        return cls(**{**values, **tuples})
+
+
+def default_words(labels: Sequence[str]) -> list[str]:
+    """Label names as label words: a leading space, as words stand in running text; underscores read as spaces."""
+    return [" " + label.replace("_", " ").strip() for label in labels]
+
+
+def _text(row: Row, column: str) -> str:
+    """The value of a column as text. NaN, None and non-finite numbers are errors, never silently 'nan'."""
+    if column not in row.values:
+        found = ", ".join(map(repr, row.values)) or "none"
+        raise CuetuneError(
+            f"{row.where}: no column {column!r} (found: {found}); name the right one with --columns {column}=NAME."
+        )
+    value = row.values[column]
+    if value is None or (isinstance(value, float) and value != value):
+        raise CuetuneError(f"{row.where}, column {column!r}: empty value (NaN); fill or remove the row.")
+    return format_value(value)
+
+
+def format_value(value: Any) -> str:
+    """A cell as text; 1.0 reads as '1' so that integer labels survive readers that turn them into floats."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
