@@ -1,0 +1,164 @@
+"""Packing: rows of tokens and their prompt as one sequence without padding, and the layout that attention needs."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cuetune.backbones.attention import Group, Layout
+from cuetune.backbones.injection import Injection
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Token rows that go through one pass under the same prompt, packed one after another.
+
+    ids: (N,) tokens of all rows. lengths: tokens of each row, B numbers that sum to N, none of them zero.
+    read: (K,) places among the N whose hidden states are wanted.
+    shared: (S,) tokens that stand between the prompt and every row, computed once.
+    tail: (R, R) True where node i of the answer tree sees node j; the last R tokens of every row are such a tree,
+        whose branches do not see each other. Empty for plain text.
+    depth: (R,) how far each node lies behind the last token before the tree, from 1.
+    """
+
+    ids: Tensor
+    lengths: Sequence[int]
+    read: Tensor
+    shared: Tensor
+    tail: Tensor | None = None
+    depth: Tensor | None = None
+
+    @staticmethod
+    def of(rows: Sequence[Sequence[int]], shared: Sequence[int] = ()) -> "Rows":
+        """Plain rows of which every hidden state is wanted."""
+        ids = torch.tensor([token for row in rows for token in row], dtype=torch.long)
+        return Rows(ids, [len(row) for row in rows], torch.arange(len(ids)), torch.tensor(shared, dtype=torch.long))
+
+    def to(self, device: torch.device) -> "Rows":
+        moved = [part if part is None else part.to(device, non_blocking=True) for part in (self.tail, self.depth)]
+        return Rows(self.ids.to(device), self.lengths, self.read.to(device), self.shared.to(device), *moved)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """One packed pass: embeddings (1, N, d), positions (1, N), the layout, and the places to read of each part."""
+
+    embeddings: Tensor
+    positions: Tensor
+    layout: Layout
+    read: list[Tensor]
+
+
+def pack(parts: Sequence[tuple[Rows, Injection]], embed: Callable[[Tensor], Tensor]) -> Packed:
+    """Lay out several (rows, injection) parts in one pass; each part's prompt is computed once, for all its rows."""
+    embeddings, positions, groups, read = [], [], [], []
+    start = 0
+    for rows, injection in parts:
+        place = _per_row if injection.per_row else _shared_once
+        states, where, group, wanted = place(rows, injection, embed, start)
+        embeddings.append(states)
+        positions.append(where)
+        groups.append(group)
+        read.append(wanted)
+        start = group.stop
+    return Packed(torch.cat(embeddings)[None], torch.cat(positions)[None], Layout(groups), read)
+
+
+Placed = tuple[Tensor, Tensor, Group, Tensor]
+
+
+def _shared_once(rows: Rows, injection: Injection, embed: Callable[[Tensor], Tensor], start: int) -> Placed:
+    """[prompt | shared text | row 1 | row 2 | …]: the prompt belongs to all rows."""
+    device, n_tokens = rows.ids.device, injection.n_tokens
+    text = embed(torch.cat([rows.shared, rows.ids]))
+    states = torch.cat([_virtual(injection, text), text])
+    n_shared = n_tokens + len(rows.shared)
+    shared_positions = injection.n_kv + torch.arange(n_shared, device=device)
+    padded = _Padded(rows, start + n_shared, injection.n_kv + n_shared, extra=0)
+    group = Group(start, n_shared, padded.index, padded.places, padded.own, shared_positions, padded.positions,
+                  dict(injection.kv), None, injection.tokens, start + torch.arange(n_tokens, device=device))
+    return states, torch.cat([shared_positions, padded.flat_positions]), group, start + n_shared + rows.read
+
+
+def _per_row(rows: Rows, injection: Injection, embed: Callable[[Tensor], Tensor], start: int) -> Placed:
+    """[prompt 1 | shared text | row 1 | prompt 2 | shared text | row 2 | …]: every row brings its own prompt."""
+    device, batch = rows.ids.device, len(rows.lengths)
+    n_tokens, extra = injection.n_tokens, injection.n_tokens + len(rows.shared)
+    lengths = torch.tensor(rows.lengths, device=device)
+    row_of = torch.repeat_interleave(torch.arange(batch, device=device), lengths)
+    moved = torch.arange(len(rows.ids), device=device) + (row_of + 1) * extra  # where each text token lands
+    before = lengths.cumsum(0) - lengths + torch.arange(batch, device=device) * extra  # where each row starts
+    source = embed(torch.cat([rows.shared, rows.ids]))
+    states = source.new_empty((batch * extra + len(rows.ids), source.shape[-1]))
+    slots = before[:, None] + torch.arange(n_tokens, device=device)
+    shared_at = before[:, None] + n_tokens + torch.arange(len(rows.shared), device=device)
+    states = states.index_copy(0, moved, source[len(rows.shared):])
+    if len(rows.shared):
+        states = states.index_copy(0, shared_at.flatten(), source[: len(rows.shared)].repeat(batch, 1))
+    if n_tokens:
+        virtual = _virtual(injection, source).expand(batch, -1, -1) if injection.tokens else source.new_zeros(())
+        states = states.index_copy(0, slots.flatten(), virtual.reshape(batch * n_tokens, -1))
+    first = injection.lengths if injection.lengths is not None else injection.n_kv
+    padded = _Padded(rows, start, first, extra)
+    kv = {layer: tuple(part if part.dim() == 4 else part.expand(batch, -1, -1, -1) for part in pair)
+          for layer, pair in injection.kv.items()}
+    group = Group(start, 0, padded.index, padded.places, padded.own, lengths.new_empty(0), padded.positions,
+                  kv, injection.lengths, injection.tokens, start + slots)  # type: ignore[arg-type]
+    return states, padded.flat_positions, group, start + moved[rows.read]
+
+
+def _virtual(injection: Injection, like: Tensor) -> Tensor:
+    """The virtual tokens of layer 0 in the backbone's dtype; zeros where a prompt enters at a higher layer only."""
+    if 0 in injection.tokens:
+        return injection.tokens[0].to(like)
+    return like.new_zeros((injection.n_tokens, like.shape[-1]))
+
+
+class _Padded:
+    """The padded (B, T) view of packed rows that attention uses.
+
+    first: position of each row's first token, a number or (B,). extra: tokens added in front of every row.
+    """
+
+    def __init__(self, rows: Rows, start: int, first: int | Tensor, extra: int) -> None:
+        device = rows.ids.device
+        lengths = torch.tensor(rows.lengths, device=device, dtype=torch.long) + extra
+        width = int(max(rows.lengths, default=0)) + extra
+        column = torch.arange(width, device=device)
+        real = column < lengths[:, None]
+        starts = lengths.cumsum(0) - lengths
+        self.index = torch.where(real, start + starts[:, None] + column, start)
+        self.places = real.flatten().nonzero().squeeze(1)
+        offsets = _offsets(rows, column, lengths)
+        self.positions = offsets + (first[:, None] if isinstance(first, Tensor) else first)
+        self.flat_positions = self.positions.flatten()[self.places]
+        self.own = _visible(rows, column, lengths, real)
+
+
+def _tail_node(rows: Rows, column: Tensor, lengths: Tensor) -> Tensor:
+    """(B, T): which answer-tree node stands in each place, negative before the tree."""
+    assert rows.tail is not None
+    return column - (lengths[:, None] - rows.tail.shape[0])
+
+
+def _offsets(rows: Rows, column: Tensor, lengths: Tensor) -> Tensor:
+    """(B, T) positions counted from each row's start; nodes of the tree at the same depth share one."""
+    if rows.tail is None or rows.depth is None:
+        return column.expand(len(lengths), -1)
+    node = _tail_node(rows, column, lengths)
+    n_nodes = rows.tail.shape[0]
+    last = lengths[:, None] - n_nodes - 1
+    return torch.where(node >= 0, last + rows.depth[node.clamp(0, n_nodes - 1)], column)
+
+
+def _visible(rows: Rows, column: Tensor, lengths: Tensor, real: Tensor) -> Tensor:
+    """(B, T, T) causal within each row; inside the answer tree, ancestors only. A place always sees itself."""
+    own = (column[:, None] >= column) & real[:, None, :]
+    if rows.tail is not None:
+        node = _tail_node(rows, column, lengths)
+        inside = (node >= 0) & real
+        clamped = node.clamp(0, rows.tail.shape[0] - 1)
+        related = rows.tail[clamped[:, :, None], clamped[:, None, :]]
+        own = own & (related | ~(inside[:, :, None] & inside[:, None, :]))
+    return own | torch.eye(len(column), dtype=torch.bool, device=column.device)

@@ -1,0 +1,154 @@
+"""A frozen causal language model: runs packed rows under an injection and knows who it is."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from cuetune import compat
+from cuetune.backbones import attention  # noqa: F401  (registers the attention function)
+from cuetune.backbones.identity import BackboneIdentity, tokenizer_hash, weights_hash
+from cuetune.backbones.injection import Injection
+from cuetune.backbones.packing import Packed, Rows, pack
+from cuetune.errors import CuetuneError
+
+
+class TextBackbone:
+    """A causal model of transformers with its tokenizer, frozen.
+
+    model: any causal language model whose attention goes through transformers' attention interface.
+    Raises CuetuneError when the model does not honour injections, found out by a short self-test.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: Any, name: str = "", revision: str | None = None) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.config = compat.text_config(model)
+        self._decoder = compat.decoder(model)
+        self._embedding: nn.Module = model.get_input_embeddings()
+        self._head: nn.Linear = model.get_output_embeddings()
+        compat.use_attention(model)
+        for index, layer in enumerate(compat.decoder_layers(model)):
+            for module in layer.modules():
+                module._cuetune_layer = index  # type: ignore[assignment]
+            layer.register_forward_pre_hook(_enter_tokens, with_kwargs=True)
+        self.identity = self._identify(name or model.config.name_or_path, revision)
+        self._self_test()
+
+    @property
+    def device(self) -> torch.device:
+        return self._embedding.weight.device  # type: ignore[union-attr, return-value]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self._embedding.weight.dtype  # type: ignore[union-attr, return-value]
+
+    @property
+    def width(self) -> int:
+        """d, the size of an embedding row."""
+        return int(self._embedding.weight.shape[1])  # type: ignore[union-attr, arg-type]
+
+    @property
+    def max_positions(self) -> int:
+        """The longest sequence in tokens, prompt included, that the model was made for."""
+        return int(getattr(self.config, "max_position_embeddings", 0) or 2**31)
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Rows of the embedding table, (…) -> (…, d), scaled as the model scales them."""
+        return self._embedding(ids)
+
+    def embedding_table(self) -> Tensor:
+        """(V, d) the frozen embedding table."""
+        return self._embedding.weight.detach()  # type: ignore[union-attr, operator, return-value]
+
+    def hidden(self, rows: Rows, injection: Injection | None = None) -> Tensor:
+        """Final hidden states (K, d) at the places that `rows.read` names, in one pass without padding."""
+        return self.hidden_mixed([(rows, injection or Injection())])[0]
+
+    def hidden_mixed(self, parts: Sequence[tuple[Rows, Injection]]) -> list[Tensor]:
+        """As `hidden` for several prompts at once, each with its own rows: one pass, each prompt computed once."""
+        moved = [(rows.to(self.device), injection) for rows, injection in parts]
+        packed = pack(moved, self.embed)
+        states = self._run(packed)[0]
+        return [states.index_select(0, read) for read in packed.read]
+
+    def compile(self, injection: Injection, shared: Sequence[int] = ()) -> Injection:
+        """The same prompt, followed by `shared` text, as keys and values: computed once, then free but for attention.
+
+        A causal model's prompt does not depend on the text behind it. injection: shared by the batch, any kind.
+        Returns an Injection with `kv` only, K = P + S positions, in the backbone's dtype, detached.
+        """
+        if injection.per_row:
+            raise CuetuneError("a prompt that differs from row to row cannot be compiled.")
+        empty = torch.zeros(0, dtype=torch.long)
+        rows = Rows(empty, [], empty, torch.tensor(shared, dtype=torch.long)).to(self.device)
+        if not injection.n_tokens and not len(shared):
+            return Injection(kv={layer: _as(pair, self.dtype) for layer, pair in injection.kv.items()})
+        packed = pack([(rows, injection)], self.embed)
+        packed.layout.capture = {}
+        with torch.no_grad():
+            self._run(packed)
+        return Injection(kv=packed.layout.capture)
+
+    def logits(self, hidden: Tensor, words: Tensor | None = None) -> Tensor:
+        """Next-token logits (…, V) in float32, or (…, W) of the vocabulary rows that `words` (W,) names."""
+        weight, bias = self._head.weight, self._head.bias
+        if words is not None:
+            weight = weight[words]
+            bias = bias[words] if bias is not None else None
+        return compat.adjust_logits(self.config, F.linear(hidden, weight, bias).float())
+
+    def _run(self, packed: Packed) -> Tensor:
+        output = self._decoder(
+            inputs_embeds=packed.embeddings,
+            position_ids=packed.positions,
+            attention_mask=compat.no_mask(packed.embeddings),
+            use_cache=False,
+            cuetune_layout=packed.layout,
+        )
+        return output.last_hidden_state
+
+    def _identify(self, name: str, revision: str | None) -> BackboneIdentity:
+        config = self.config
+        return BackboneIdentity(
+            name=name, revision=revision, weights_hash=weights_hash(self.model.state_dict()),
+            tokenizer_hash=tokenizer_hash(self.tokenizer), model_type=config.model_type, hidden_size=self.width,
+            num_layers=config.num_hidden_layers, num_heads=config.num_attention_heads,
+        )
+
+    @torch.no_grad()
+    def _self_test(self) -> None:
+        """Six tokens through the stock path and through a packed, compiled one must give the same logits."""
+        ids = torch.tensor([3, 5, 7, 11, 13, 17], device=self.device) % self._head.weight.shape[0]
+        stock = self.model(input_ids=ids[None], use_cache=False).logits[0, -1].float()
+        try:
+            compiled = self.compile(Injection(tokens={0: self.embed(ids[:2])}), ids[2:3].tolist())
+            ours = self.logits(self.hidden(Rows.of([ids[3:5].tolist(), ids[3:].tolist()]), compiled)[-1])
+            error = ((ours - stock).abs().max() / stock.abs().max().clamp_min(1e-6)).item()
+        except Exception as problem:
+            error, reason = float("inf"), f" ({type(problem).__name__}: {problem})"
+        else:
+            reason = f" (logits differ by {error:.1e})"
+        if not error < (1e-3 if self.dtype == torch.float32 else 0.1):
+            raise CuetuneError(
+                f"{self.identity.name}: models of type {self.config.model_type!r} do not take injections through "
+                f"transformers' attention interface{reason}; choose another model, e.g. --model smollm2-135m."
+            )
+
+
+def _as(pair: tuple[Tensor, Tensor], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    return pair[0].detach().to(dtype), pair[1].detach().to(dtype)
+
+
+def _enter_tokens(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
+    """Before a layer above the first: put the virtual tokens that an injection names for it into their slots."""
+    layout, layer = kwargs.get("cuetune_layout"), module._cuetune_layer
+    if layout is None or not layer or not any(layer in group.tokens for group in layout.groups):
+        return None
+    hidden = args[0]
+    for group in layout.groups:
+        hidden = group.enter(layer, hidden)
+    return (hidden, *args[1:]), kwargs

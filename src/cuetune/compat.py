@@ -1,0 +1,81 @@
+"""All that depends on the version of a library, in one place. Tested with transformers 5.x and torch 2.6 and later."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+ATTENTION = "cuetune"
+
+
+def register_attention(function: Callable[..., tuple[Tensor, Tensor | None]]) -> None:
+    """Make `function` the attention of every model that is switched to `ATTENTION`, with stock masks beside it."""
+    AttentionInterface.register(ATTENTION, function)
+    AttentionMaskInterface.register(ATTENTION, sdpa_mask)
+
+
+def use_attention(model: PreTrainedModel) -> None:
+    """Route a model's attention through the registered function."""
+    model.set_attn_implementation(ATTENTION)
+
+
+def stock_attention(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
+    """The attention that a model uses when no injection is present."""
+    return sdpa_attention_forward(*args, **kwargs)
+
+
+def no_mask(like: Tensor) -> Tensor:
+    """A stand-in for the attention mask: transformers takes a 4-D mask as it is and builds no (n, n) one."""
+    return torch.empty((1, 1, 1, 1), dtype=torch.bool, device=like.device)
+
+
+def decoder(model: PreTrainedModel) -> nn.Module:
+    """The part of a causal language model that turns embeddings into final hidden states."""
+    inner = getattr(model, "get_decoder", lambda: None)()
+    return inner if inner is not None and inner is not model else model.base_model
+
+
+def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
+    """The decoder's layers in order: its longest list of modules of the configured depth."""
+    depth = text_config(model).num_hidden_layers
+    lists = [m for m in decoder(model).modules() if isinstance(m, nn.ModuleList) and len(m) == depth]
+    if not lists:
+        raise LookupError(f"{type(model).__name__} has no list of {depth} layers")
+    return lists[0]
+
+
+def text_config(model: PreTrainedModel) -> Any:
+    """The configuration of the text decoder, also of models that have several."""
+    return model.config.get_text_config(decoder=True)
+
+
+def adjust_logits(config: Any, logits: Tensor) -> Tensor:
+    """What some families do to logits after the head: Gemma's soft cap, Cohere's and Granite's scale."""
+    if getattr(config, "logits_scaling", None):
+        logits = logits / config.logits_scaling
+    if getattr(config, "logit_scale", None):
+        logits = logits * config.logit_scale
+    if getattr(config, "final_logit_softcapping", None):
+        cap = config.final_logit_softcapping
+        logits = torch.tanh(logits / cap) * cap
+    return logits
+
+
+def cpu_has_bf16() -> bool:
+    """True when this processor multiplies bfloat16 matrices in hardware."""
+    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported", "_is_arm_bf16_supported")
+    return any(bool(getattr(torch.cpu, probe, lambda: False)()) for probe in probes)
+
+
+def shifted_cache(model: PreTrainedModel, keys_values: list[tuple[Tensor, Tensor]]) -> Any:
+    """A transformers cache that already holds `keys_values`, one (B, h_kv, P, d_h) pair per layer."""
+    from transformers import DynamicCache
+
+    cache = DynamicCache()
+    for layer, (keys, values) in enumerate(keys_values):
+        cache.update(keys, values, layer)
+    return cache
