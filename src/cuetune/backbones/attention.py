@@ -25,8 +25,8 @@ class Group:
     """Rows that see the same shared part. `Layout` places groups one after another in the packed sequence.
 
     start, n_shared: where the shared part stands, S positions long (0 for rows that each carry their own prompt).
-    rows: (B, T) index into the packed sequence for every place of the padded layout; padding points at `start`.
-    places: (N,) the places of that layout, flattened, that hold a real token, in packed order.
+    rows: (B, T) which of the group's n row tokens stands in each place of the padded layout; padding points at 0.
+    places: (n,) the places of that layout, flattened, that hold a real token, in packed order.
     own: (B, T, T) True where a row's query may see a row's key.
     shared_positions, row_positions: (S,) and (B, T) positions, for models with a sliding window.
     kv: layer -> keys and values before the sequence, (h_kv, K, d_h) shared or (B, h_kv, K, d_h) per row.
@@ -46,6 +46,7 @@ class Group:
     tokens: Mapping[int, Tensor] = field(default_factory=dict)
     slots: Tensor | None = None
     _masks: dict[Any, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    _biases: dict[Any, Tensor] = field(default_factory=dict)
 
     @property
     def stop(self) -> int:
@@ -61,6 +62,13 @@ class Group:
         if key not in self._masks:
             self._masks[key] = self._build_masks(asleep=key[0], window=window)
         return self._masks[key]
+
+    def bias(self, layer: int, window: int | None, dtype: torch.dtype) -> Tensor:
+        """The rows' visibility as an additive (B, 1, T, K + S + T) bias, built once for all layers."""
+        key = (layer < min(self.tokens, default=0), window, dtype)
+        if key not in self._biases:
+            self._biases[key] = as_bias(self.masks(layer, window)[1], dtype)
+        return self._biases[key]
 
     def _build_masks(self, asleep: bool, window: int | None) -> tuple[Tensor, Tensor]:
         device, (batch, width) = self.rows.device, self.rows.shape
@@ -89,7 +97,7 @@ class Group:
             shared[:, hidden] = torch.eye(self.n_shared, dtype=torch.bool, device=own.device)[:, hidden - self.n_kv]
             memory[:, hidden] = False
         else:
-            is_slot = torch.isin(self.rows, self.slots) & own.diagonal(dim1=1, dim2=2)
+            is_slot = torch.isin(self.rows + self.start, self.slots)
             own = own & (~is_slot[:, None] | torch.eye(own.shape[1], dtype=torch.bool, device=own.device))
         return shared, memory, own
 
@@ -111,47 +119,72 @@ class Layout:
     capture: dict[int, KeyValue] | None = None
 
 
-class ToRows(torch.autograd.Function):
-    """Packed (N, …) to padded (B·T, …) and back in the gradient: both ways are plain row copies."""
+class RowAttention(torch.autograd.Function):
+    """Rows attend to what is before them and to themselves; padding exists only between the two gathers.
+
+    query (n, h, d_h), key and value (n, h_kv, d_h): the row tokens, packed. before_k, before_v: what every row sees
+    first, (h_kv, M, d_h), or (B, h_kv, M, d_h) per row. bias: (B, 1, T, M + T), 0 where visible, else -inf.
+    Returns (n, h, d_h). Written out by hand because each product is small: autograd's bookkeeping, its zero-filled
+    buffers and the sums over expanded keys cost as much as the products themselves.
+    """
 
     @staticmethod
-    def forward(ctx: Any, packed: Tensor, index: Tensor, places: Tensor) -> Tensor:
-        ctx.save_for_backward(index, places)
-        ctx.n_packed = packed.shape[0]
-        return packed.index_select(0, index)
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, before_k: Tensor, before_v: Tensor, group: "Group",
+                bias: Tensor, scaling: float) -> Tensor:
+        (batch, width), (n, heads, size), h_kv = group.rows.shape, query.shape, key.shape[1]
+        index = group.rows.reshape(-1)
+
+        def padded(states: Tensor) -> Tensor:  # (n, heads, d_h) -> (h_kv, B, heads / h_kv, T, d_h)
+            rows = states.reshape(n, -1).index_select(0, index)
+            return rows.view(batch, width, h_kv, -1, size).permute(2, 0, 3, 1, 4)
+
+        def behind(before: Tensor, own: Tensor) -> Tensor:  # (h_kv · B, M + T, d_h)
+            first = before.transpose(0, 1) if before.dim() == 4 else before[:, None].expand(-1, batch, -1, -1)
+            return torch.cat([first, padded(own)[:, :, 0]], dim=2).flatten(0, 1)
+
+        q = (padded(query) * scaling).reshape(h_kv * batch, -1, size)  # (h_kv · B, g · T, d_h)
+        k, v = behind(before_k, key), behind(before_v, value)
+        scores = torch.bmm(q, k.transpose(1, 2))
+        scores.view(h_kv, batch, -1, width, k.shape[1]).add_(bias)
+        weights = scores.softmax(dim=-1)
+        out = torch.bmm(weights, v).view(h_kv, batch, -1, width, size).permute(1, 3, 0, 2, 4)
+        ctx.save_for_backward(q, k, v, weights, group.places)
+        ctx.sizes = (batch, width, n, h_kv, size, scaling, before_k.dim())
+        return out.reshape(batch * width, -1).index_select(0, group.places).view(n, heads, size)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        index, places = ctx.saved_tensors
-        # Padding is never seen, so its gradient is zero and each packed row receives exactly one contribution.
-        gradient = grads[0].new_zeros((ctx.n_packed, *grads[0].shape[1:]))
-        return gradient.index_copy_(0, index[places], grads[0].index_select(0, places)), None, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        q, k, v, weights, places = ctx.saved_tensors
+        batch, width, n, h_kv, size, scaling, before_dims = ctx.sizes
+        grad = grads[0].reshape(n, -1)
+        grad = grad.new_zeros(batch * width, grad.shape[1]).index_copy_(0, places, grad)
+        grad = grad.view(batch, width, h_kv, -1, size).permute(2, 0, 3, 1, 4).reshape(q.shape)
 
+        def packed(states: Tensor) -> Tensor:  # (h_kv, B, g, T, d_h) -> (n, h_kv · g, d_h)
+            rows = states.permute(1, 3, 0, 2, 4).reshape(batch * width, -1)
+            return rows.index_select(0, places).view(n, -1, size)
 
-class FromRows(torch.autograd.Function):
-    """Padded (B·T, …) to the real tokens (N, …); the gradient of padding is zero."""
+        def split(full: Tensor) -> tuple[Tensor, Tensor]:  # (h_kv · B, M + T, d_h) -> before, own
+            both = full.view(h_kv, batch, -1, size)
+            before = both[:, :, : both.shape[2] - width]
+            before = before.transpose(0, 1) if before_dims == 4 else before.sum(1)
+            return before, packed(both[:, :, None, both.shape[2] - width :])
 
-    @staticmethod
-    def forward(ctx: Any, padded: Tensor, places: Tensor) -> Tensor:
-        ctx.save_for_backward(places)
-        ctx.n_padded = padded.shape[0]
-        return padded.index_select(0, places)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        (places,) = ctx.saved_tensors
-        gradient = grads[0].new_zeros((ctx.n_padded, *grads[0].shape[1:]))
-        return gradient.index_copy_(0, places, grads[0]), None
+        # Flash-attention's equations: dS = P * (dP - rowsum(dP * P)), dQ = dS K, dK = dS^T Q, dV = P^T dO.
+        d_scores = torch.ops.aten._softmax_backward_data(torch.bmm(grad, v.transpose(1, 2)), weights, -1, weights.dtype)
+        d_query = packed((torch.bmm(d_scores, k) * scaling).view(h_kv, batch, -1, width, size))
+        d_before_k, d_key = split(torch.bmm(d_scores.transpose(1, 2), q))
+        d_before_v, d_value = split(torch.bmm(weights.transpose(1, 2), grad))
+        return d_query, d_key, d_value, d_before_k, d_before_v, None, None, None
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, visible: Tensor, scaling: float, softcap: float | None) -> Tensor:
     """Attention of (B, h, T, d_h) queries over (B, h_kv, K, d_h) keys, `visible` (B or 1, T, K); returns (B, h, T, d_h).
 
-    Grouped heads share their keys without a copy. Long rows take torch's fused kernel; short ones plain products,
-    whose backward pass is faster at these sizes.
+    Grouped heads share their keys without a copy. Long rows take torch's fused kernel, which never stores the scores.
     """
     batch, heads, width, size = query.shape
-    if softcap is None and (query.is_cuda or width * key.shape[2] >= FUSED_FROM):
+    if softcap is None and _fused(query, width, key.shape[2]):
         return F.scaled_dot_product_attention(
             query, key, value, attn_mask=visible[:, None], scale=scaling, enable_gqa=heads != key.shape[1]
         )
@@ -159,55 +192,75 @@ def attend(query: Tensor, key: Tensor, value: Tensor, visible: Tensor, scaling: 
     scores = (grouped * scaling) @ key.transpose(2, 3)
     if softcap is not None:
         scores = torch.tanh(scores / softcap) * softcap
-    hidden = torch.zeros(visible.shape, dtype=scores.dtype, device=scores.device).masked_fill_(~visible, float("-inf"))
-    scores = scores.view(batch, key.shape[1], -1, width, key.shape[2]) + hidden[:, None, None]
+    scores = scores.view(batch, key.shape[1], -1, width, key.shape[2]) + as_bias(visible, scores.dtype)[:, :, None]
     weights = scores.softmax(dim=-1).view(batch, key.shape[1], -1, key.shape[2])
     return (weights @ value).view(batch, heads, width, size)
 
 
-def attend_group(query: Tensor, key: Tensor, value: Tensor, group: Group, layer: int, options: dict[str, Any]) -> Tensor:
-    """Attention of one group. query (N, h, d_h), key and value (N, h_kv, d_h) of the whole pass; returns (n, h, d_h)."""
-    see_shared, see_rows = group.masks(layer, options["window"])
-    how = (options["scaling"], options["softcap"])
-    shared = slice(group.start, group.start + group.n_shared)
-    memory = [part[shared].transpose(0, 1) for part in (key, value)]  # (h_kv, S, d_h)
-    outputs = []
+def _fused(states: Tensor, width: int, n_keys: int) -> bool:
+    return states.is_cuda or width * n_keys >= FUSED_FROM
+
+
+def as_bias(visible: Tensor, dtype: torch.dtype) -> Tensor:
+    """(B, T, K) visibility as an additive (B, 1, T, K) bias of 0 and -inf."""
+    return torch.zeros(visible.shape, dtype=dtype, device=visible.device).masked_fill_(~visible, float("-inf"))[:, None]
+
+
+@dataclass(frozen=True)
+class How:
+    """What a model asks of its attention beside queries, keys and values."""
+
+    layer: int
+    scaling: float
+    softcap: float | None
+    window: int | None
+
+
+def attend_group(query: Tensor, key: Tensor, value: Tensor, group: Group, how: How) -> Tensor:
+    """Attention of one group's tokens: query (S + n, h, d_h), key and value (S + n, h_kv, d_h); returns as query."""
+    visible = group.masks(how.layer, how.window)
+    sizes = [group.n_shared, group.places.numel()]
+    (shared_q, row_q), *pairs = (states.split(sizes) for states in (query, key, value))
+    before = [pair[0].transpose(0, 1) for pair in pairs]  # (h_kv, S, d_h)
     if group.kv:
-        memory = _behind(group.kv[layer], memory)
+        before = _behind(group.kv[how.layer], before)
+    outputs = []
     if group.n_shared:
-        heads = query[shared].transpose(0, 1)[None]
-        out = attend(heads, memory[0][None], memory[1][None], see_shared[None], *how)
+        heads, keys, values = (states[None] for states in (shared_q.transpose(0, 1), *before))
+        out = attend(heads, keys, values, visible[0][None], how.scaling, how.softcap)
         outputs.append(out[0].transpose(0, 1))
     if group.places.numel():
-        outputs.append(_attend_rows(query, key, value, memory, group, see_rows, how))
+        outputs.append(_attend_rows(row_q, pairs[0][1], pairs[1][1], before, group, visible[1], how))
     return torch.cat(outputs) if len(outputs) > 1 else outputs[0]
 
 
-def _behind(kv: KeyValue, memory: list[Tensor]) -> list[Tensor]:
+def _behind(kv: KeyValue, shared: list[Tensor]) -> list[Tensor]:
     """The group's own shared keys and values behind the injected ones."""
-    injected = [part.to(own.dtype) for part, own in zip(kv, memory, strict=True)]
-    if not memory[0].shape[1]:
+    injected = [part.to(own.dtype) for part, own in zip(kv, shared, strict=True)]
+    if not shared[0].shape[1]:
         return injected
-    return [torch.cat([first, own], dim=-2) for first, own in zip(injected, memory, strict=True)]
+    return [torch.cat([first, own], dim=-2) for first, own in zip(injected, shared, strict=True)]
 
 
-def _attend_rows(query: Tensor, key: Tensor, value: Tensor, memory: list[Tensor], group: Group, visible: Tensor,
-                 how: tuple[float, float | None]) -> Tensor:
-    batch, width = group.rows.shape
-    index = group.rows.reshape(-1)
+def _attend_rows(query: Tensor, key: Tensor, value: Tensor, before: list[Tensor], group: Group, visible: Tensor,
+                 how: How) -> Tensor:
+    (batch, width), n_keys = group.rows.shape, visible.shape[-1]
+    if how.softcap is None and not _fused(query, width, n_keys):
+        bias = group.bias(how.layer, how.window, query.dtype)
+        return RowAttention.apply(query, key, value, *before, group, bias, how.scaling)
 
-    def padded(states: Tensor) -> Tensor:  # (N, h, d_h) -> (B, h, T, d_h)
-        flat = ToRows.apply(states.flatten(1), index, group.places)
-        return flat.view(batch, width, *states.shape[1:]).transpose(1, 2)
+    def padded(states: Tensor) -> Tensor:  # (n, h, d_h) -> (B, h, T, d_h)
+        return states[group.rows].transpose(1, 2)
 
     keys, values = (
-        torch.cat([before.expand(batch, -1, -1, -1), padded(own)], dim=2)
-        for before, own in zip(memory, (key, value), strict=True)
+        torch.cat([first.expand(batch, -1, -1, -1), padded(own)], dim=2)
+        for first, own in zip(before, (key, value), strict=True)
     )
-    out = attend(padded(query), keys, values, visible, *how)
-    return FromRows.apply(out.transpose(1, 2).reshape(batch * width, -1), group.places).view(-1, *query.shape[1:])
+    out = attend(padded(query), keys, values, visible, how.scaling, how.softcap)
+    return out.transpose(1, 2).reshape(batch * width, *query.shape[1:])[group.places]
 
 
+@torch.compiler.disable  # the layout's bookkeeping is Python: a compiled layer calls this part as it is
 def packed_attention(module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None,
                      scaling: float | None = None, dropout: float = 0.0, cuetune_layout: Layout | None = None,
                      **kwargs: Any) -> tuple[Tensor, Tensor | None]:
@@ -218,17 +271,24 @@ def packed_attention(module: torch.nn.Module, query: Tensor, key: Tensor, value:
     """
     if cuetune_layout is None:
         return compat.stock_attention(module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **kwargs)
-    layer = module._cuetune_layer
-    assert isinstance(layer, int)
-    options = {"scaling": scaling if scaling is not None else query.shape[-1] ** -0.5,
-               "softcap": kwargs.get("softcap"), "window": kwargs.get("sliding_window")}
-    q, k, v = (states[0].transpose(0, 1) for states in (query, key, value))
+    how = How(module._cuetune_layer, scaling if scaling is not None else query.shape[-1] ** -0.5,  # type: ignore[arg-type]
+              kwargs.get("softcap"), kwargs.get("sliding_window"))
+    packed = [states[0].transpose(0, 1) for states in (query, key, value)]
     if cuetune_layout.capture is not None:
-        group = cuetune_layout.groups[0]
-        shared = [part[: group.n_shared].transpose(0, 1) for part in (k, v)]
-        keys, values = _behind(group.kv[layer], shared) if group.kv else shared
-        cuetune_layout.capture[layer] = (keys.detach().contiguous(), values.detach().contiguous())
-    return torch.cat([attend_group(q, k, v, group, layer, options) for group in cuetune_layout.groups])[None], None
+        _capture(cuetune_layout, how.layer, *packed[1:])
+    sizes = [group.stop - group.start for group in cuetune_layout.groups]
+    parts = zip(*(states.split(sizes) for states in packed), strict=True)
+    outputs = [attend_group(*part, group, how) for part, group in zip(parts, cuetune_layout.groups, strict=True)]
+    return torch.cat(outputs)[None] if len(outputs) > 1 else outputs[0][None], None
+
+
+def _capture(layout: Layout, layer: int, key: Tensor, value: Tensor) -> None:
+    """Keep the shared part's keys and values of one layer: that is what compiling a prompt means."""
+    (group,) = layout.groups
+    shared = [part[: group.n_shared].transpose(0, 1) for part in (key, value)]
+    keys, values = _behind(group.kv[layer], shared) if group.kv else shared
+    assert layout.capture is not None
+    layout.capture[layer] = (keys.detach().contiguous(), values.detach().contiguous())
 
 
 compat.register_attention(packed_attention)

@@ -75,7 +75,7 @@ def _shared_once(rows: Rows, injection: Injection, embed: Callable[[Tensor], Ten
     states = torch.cat([_virtual(injection, text), text])
     n_shared = n_tokens + len(rows.shared)
     shared_positions = injection.n_kv + torch.arange(n_shared, device=device)
-    padded = _Padded(rows, start + n_shared, injection.n_kv + n_shared, extra=0)
+    padded = _Padded(rows, injection.n_kv + n_shared, extra=0)
     group = Group(start, n_shared, padded.index, padded.places, padded.own, shared_positions, padded.positions,
                   dict(injection.kv), None, injection.tokens, start + torch.arange(n_tokens, device=device))
     return states, torch.cat([shared_positions, padded.flat_positions]), group, start + n_shared + rows.read
@@ -100,7 +100,7 @@ def _per_row(rows: Rows, injection: Injection, embed: Callable[[Tensor], Tensor]
         virtual = _virtual(injection, source).expand(batch, -1, -1) if injection.tokens else source.new_zeros(())
         states = states.index_copy(0, slots.flatten(), virtual.reshape(batch * n_tokens, -1))
     first = injection.lengths if injection.lengths is not None else injection.n_kv
-    padded = _Padded(rows, start, first, extra)
+    padded = _Padded(rows, first, extra)
     kv = {layer: tuple(part if part.dim() == 4 else part.expand(batch, -1, -1, -1) for part in pair)
           for layer, pair in injection.kv.items()}
     group = Group(start, 0, padded.index, padded.places, padded.own, lengths.new_empty(0), padded.positions,
@@ -121,14 +121,14 @@ class _Padded:
     first: position of each row's first token, a number or (B,). extra: tokens added in front of every row.
     """
 
-    def __init__(self, rows: Rows, start: int, first: int | Tensor, extra: int) -> None:
+    def __init__(self, rows: Rows, first: int | Tensor, extra: int) -> None:
         device = rows.ids.device
         lengths = torch.tensor(rows.lengths, device=device, dtype=torch.long) + extra
         width = int(max(rows.lengths, default=0)) + extra
         column = torch.arange(width, device=device)
         real = column < lengths[:, None]
         starts = lengths.cumsum(0) - lengths
-        self.index = torch.where(real, start + starts[:, None] + column, start)
+        self.index = torch.where(real, starts[:, None] + column, 0)
         self.places = real.flatten().nonzero().squeeze(1)
         offsets = _offsets(rows, column, lengths)
         self.positions = offsets + (first[:, None] if isinstance(first, Tensor) else first)
