@@ -71,7 +71,7 @@ def cpu_has_bf16() -> bool:
     return any(bool(getattr(torch.cpu, probe, lambda: False)()) for probe in probes)
 
 
-def shifted_cache(model: PreTrainedModel, keys_values: list[tuple[Tensor, Tensor]]) -> Any:
+def filled_cache(keys_values: list[tuple[Tensor, Tensor]]) -> Any:
     """A transformers cache that already holds `keys_values`, one (B, h_kv, P, d_h) pair per layer."""
     from transformers import DynamicCache
 

@@ -113,7 +113,7 @@ class Group:
 
 @dataclass
 class Layout:
-    """How one packed pass is laid out, and, when `capture` is a dict, where its shared keys and values are kept."""
+    """How one packed pass is laid out; a dict as `capture` receives every layer's keys and values, (N, h_kv, d_h)."""
 
     groups: list[Group]
     capture: dict[int, KeyValue] | None = None
@@ -275,20 +275,11 @@ def packed_attention(module: torch.nn.Module, query: Tensor, key: Tensor, value:
               kwargs.get("softcap"), kwargs.get("sliding_window"))
     packed = [states[0].transpose(0, 1) for states in (query, key, value)]
     if cuetune_layout.capture is not None:
-        _capture(cuetune_layout, how.layer, *packed[1:])
+        cuetune_layout.capture[how.layer] = (packed[1].detach(), packed[2].detach())
     sizes = [group.stop - group.start for group in cuetune_layout.groups]
     parts = zip(*(states.split(sizes) for states in packed), strict=True)
     outputs = [attend_group(*part, group, how) for part, group in zip(parts, cuetune_layout.groups, strict=True)]
     return torch.cat(outputs)[None] if len(outputs) > 1 else outputs[0][None], None
-
-
-def _capture(layout: Layout, layer: int, key: Tensor, value: Tensor) -> None:
-    """Keep the shared part's keys and values of one layer: that is what compiling a prompt means."""
-    (group,) = layout.groups
-    shared = [part[: group.n_shared].transpose(0, 1) for part in (key, value)]
-    keys, values = _behind(group.kv[layer], shared) if group.kv else shared
-    assert layout.capture is not None
-    layout.capture[layer] = (keys.detach().contiguous(), values.detach().contiguous())
 
 
 compat.register_attention(packed_attention)

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from cuetune import compat
 from cuetune.backbones import attention  # noqa: F401  (registers the attention function)
 from cuetune.backbones.identity import BackboneIdentity, tokenizer_hash, weights_hash
-from cuetune.backbones.injection import Injection
+from cuetune.backbones.injection import Injection, KeyValue
 from cuetune.backbones.packing import Packed, Rows, pack
 from cuetune.errors import CuetuneError
 
@@ -75,6 +75,7 @@ class TextBackbone:
         states = self._run(packed)[0]
         return [states.index_select(0, read) for read in packed.read]
 
+    @torch.no_grad()
     def compile(self, injection: Injection, shared: Sequence[int] = ()) -> Injection:
         """The same prompt, followed by `shared` text, as keys and values: computed once, then free but for attention.
 
@@ -83,15 +84,26 @@ class TextBackbone:
         """
         if injection.per_row:
             raise CuetuneError("a prompt that differs from row to row cannot be compiled.")
-        empty = torch.zeros(0, dtype=torch.long)
-        rows = Rows(empty, [], empty, torch.tensor(shared, dtype=torch.long)).to(self.device)
         if not injection.n_tokens and not len(shared):
             return Injection(kv={layer: _as(pair, self.dtype) for layer, pair in injection.kv.items()})
-        packed = pack([(rows, injection)], self.embed)
-        packed.layout.capture = {}
-        with torch.no_grad():
-            self._run(packed)
-        return Injection(kv=packed.layout.capture)
+        return Injection(kv=self.keys_values(Rows.of([], shared), injection)[0])
+
+    @torch.no_grad()
+    def keys_values(self, rows: Rows, injection: Injection) -> tuple[dict[int, KeyValue], dict[int, KeyValue]]:
+        """Per layer the keys and values of what all rows share, (h_kv, K + S, d_h), and of the rows' own tokens,
+        padded on the right, (B, h_kv, T, d_h). With per-row prompts the own part includes them, but not injected `kv`.
+        """
+        packed = pack([(rows.to(self.device), injection)], self.embed)
+        packed.layout.capture = captured = {}
+        self._run(packed)
+        (group,) = packed.layout.groups
+        shared, own = {}, {}
+        for layer, pair in captured.items():
+            before, after = zip(*(part.split([group.n_shared, len(part) - group.n_shared]) for part in pair), strict=True)
+            heads_first = [part.transpose(0, 1).contiguous() for part in before]
+            shared[layer] = _joined(injection.kv.get(layer) if not injection.per_row else None, heads_first)
+            own[layer] = tuple(part[group.rows].transpose(1, 2) for part in after) if len(after[0]) else ()
+        return shared, own  # type: ignore[return-value]
 
     def logits(self, hidden: Tensor, words: Tensor | None = None) -> Tensor:
         """Next-token logits (…, V) in float32, or (…, W) of the vocabulary rows that `words` (W,) names."""
@@ -137,6 +149,12 @@ class TextBackbone:
                 f"{self.identity.name}: models of type {self.config.model_type!r} do not take injections through "
                 f"transformers' attention interface{reason}; choose another model, e.g. --model smollm2-135m."
             )
+
+
+def _joined(first: KeyValue | None, then: list[Tensor]) -> KeyValue:
+    if first is None:
+        return then[0], then[1]
+    return tuple(torch.cat([a.to(b), b], dim=-2) for a, b in zip(first, then, strict=True))  # type: ignore[return-value]
 
 
 def _as(pair: tuple[Tensor, Tensor], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
