@@ -79,3 +79,15 @@ def filled_cache(keys_values: list[tuple[Tensor, Tensor]]) -> Any:
     for layer, (keys, values) in enumerate(keys_values):
         cache.update(keys, values, layer)
     return cache
+
+
+def prepare_for_tuning(model: PreTrainedModel, gradient_checkpointing: bool, compiled: bool) -> None:
+    """Switch gradient checkpointing and torch.compile of the layers on or off."""
+    layers = decoder_layers(model)
+    if gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    for layer in layers:
+        # transformers checkpoints only layers in training mode; their children stay in evaluation mode (no dropout).
+        layer.training = gradient_checkpointing
+        if compiled and layer._compiled_call_impl is None:
+            layer.compile(dynamic=True)

@@ -37,7 +37,8 @@ class Renderer:
         self.task = task
         self._pieces = _pieces(task.template)
         leading = self._pieces.pop(0)[1] if self._pieces[0][0] == "template" else ""
-        self.shared: list[int] = _beginning(tokenizer) + self._encode([leading], "template")[0]
+        self.template_start = self._encode([leading], "template")[0]
+        self.shared: list[int] = _beginning(tokenizer) + self.template_start
         self._literals = {text: self._encode([text], "template")[0] for role, text in self._pieces if role == "template"}
         fixed = sum(len(ids) for ids in self._literals.values())
         self.max_text = task.max_tokens if room is None else min(task.max_tokens, room - fixed)

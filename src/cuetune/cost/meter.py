@@ -1,0 +1,44 @@
+"""What a run costs: seconds, floating-point operations, memory, stored bytes."""
+
+import sys
+from pathlib import Path
+
+import psutil
+import torch
+
+from cuetune.backbones.text import TextBackbone
+
+
+def matrix_parameters(backbone: TextBackbone) -> int:
+    """Parameters of the decoder's layers: each costs one multiply-add per token. Embedding tables cost none."""
+    tables = {id(module.weight) for module in backbone.model.modules() if isinstance(module, torch.nn.Embedding)}
+    head = backbone.model.get_output_embeddings()
+    tables.add(id(head.weight))
+    return sum(parameter.numel() for parameter in backbone.model.parameters() if id(parameter) not in tables)
+
+
+def tuning_flops(backbone: TextBackbone, tokens: int) -> float:
+    """FLOPs of tuning on `tokens`: 2 per parameter forward and 2 backward, since frozen weights need no gradient.
+
+    Attention scores are left out; for short texts they are a few per cent.
+    """
+    return 4.0 * matrix_parameters(backbone) * tokens
+
+
+def reset_peak(device: torch.device) -> None:
+    """Begin a new measurement of peak memory on `device`."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif sys.platform.startswith("linux"):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory(device: torch.device) -> int:
+    """Peak bytes since `reset_peak`: allocated on a GPU, resident in this process on a CPU."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    if sys.platform.startswith("linux"):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) * 1024
+    return int(psutil.Process().memory_info().rss)

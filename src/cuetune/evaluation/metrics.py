@@ -1,0 +1,85 @@
+"""Scores of predicted labels with confidence intervals: accuracy, macro-F1, confusion matrix, calibration error."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+RESAMPLES = 2000
+BINS = 10
+
+
+@dataclass(frozen=True)
+class Score:
+    """A value with its 95 % confidence interval (percentile bootstrap over the rows)."""
+
+    value: float
+    low: float
+    high: float
+
+    def to_dict(self) -> dict[str, float]:
+        return {"value": self.value, "low": self.low, "high": self.high}
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} ({self.low:.3f}–{self.high:.3f})"
+
+
+def confusion(truth: Sequence[int], predicted: Sequence[int], n_labels: int) -> np.ndarray:
+    """(C, C) counts: rows are the true labels, columns the predicted ones."""
+    cells = np.asarray(truth, dtype=np.int64) * n_labels + np.asarray(predicted, dtype=np.int64)
+    return np.bincount(cells, minlength=n_labels * n_labels).reshape(n_labels, n_labels)
+
+
+def classification_scores(counts: np.ndarray, seed: int = 0) -> dict[str, Score]:
+    """Accuracy and macro-F1 from a confusion matrix (C, C), with intervals.
+
+    Resampling rows with replacement is drawing new counts for the cells of the matrix, so the bootstrap costs O(C²) a
+    draw whatever the number of rows.
+    """
+    total = int(counts.sum())
+    draws = np.random.default_rng(seed).multinomial(total, counts.ravel() / total, size=RESAMPLES)
+    resampled = draws.reshape(-1, *counts.shape)
+    return {
+        "accuracy": _score(_accuracy(counts[None])[0], _accuracy(resampled)),
+        "macro_f1": _score(_macro_f1(counts[None])[0], _macro_f1(resampled)),
+    }
+
+
+def _score(value: float, draws: np.ndarray) -> Score:
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return Score(float(value), float(low), float(high))
+
+
+def _accuracy(counts: np.ndarray) -> np.ndarray:
+    return counts.trace(axis1=1, axis2=2) / counts.sum(axis=(1, 2))
+
+
+def _macro_f1(counts: np.ndarray) -> np.ndarray:
+    """Mean F1 over labels that occur as truth or prediction, as scikit-learn's `f1_score(average="macro")` has it."""
+    right = np.diagonal(counts, axis1=1, axis2=2)
+    occurs = counts.sum(axis=2) + counts.sum(axis=1)
+    f1 = np.divide(2 * right, occurs, out=np.zeros(right.shape), where=occurs > 0)
+    return f1.sum(axis=1) / (occurs > 0).sum(axis=1)
+
+
+def calibration_error(confidence: Sequence[float], right: Sequence[bool]) -> float:
+    """Expected calibration error: mean gap between confidence and accuracy over ten equal bins of confidence."""
+    sure, hit = np.asarray(confidence, dtype=float), np.asarray(right, dtype=float)
+    bins = np.minimum((sure * BINS).astype(int), BINS - 1)
+    weight = np.bincount(bins, minlength=BINS)
+    gap = np.abs(np.bincount(bins, sure, BINS) - np.bincount(bins, hit, BINS))
+    return float(gap.sum() / max(1, weight.sum()))
+
+
+def negative_log_likelihood(probabilities: Sequence[Sequence[float]], truth: Sequence[int]) -> float:
+    """Mean of -log Pr(true label)."""
+    chosen = np.asarray(probabilities, dtype=float)[np.arange(len(truth)), np.asarray(truth)]
+    return float(-np.log(np.maximum(chosen, 1e-12)).mean())
+
+
+def exact_match(predicted: Sequence[str], truth: Sequence[str], seed: int = 0) -> dict[str, Any]:
+    """For written answers: the share that equals the target but for case and white space, with its interval."""
+    right = [" ".join(p.lower().split()) == " ".join(t.lower().split()) for p, t in zip(predicted, truth, strict=True)]
+    counts = np.array([[sum(right), len(right) - sum(right)], [0, 0]])
+    return {"exact_match": classification_scores(counts, seed)["accuracy"]}

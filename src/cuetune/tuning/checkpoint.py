@@ -1,0 +1,80 @@
+"""Checkpoints: everything a run needs to go on to the same numbers, in one safetensors file that appears whole."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from cuetune.errors import CuetuneError
+from cuetune.files import atomic_file
+
+NAME = "checkpoint.safetensors"
+
+
+@dataclass
+class Progress:
+    """Where a run stands. `best` holds the prompt's tensors at the best validation score so far."""
+
+    step: int = 0
+    best_step: int = 0
+    best_scores: dict[str, float] = field(default_factory=dict)
+    waited: int = 0
+    seconds: float = 0.0
+    tokens: int = 0
+    stopped: str = ""
+
+
+def run_key(**parts: Any) -> str:
+    """What makes two runs the same run: a hash of task, settings, data and backbone."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def save_checkpoint(folder: Path, key: str, progress: Progress, prompt: dict[str, Tensor], best: dict[str, Tensor],
+                    optimizer: torch.optim.Optimizer) -> None:
+    """Write the run's state; an earlier checkpoint is replaced only by a whole one."""
+    tensors = {f"prompt.{name}": value for name, value in prompt.items()}
+    tensors |= {f"best.{name}": value for name, value in best.items()}
+    for number, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in state.items()}
+    whole = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    with atomic_file(folder / NAME, "wb") as stream:
+        stream.write(save(whole, {"key": key, "progress": json.dumps(asdict(progress))}))
+
+
+def load_checkpoint(folder: Path, key: str) -> tuple[Progress, dict[str, dict[str, Tensor]]] | None:
+    """The run's state and its tensors by part ("prompt", "best", "optimizer"), or None when there is no checkpoint.
+
+    Raises CuetuneError for a checkpoint of another run: data, task, settings or backbone differ.
+    """
+    path = folder / NAME
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError) as error:
+        raise CuetuneError(f"{path}: cannot be read ({error}); remove it or start over with --fresh.") from error
+    if metadata.get("key") != key:
+        raise CuetuneError(f"{path}: belongs to a run with other data, settings or model; repeat that command to go on "
+                           "with it, choose another --to, or start over with --fresh.")
+    parts: dict[str, dict[str, Tensor]] = {"prompt": {}, "best": {}, "optimizer": {}}
+    for name, value in tensors.items():
+        part, _, rest = name.partition(".")
+        parts[part][rest] = value
+    return Progress(**json.loads(metadata["progress"])), parts
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put the saved moments back, number by number."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        number, _, key = name.partition(".")
+        state.setdefault(int(number), {})[key] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

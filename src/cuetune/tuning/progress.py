@@ -1,0 +1,118 @@
+"""What a person sees of a run, and what is kept of it: a bar with time left, a JSONL log, TensorBoard if wanted."""
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+
+class Reporter(Protocol):
+    """Receives the events of a run. Steps count from 1."""
+
+    def start(self, total: int, done: int) -> None: ...
+    def step(self, step: int, values: Mapping[str, float]) -> None: ...
+    def validation(self, step: int, scores: Mapping[str, float], best: bool) -> None: ...
+    def stop(self) -> None: ...
+
+
+class Bar:
+    """A progress bar with loss, validation score and time left; plain lines now and then where there is no terminal."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._task: Any = None
+        self._note = ""
+        self._last = 0.0
+
+    def start(self, total: int, done: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        self._bar = Progress(TextColumn("tuning"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"),
+                             TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console,
+                             disable=not console.is_terminal)
+        self._bar.start()
+        self._task = self._bar.add_task("tuning", total=total, completed=done, note="")
+        self._total = total
+        if done:
+            self._say(f"going on from step {done}")
+
+    def step(self, step: int, values: Mapping[str, float]) -> None:
+        self._loss = f"loss {values['loss']:.3f}"
+        self._bar.update(self._task, completed=step, note=f"{self._loss}{self._note}")
+        if self._bar.disable and time.monotonic() - self._last > 10:
+            self._last = time.monotonic()
+            self._say(f"step {step} of {self._total}: {self._loss}{self._note}")
+
+    def validation(self, step: int, scores: Mapping[str, float], best: bool) -> None:
+        shown = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
+        self._note = f", validation {shown}"
+        self._say(f"step {step}: {self._loss}, validation {shown}{' (best so far)' if best else ''}")
+
+    def stop(self) -> None:
+        self._bar.stop()
+
+    def _say(self, line: str) -> None:
+        if self._bar.disable:
+            print(line, file=sys.stderr, flush=True)
+        else:
+            self._bar.console.print(line, highlight=False)
+
+
+class JsonLog:
+    """One JSON object per event in `log.jsonl`; a resumed run first drops what came after its checkpoint."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "log.jsonl"
+
+    def start(self, total: int, done: int) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        kept = [line for line in self._lines() if json.loads(line).get("step", 0) <= done] if done else []
+        self._path.write_text("".join(kept), encoding="utf-8")
+
+    def _lines(self) -> list[str]:
+        """The whole lines that are there; a kill may have left half of the last one."""
+        if not self._path.exists():
+            return []
+        return [line for line in self._path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("}\n")]
+
+    def step(self, step: int, values: Mapping[str, float]) -> None:
+        self._write({"event": "step", "step": step, **values})
+
+    def validation(self, step: int, scores: Mapping[str, float], best: bool) -> None:
+        self._write({"event": "validation", "step": step, **scores, "best": best})
+
+    def stop(self) -> None:
+        pass
+
+    def _write(self, event: Mapping[str, Any]) -> None:
+        with self._path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(event) + "\n")
+
+
+class TensorBoard:
+    """Scalars for TensorBoard (`pip install cuetune[tensorboard]`)."""
+
+    def __init__(self, folder: Path) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(folder))
+
+    def start(self, total: int, done: int) -> None:
+        pass
+
+    def step(self, step: int, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            self._writer.add_scalar(f"train/{name}", value, step)
+
+    def validation(self, step: int, scores: Mapping[str, float], best: bool) -> None:
+        for name, value in scores.items():
+            self._writer.add_scalar(f"validation/{name}", value, step)
+
+    def stop(self) -> None:
+        with suppress(Exception):
+            self._writer.close()

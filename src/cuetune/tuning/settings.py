@@ -1,0 +1,67 @@
+"""Settings of a run: what the user may turn, and what follows from the data and the backbone when it is left alone."""
+
+import math
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cuetune.backbones.text import TextBackbone
+
+# AdamW moves each number by about the learning rate per step, so a step is stated relative to the size of the numbers
+# it moves: the root mean square of the embedding table (SmolLM2: 0.136, so 0.01).
+RATE_PER_RMS = 0.075
+
+
+class Settings(BaseModel):
+    """How a prompt is tuned. None means "follows from data and backbone"; `resolved` fills those in, and they are saved.
+
+    init, init_text, length: where the prompt starts and how many virtual tokens it has.
+    steps, batch_size: how long and how many rows at a time. learning_rate: AdamW's, reached after `warmup` steps and
+    then lowered along a cosine to zero. clip: largest gradient norm. evaluate_every, patience: validation every so many
+    steps, and after how many without a better score to stop. validation_rows: at most so many are scored each time.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    init: str = "text"
+    init_text: str | None = None
+    length: int = Field(20, ge=1, le=4096)
+    steps: int | None = Field(None, ge=1)
+    batch_size: int = Field(16, ge=1)
+    learning_rate: float | None = Field(None, gt=0)
+    warmup: int | None = Field(None, ge=0)
+    weight_decay: float = Field(0.0, ge=0)
+    clip: float = Field(1.0, gt=0)
+    evaluate_every: int | None = Field(None, ge=1)
+    patience: int = Field(5, ge=1)
+    validation_rows: int = Field(256, ge=1)
+    checkpoint_every: int = Field(10, ge=1)
+    gradient_checkpointing: bool = False
+    compile: bool = False
+    seed: int = 0
+
+    def resolved(self, backbone: TextBackbone, n_train: int) -> "Settings":
+        """These settings with every None filled in: two passes over the data, but 60 to 400 steps."""
+        steps = self.steps or min(400, max(60, math.ceil(2 * n_train / self.batch_size)))
+        return self.model_copy(update={
+            "steps": steps,
+            "batch_size": min(self.batch_size, n_train),
+            "learning_rate": self.learning_rate or float(f"{RATE_PER_RMS * embedding_rms(backbone):.3g}"),
+            "warmup": self.warmup if self.warmup is not None else min(10, steps // 4),
+            "evaluate_every": self.evaluate_every or max(10, steps // 8),
+        })
+
+    def rate(self, step: int) -> float:
+        """The learning rate of step 0, 1, …: a linear rise over `warmup` steps, then half a cosine down to zero."""
+        assert self.steps is not None
+        assert self.learning_rate is not None
+        assert self.warmup is not None
+        if step < self.warmup:
+            return self.learning_rate * (step + 1) / self.warmup
+        progress = (step - self.warmup) / max(1, self.steps - self.warmup)
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def embedding_rms(backbone: TextBackbone) -> float:
+    """Root mean square of the embedding table's numbers, over an even sample of its rows."""
+    table = backbone.embedding_table()
+    return float(table[:: max(1, table.shape[0] // 5000)].float().pow(2).mean().sqrt())
