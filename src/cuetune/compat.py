@@ -1,10 +1,12 @@
 """All that depends on the version of a library, in one place. Tested with transformers 5.x and torch 2.6 and later."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
@@ -82,12 +84,20 @@ def filled_cache(keys_values: list[tuple[Tensor, Tensor]]) -> Any:
 
 
 def prepare_for_tuning(model: PreTrainedModel, gradient_checkpointing: bool, compiled: bool) -> None:
-    """Switch gradient checkpointing and torch.compile of the layers on or off."""
-    layers = decoder_layers(model)
-    if gradient_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
-    for layer in layers:
-        # transformers checkpoints only layers in training mode; their children stay in evaluation mode (no dropout).
-        layer.training = gradient_checkpointing
+    """Switch gradient checkpointing of the layers on or off, and compile them if asked to.
+
+    transformers checkpoints only in training mode, which in some families also switches dropout on; a frozen model
+    stays in evaluation mode, so its layers' forward passes are wrapped here instead.
+    """
+    for layer in decoder_layers(model):
+        layer.__dict__.pop("forward", None)
+        if gradient_checkpointing:
+            layer.forward = partial(_checkpointed, layer.forward)
         if compiled and layer._compiled_call_impl is None:
             layer.compile(dynamic=True)
+
+
+def _checkpointed(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    if not torch.is_grad_enabled():
+        return forward(*args, **kwargs)
+    return checkpoint(forward, *args, use_reentrant=False, **kwargs)

@@ -1,0 +1,39 @@
+"""cuetune: tune the prompt, not the model. The public names, imported when first used so that start-up stays fast."""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "CuetuneError": "cuetune.errors",
+    "HardPrompt": "cuetune.prompts",
+    "Injection": "cuetune.backbones.injection",
+    "Prediction": "cuetune.prediction",
+    "Predictor": "cuetune.prediction",
+    "Prompt": "cuetune.prompts",
+    "Settings": "cuetune.tuning.settings",
+    "SoftPrompt": "cuetune.prompts",
+    "Task": "cuetune.tasks.task",
+    "TextBackbone": "cuetune.backbones.text",
+    "TunedPrompt": "cuetune.library.tuned",
+    "Writing": "cuetune.backbones.generation",
+    "check": "cuetune.verbs",
+    "evaluate": "cuetune.verbs",
+    "load": "cuetune.verbs",
+    "load_backbone": "cuetune.backbones.loading",
+    "predict": "cuetune.verbs",
+    "tune": "cuetune.tuning.session",
+}
+
+__all__ = [*_PUBLIC, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'cuetune' has no attribute {name!r}")
+    return getattr(import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,87 @@
+"""Prompts side by side on the same rows: the tuned one beside the same task said in words, zero-shot and few-shot."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from cuetune.backbones.generation import Writing
+from cuetune.backbones.text import TextBackbone
+from cuetune.errors import CuetuneError
+from cuetune.evaluation.metrics import Score, calibration_error, classification_scores, confusion, exact_match
+from cuetune.prediction import Prediction, Predictor
+from cuetune.prompts.base import Prompt
+from cuetune.prompts.words import choose, hard_prompt
+from cuetune.tasks.task import Example, Task
+
+
+@dataclass(frozen=True)
+class Result:
+    """How one prompt did: scores with intervals, (C, C) confusion counts, expected calibration error, seconds."""
+
+    scores: dict[str, Score]
+    seconds: float
+    cut_rows: int
+    confusion: np.ndarray | None = None
+    calibration_error: float | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Results by method ("tuned", "zero-shot", "few-shot (k=8)") on the same `rows` rows."""
+
+    task: Task
+    rows: int
+    results: dict[str, Result] = field(default_factory=dict)
+
+    def scores(self) -> dict[str, dict[str, dict[str, float]]]:
+        """As JSON-ready values: method -> metric -> value, low, high."""
+        return {
+            method: {name: score.to_dict() for name, score in result.scores.items()}
+            for method, result in self.results.items()
+        }
+
+
+def evaluate_prompts(backbone: TextBackbone, task: Task, prompts: Mapping[str, Prompt], examples: Sequence[Example],
+                     writing: Writing | None = None, on_row: Callable[[str], None] | None = None) -> Evaluation:
+    """Score every prompt on the same labelled examples. on_row is called with the method after each row, for progress."""
+    if not examples:
+        raise CuetuneError("no rows to evaluate.")
+    results = {}
+    for method, prompt in prompts.items():
+        started = time.perf_counter()
+        predictions = []
+        for prediction in Predictor(backbone, task, prompt, writing).predict(examples):
+            predictions.append(prediction)
+            if on_row is not None:
+                on_row(method)
+        results[method] = _result(task, predictions, examples, time.perf_counter() - started)
+    return Evaluation(task, len(examples), results)
+
+
+def _result(task: Task, predictions: Sequence[Prediction], examples: Sequence[Example], seconds: float) -> Result:
+    truth = [str(example.label) for example in examples]
+    cut = sum(prediction.cut > 0 for prediction in predictions)
+    if task.generates:
+        return Result(exact_match([prediction.label for prediction in predictions], truth), seconds, cut)
+    index = {label: number for number, label in enumerate(task.labels)}
+    counts = confusion([index[label] for label in truth], [index[p.label] for p in predictions], len(task.labels))
+    right = [p.label == label for p, label in zip(predictions, truth, strict=True)]
+    error = calibration_error([max(p.probabilities) for p in predictions], right)
+    return Result(classification_scores(counts), seconds, cut, counts, error)
+
+
+def hard_baselines(backbone: TextBackbone, task: Task, demonstrations: Sequence[Example], shots: int = 8,
+                   seed: int = 0) -> dict[str, Prompt]:
+    """The same task in words: zero-shot, and few-shot with up to `shots` demonstrations, balanced over the labels.
+
+    Long demonstrations are cut in the middle so that together they take at most a quarter of the model's positions.
+    """
+    prompts: dict[str, Prompt] = {"zero-shot": hard_prompt(backbone, task)}
+    shots = min(shots, len(demonstrations))
+    if shots:
+        shown = choose(demonstrations, shots, seed=seed)
+        short = replace(task, max_tokens=max(8, min(task.max_tokens, backbone.max_positions // (4 * shots))))
+        prompts[f"few-shot (k={shots})"] = hard_prompt(backbone, short, shown)
+    return prompts

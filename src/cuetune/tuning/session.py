@@ -1,0 +1,190 @@
+"""`tune`: from the user's data to a saved prompt with its scores. The same in Python and on the command line."""
+
+import datetime
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cuetune
+from cuetune.backbones.loading import DEFAULT, load_backbone
+from cuetune.backbones.text import TextBackbone
+from cuetune.cost.meter import tuning_flops
+from cuetune.errors import CuetuneError
+from cuetune.evaluation.evaluate import Evaluation, evaluate_prompts, hard_baselines
+from cuetune.library.tuned import TunedPrompt
+from cuetune.prompts.base import Prompt
+from cuetune.prompts.initial import soft_from_hard, soft_prompt
+from cuetune.prompts.words import choose, hard_prompt
+from cuetune.tasks.inference import describe, infer_task
+from cuetune.tasks.reading import read_rows
+from cuetune.tasks.splits import Splits, fingerprint, split_examples
+from cuetune.tasks.task import Row, Task
+from cuetune.tuning.loop import Outcome, Tuner
+from cuetune.tuning.progress import Bar, JsonLog, Reporter, TensorBoard
+from cuetune.tuning.settings import Settings
+
+
+@dataclass(frozen=True)
+class Data:
+    """A task and its labelled examples, split."""
+
+    task: Task
+    splits: Splits
+    source: str
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint([*self.splits.train, *self.splits.validation, *self.splits.test])
+
+
+def tune(data: Any, to: str | Path, *, validation: Any = None, test: Any = None, model: str | TextBackbone = DEFAULT,
+         prompt: str = "soft", shots: int = 8, settings: Settings | None = None, task: Task | None = None,
+         baselines: bool = True, fresh: bool = False, overwrite: bool = False, tensorboard: bool = False,
+         say: Any = print, reporters: Sequence[Reporter] | None = None, model_options: dict[str, Any] | None = None,
+         **task_options: Any) -> TunedPrompt:
+    """Tune a prompt on `data`, score it beside the same task said in words, and save it to the folder `to`.
+
+    data: a file, folder, name, DataFrame or list of dicts (see `read_rows`); validation, test: the same, or None to
+    set parts of `data` aside. prompt: "soft" (tuned), "hard" (instruction and `shots` demonstrations, nothing tuned) or
+    "soft-from-hard" (starts as exactly that hard prompt). task: a `Task`, or None to infer it with `task_options` (text,
+    label, template, labels, label_words, instruction, columns, max_tokens, generate). A run that was stopped goes on
+    when called again; fresh=True starts over. Raises CuetuneError for anything the user can mend.
+    """
+    target = Path(to)
+    if target.exists() and not overwrite:
+        raise CuetuneError(f"{target}: exists already; choose another --to, or pass --overwrite.")
+    prepared = prepare(data, validation, test, task, settings or Settings(), **task_options)
+    for line in describe(prepared.task):
+        say(line)
+    say(_sizes(prepared.splits))
+    backbone = model if isinstance(model, TextBackbone) else load_backbone(model, **(model_options or {}))
+    started = first_prompt(backbone, prepared, prompt, shots, settings or Settings())
+    run_folder = target.with_name(target.name + ".run")
+    outcome = None
+    if prompt != "hard":
+        resolved = (settings or Settings()).resolved(backbone, len(prepared.splits.train))
+        resolved = resolved.model_copy(update={"length": started.injection().n_tokens})
+        say(_settings_line(resolved, started, backbone))
+        watching = [Bar()] if reporters is None else list(reporters)
+        watching += [JsonLog(run_folder)] + ([TensorBoard(run_folder)] if tensorboard else [])
+        outcome = run(backbone, started, prepared, resolved, run_folder, watching, fresh)
+    evaluation = None
+    if prepared.splits.test and not (outcome and outcome.progress.stopped == "interrupted"):
+        evaluation = score(backbone, started, prepared, shots if baselines else -1)
+    tuned = TunedPrompt(started, prepared.task, backbone.identity, record(backbone, started, prepared, outcome, evaluation))
+    tuned.save(target, overwrite=overwrite)
+    return tuned
+
+
+def prepare(data: Any, validation: Any, test: Any, task: Task | None, settings: Settings, **task_options: Any) -> Data:
+    """Read, infer what is not said, and split. The task's labels come from the training data alone."""
+    options = {key: value for key, value in task_options.items() if value is not None}
+    encoding = options.pop("encoding", "utf-8")
+    rows = list(read_rows(data, encoding=encoding))
+    if task is None:
+        task = infer_task(rows, **options)
+    examples = [task.example(row) for row in rows]
+    given = {name: [task.example(row) for row in _rows(source, encoding)] for name, source in
+             (("validation", validation), ("test", test)) if source is not None}
+    splits = split_examples(examples, validation=0 if "validation" in given else 0.1, test=0 if "test" in given else 0.2,
+                            seed=settings.seed)
+    splits = Splits(splits.train, given.get("validation", splits.validation), given.get("test", splits.test))
+    source = Path(data).name if isinstance(data, str | Path) else type(data).__name__
+    return Data(task, splits, source)
+
+
+def _rows(source: Any, encoding: str) -> list[Row]:
+    return list(read_rows(source, encoding=encoding))
+
+
+def first_prompt(backbone: TextBackbone, data: Data, kind: str, shots: int, settings: Settings) -> Prompt:
+    """The prompt a run starts from, or the finished one where nothing is tuned."""
+    if kind == "soft":
+        return soft_prompt(backbone, data.task, init=settings.init, length=settings.length, text=settings.init_text,
+                           seed=settings.seed)
+    if kind not in ("hard", "soft-from-hard"):
+        raise CuetuneError(f"unknown prompt {kind!r}; choose soft, hard or soft-from-hard.")
+    shown = choose(data.splits.train, min(shots, len(data.splits.train)), seed=settings.seed) if shots > 0 else []
+    words = hard_prompt(backbone, data.task, shown)
+    if not words.ids:
+        raise CuetuneError("a hard prompt needs words: give an --instruction or --shots.")
+    return words if kind == "hard" else soft_from_hard(words)
+
+
+def run(backbone: TextBackbone, prompt: Prompt, data: Data, settings: Settings, folder: Path,
+        reporters: Sequence[Reporter], fresh: bool) -> Outcome:
+    """The loop with its run folder; fresh=True forgets an earlier checkpoint there."""
+    if fresh and (folder / "checkpoint.safetensors").exists():
+        (folder / "checkpoint.safetensors").unlink()
+    tuner = Tuner(backbone, prompt, data.task, data.splits.train, data.splits.validation, settings, folder=folder,
+                  reporters=reporters, data_key=data.fingerprint)
+    return tuner.run()
+
+
+def score(backbone: TextBackbone, prompt: Prompt, data: Data, shots: int) -> Evaluation:
+    """The prompt on the test rows, beside the hard baselines unless `shots` is negative."""
+    prompts: dict[str, Prompt] = {"tuned" if prompt.kind != "hard" else "hard": prompt}
+    if shots >= 0:
+        prompts |= hard_baselines(backbone, data.task, data.splits.train, shots)
+    return evaluate_prompts(backbone, data.task, prompts, data.splits.test)
+
+
+def record(backbone: TextBackbone, prompt: Prompt, data: Data, outcome: Outcome | None,
+           evaluation: Evaluation | None) -> dict[str, Any]:
+    """Everything that is kept of a run beside the prompt itself (see `library.record`)."""
+    splits = data.splits
+    rows = {name: len(getattr(splits, name)) for name in ("train", "validation", "test")}
+    kept: dict[str, Any] = {
+        "data": {"source": data.source, "fingerprint": data.fingerprint, "rows": rows},
+        "versions": versions(),
+        "created": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }
+    if outcome is not None:
+        progress = outcome.progress
+        kept["settings"] = {**outcome.settings.model_dump(), "dtype": str(backbone.dtype).removeprefix("torch.")}
+        kept["seed"] = outcome.settings.seed
+        kept["stopped"] = progress.stopped or "finished"
+        kept["best_step"] = progress.best_step
+        kept["validation_scores"] = progress.best_scores
+        kept["cost"] = {
+            "seconds": round(progress.seconds, 2), "steps": progress.step, "tokens": progress.tokens,
+            "tflop": round(tuning_flops(backbone, progress.tokens) / 1e12, 3),
+            "peak_memory_bytes": outcome.peak_memory_bytes, "device": device_name(backbone),
+            "stored_bytes": 4 * sum(value.numel() for value in prompt.state_dict().values()),
+            "trained_parameters": prompt.n_trained,
+        }
+    if evaluation is not None:
+        kept["scores"] = evaluation.scores()
+        kept["scored_rows"] = evaluation.rows
+    return kept
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result depends on."""
+    import torch
+    import transformers
+
+    return {"cuetune": cuetune.__version__, "python": platform.python_version(), "torch": torch.__version__,
+            "transformers": transformers.__version__}
+
+
+def device_name(backbone: TextBackbone) -> str:
+    """The GPU's name, or the processor's and how many threads were used."""
+    import torch
+
+    if backbone.device.type == "cuda":
+        return torch.cuda.get_device_name(backbone.device)
+    return f"CPU, {torch.get_num_threads()} threads"
+
+
+def _sizes(splits: Splits) -> str:
+    return f"rows: {len(splits.train)} to tune on, {len(splits.validation)} to validate, {len(splits.test)} held out"
+
+
+def _settings_line(settings: Settings, prompt: Prompt, backbone: TextBackbone) -> str:
+    return (f"tuning {prompt.n_trained:,} numbers ({settings.length} virtual tokens from {settings.init!r}) on "
+            f"{backbone.identity.name} ({str(backbone.dtype).removeprefix('torch.')}, {backbone.device}): "
+            f"{settings.steps} steps of {settings.batch_size} rows, learning rate {settings.learning_rate:g}, "
+            f"seed {settings.seed}")
