@@ -1,11 +1,77 @@
 """`cuetune tune`: from a file with labelled rows to a saved prompt."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from cuetune.cli.options import (
-    ColumnsOption, EncodingOption, LabelOption, LabelsOption, LabelWordsOption, ModelOptions, TemplateOption, TextOption,
-    parse_columns, parse_list,
-)
+from cuetune.cli import options as o
+
+
+def tune(
+    data: Annotated[str, typer.Argument(help="CSV, TSV, JSONL or Parquet file, a folder, or a name for `datasets`.")],
+    to: Annotated[Path, typer.Option("--to", help="Folder for the saved prompt.")],
+    validation: Annotated[str | None, typer.Option(help="Rows to choose the best step on; else a tenth of DATA.")] = None,
+    test: Annotated[str | None, typer.Option(help="Rows to report scores on; else a fifth of DATA.")] = None,
+    text: o.Text = None,
+    label: o.Label = None,
+    labels: o.Labels = None,
+    label_words: o.LabelWords = None,
+    template: o.Template = None,
+    instruction: o.Instruction = None,
+    columns: o.Columns = None,
+    max_tokens: o.MaxTokens = None,
+    generate: Annotated[bool, typer.Option("--generate", help="The answer is free text, not one of a set.")] = False,
+    encoding: o.Encoding = "utf-8",
+    prompt: Annotated[str, typer.Option(help="soft, hard (words, nothing tuned) or soft-from-hard.")] = "soft",
+    shots: Annotated[int, typer.Option(help="Demonstrations in hard prompts and in the few-shot baseline.")] = 8,
+    init: Annotated[str, typer.Option(help="Where a soft prompt starts: text, labels, vocabulary or random.")] = "text",
+    init_text: Annotated[str | None, typer.Option(help="The text to start from; else the instruction.")] = None,
+    length: Annotated[int, typer.Option(help="Virtual tokens.")] = 20,
+    steps: Annotated[int | None, typer.Option(help="Updates; else two passes over the data, 60 to 400.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Rows in one update.")] = 16,
+    learning_rate: Annotated[float | None, typer.Option(help="AdamW's; else it follows the embeddings' size.")] = None,
+    warmup: Annotated[int | None, typer.Option(help="Steps of linear rise; else 10.")] = None,
+    evaluate_every: Annotated[int | None, typer.Option(help="Steps between validations; else an eighth.")] = None,
+    patience: Annotated[int, typer.Option(help="Validations without a better score before stopping.")] = 5,
+    seed: Annotated[int, typer.Option(help="Decides splits, order of rows and random starts.")] = 0,
+    gradient_checkpointing: Annotated[bool, typer.Option(help="Less memory for a third more time.")] = False,
+    compile: Annotated[bool, typer.Option("--compile", help="torch.compile the model's layers first.")] = False,
+    baselines: Annotated[bool, typer.Option(help="Also score zero-shot and few-shot prompts.")] = True,
+    tensorboard: Annotated[bool, typer.Option(help="Write TensorBoard scalars to the run folder.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start over instead of going on with a stopped run.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the prompt that stands at --to.")] = False,
+    model: o.Model = "smollm2-135m",
+    revision: o.Revision = None,
+    dtype: o.Dtype = "auto",
+    device: o.Device = "auto",
+    trust_remote_code: o.TrustRemoteCode = False,
+) -> None:
+    """Tune a prompt on labelled rows, score it beside the same task said in words, and save it.
+
+    `cuetune tune reviews.csv --to prompts/reviews`
+
+    `cuetune tune train.jsonl --test test.jsonl --text body --label topic --to prompts/topics`
+
+    `cuetune tune pairs.csv --text english --label french --generate --to prompts/french`
+
+    A run that was stopped goes on when the same command is given again. Ctrl-C keeps the best step so far.
+    """
+    from cuetune.cli.report import report_tuned
+    from cuetune.tuning.session import tune as run
+    from cuetune.tuning.settings import Settings
+
+    values: dict[str, Any] = {
+        "init": init, "init_text": init_text, "length": length, "steps": steps, "batch_size": batch_size,
+        "learning_rate": learning_rate, "warmup": warmup, "evaluate_every": evaluate_every, "patience": patience,
+        "seed": seed, "gradient_checkpointing": gradient_checkpointing, "compile": compile,
+    }
+    tuned = run(
+        data, to, validation=validation, test=test, model=model, prompt=prompt, shots=shots,
+        settings=o.checked(Settings, values), baselines=baselines, fresh=fresh, overwrite=overwrite,
+        tensorboard=tensorboard, model_options=o.model_options(revision, dtype, device, trust_remote_code),
+        text=text, label=label, labels=o.as_list(labels), label_words=o.as_list(label_words), template=template,
+        instruction=instruction, columns=o.as_mapping(columns), max_tokens=max_tokens, generate=generate,
+        encoding=encoding,
+    )
+    report_tuned(tuned, to)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -41,6 +42,20 @@ class Evaluation:
             method: {name: score.to_dict() for name, score in result.scores.items()}
             for method, result in self.results.items()
         }
+
+    def to_dict(self) -> dict[str, Any]:
+        """The whole evaluation as JSON-ready values."""
+        methods = {
+            method: {
+                **{name: score.to_dict() for name, score in result.scores.items()},
+                "calibration_error": result.calibration_error,
+                "confusion": None if result.confusion is None else result.confusion.tolist(),
+                "seconds": round(result.seconds, 3),
+                "cut_rows": result.cut_rows,
+            }
+            for method, result in self.results.items()
+        }
+        return {"rows": self.rows, "labels": list(self.task.labels), "methods": methods}
 
 
 def evaluate_prompts(backbone: TextBackbone, task: Task, prompts: Mapping[str, Prompt], examples: Sequence[Example],

@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -61,6 +61,42 @@ class Bar:
             print(line, file=sys.stderr, flush=True)
         else:
             self._bar.console.print(line, highlight=False)
+
+
+class Counter:
+    """Rows done, with the rate, for work whose total is not known; silent where there is no terminal."""
+
+    def __init__(self, what: str) -> None:
+        from rich.console import Console
+        from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+        console = Console(stderr=True)
+        self._bar = Progress(TextColumn(what), TextColumn("{task.completed:,.0f} rows"), TimeElapsedColumn(),
+                             TextColumn("{task.fields[rate]}"), console=console, disable=not console.is_terminal,
+                             transient=True)
+        self._task = self._bar.add_task(what, total=None, rate="")
+        self._started = time.monotonic()
+        self._count = 0
+
+    def __enter__(self) -> "Counter":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def advance(self) -> None:
+        self._count += 1
+        rate = self._count / max(1e-9, time.monotonic() - self._started)
+        self._bar.update(self._task, completed=self._count, rate=f"{rate:,.0f} rows/s")
+
+
+def counted(items: Iterable[Any], what: str) -> Iterator[Any]:
+    """The same items, counted for a person to see."""
+    with Counter(what) as counter:
+        for item in items:
+            yield item
+            counter.advance()
 
 
 class JsonLog:

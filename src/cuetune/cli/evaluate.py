@@ -1,0 +1,51 @@
+"""`cuetune evaluate`: a saved prompt on labelled rows, beside the same task said in words."""
+
+import json as json_module
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cuetune.cli import options as o
+
+
+def evaluate(
+    prompt: Annotated[Path, typer.Argument(help="Folder of a saved prompt.")],
+    data: Annotated[str, typer.Argument(help="Labelled rows the prompt has not seen.")],
+    shots: Annotated[int, typer.Option(help="Demonstrations of the few-shot baseline.")] = 8,
+    demonstrations: Annotated[str | None, typer.Option(help="Labelled rows for them; else set aside from DATA.")] = None,
+    baselines: Annotated[bool, typer.Option(help="Also score zero-shot and few-shot prompts.")] = True,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    seed: Annotated[int, typer.Option(help="Chooses the demonstrations.")] = 0,
+    encoding: o.Encoding = "utf-8",
+    model: o.SavedModel = None,
+    revision: o.Revision = None,
+    dtype: o.Dtype = "auto",
+    device: o.Device = "auto",
+    trust_remote_code: o.TrustRemoteCode = False,
+) -> None:
+    """Accuracy, macro-F1, confusion matrix and calibration error with 95 % confidence intervals.
+
+    `cuetune evaluate prompts/reviews test.csv`
+
+    `cuetune evaluate prompts/reviews test.csv --demonstrations train.csv --shots 4`
+    """
+    from cuetune.cli.tables import confusion_table, console, scores_table
+    from cuetune.tuning.progress import Counter
+    from cuetune.verbs import evaluate as run
+
+    with Counter("scoring") as counter:
+        result = run(
+            prompt, data, model=model, shots=shots, demonstrations=demonstrations, baselines=baselines, seed=seed,
+            encoding=encoding, on_row=lambda method: counter.advance(),
+            **o.model_options(revision, dtype, device, trust_remote_code),
+        )
+    if json:
+        typer.echo(json_module.dumps(result.to_dict(), indent=2))
+        return
+    console.print(scores_table(result))
+    first = next(iter(result.results.values()))
+    if first.confusion is not None and len(result.task.labels) <= 20:
+        console.print(confusion_table(result.task.labels, first.confusion))
+    if first.cut_rows:
+        console.print(f"{first.cut_rows:,} texts were longer than {result.task.max_tokens} tokens: their middle was cut.")

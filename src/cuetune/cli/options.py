@@ -1,0 +1,63 @@
+"""Options that several verbs share, said once, and how their texts become values."""
+
+from typing import Annotated, Any
+
+import typer
+
+from cuetune.errors import CuetuneError
+
+Text = Annotated[str | None, typer.Option("--text", help="Column with the text; else inferred.")]
+Label = Annotated[str | None, typer.Option("--label", help="Column with the label or target text; else inferred.")]
+Labels = Annotated[list[str] | None, typer.Option("--labels", help="Label names, comma-separated or repeated.")]
+LabelWords = Annotated[
+    list[str] | None, typer.Option("--label-words", help="Words to score for each label, in the labels' order.")
+]
+Template = Annotated[str | None, typer.Option("--template", help="Text around the columns: 'Review: {text}\\nSentiment:'.")]
+Instruction = Annotated[str | None, typer.Option("--instruction", help="What hard prompts say before the text.")]
+Columns = Annotated[list[str] | None, typer.Option("--columns", help="field=column for template fields; repeatable.")]
+MaxTokens = Annotated[int | None, typer.Option("--max-tokens", help="Longest text; the middle of longer ones is cut.")]
+Encoding = Annotated[str, typer.Option("--encoding", help="Encoding of text files.")]
+Model = Annotated[str, typer.Option("--model", help="Bundled model, local folder or hub id (`cuetune models`).")]
+SavedModel = Annotated[str | None, typer.Option("--model", help="Where the prompt's model is, if not under its own name.")]
+Revision = Annotated[str | None, typer.Option("--revision", help="Revision of a hub model.")]
+Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16 or float16.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, …")]
+TrustRemoteCode = Annotated[bool, typer.Option("--trust-remote-code", help="Run code that a hub model brings along.")]
+
+
+def as_list(values: list[str] | None) -> list[str] | None:
+    """Repeated options, or one with commas, as a list; outer spaces of repeated ones are kept (they matter to tokens)."""
+    if not values:
+        return None
+    if len(values) == 1 and "," in values[0]:
+        return [part.strip() for part in values[0].split(",")]
+    return values
+
+
+def as_mapping(values: list[str] | None) -> dict[str, str] | None:
+    """Repeated field=column pairs as a dictionary."""
+    if not values:
+        return None
+    pairs = [value.partition("=") for value in values]
+    wrong = [field for field, equals, column in pairs if not (field and equals and column)]
+    if wrong:
+        raise CuetuneError(f"--columns {wrong[0]!r}: write field=column, e.g. --columns text=review_body.")
+    return {field: column for field, _, column in pairs}
+
+
+def checked(settings: Any, values: dict[str, Any]) -> Any:
+    """Settings from options; a value out of range is one line that names the option."""
+    from pydantic import ValidationError
+
+    try:
+        return settings(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = "--" + str(first["loc"][0]).replace("_", "-")
+        raise CuetuneError(f"{option} {first.get('input')!r}: {first['msg'].lower()}.") from error
+
+
+def model_options(revision: str | None, dtype: str, device: str, trust_remote_code: bool) -> dict[str, Any]:
+    """What `load_backbone` takes besides the name; a revision that is not given is left to the prompt's own."""
+    options: dict[str, Any] = {"dtype": dtype, "device": device, "trust_remote_code": trust_remote_code}
+    return options if revision is None else {**options, "revision": revision}

@@ -1,0 +1,99 @@
+"""`cuetune predict`: answers for a file of any size, or for sentences given on the command line."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cuetune.cli import options as o
+from cuetune.errors import CuetuneError
+
+
+def predict(
+    prompt: Annotated[Path, typer.Argument(help="Folder of a saved prompt.")],
+    data: Annotated[str | None, typer.Argument(help="Rows to answer: CSV, TSV, JSONL, Parquet, folder or name.")] = None,
+    to: Annotated[Path | None, typer.Option("--to", help="File for the answers: .csv, .tsv or .jsonl.")] = None,
+    say: Annotated[list[str] | None, typer.Option("--say", help="A text to answer; repeatable.")] = None,
+    max_new_tokens: Annotated[int, typer.Option(help="Longest written answer.")] = 64,
+    temperature: Annotated[float, typer.Option(help="0 writes greedily; above samples.")] = 0.0,
+    top_p: Annotated[float, typer.Option(help="Sample from the likeliest tokens of this total probability.")] = 1.0,
+    stop: Annotated[list[str] | None, typer.Option(help="A text that ends a written answer; repeatable.")] = None,
+    seed: Annotated[int, typer.Option(help="For sampling.")] = 0,
+    ignore_labels: Annotated[bool, typer.Option("--ignore-labels", help="Do not read a label column.")] = False,
+    encoding: o.Encoding = "utf-8",
+    model: o.SavedModel = None,
+    revision: o.Revision = None,
+    dtype: o.Dtype = "auto",
+    device: o.Device = "auto",
+    trust_remote_code: o.TrustRemoteCode = False,
+) -> None:
+    """Answer rows with a saved prompt: the label and every label's probability, in the rows' order.
+
+    `cuetune predict prompts/reviews new.csv --to answers.csv`
+
+    `cuetune predict prompts/reviews --say "Broke after two days." --say "Best kettle I ever had."`
+
+    The file appears whole or not at all; memory does not grow with the number of rows. Where the rows carry the label
+    column, the accuracy is printed too.
+    """
+    from cuetune.backbones.generation import Writing
+    from cuetune.verbs import load, predict_rows
+
+    if (data is None) == (not say):
+        raise CuetuneError("give a file of rows, or texts with --say, and not both.")
+    if data is not None and to is None:
+        raise CuetuneError("say where the answers go: --to answers.csv (or .tsv, .jsonl).")
+    tuned = load(prompt)
+    source: Any = data if data is not None else spoken(tuned.task, say or [])
+    answers = predict_rows(
+        tuned, source, model=model, encoding=encoding, labels=data is not None and not ignore_labels,
+        writing=Writing(max_new_tokens, temperature, top_p, tuple(stop or ()), seed),
+        **o.model_options(revision, dtype, device, trust_remote_code),
+    )
+    if to is None:
+        _print(tuned.task, answers)
+    else:
+        _write(tuned.task, answers, to)
+
+
+def spoken(task: Any, texts: list[str]) -> list[dict[str, str]]:
+    """Sentences from the command line as rows; the task must read a single column."""
+    if len(task.fields) != 1:
+        raise CuetuneError(f"this prompt reads {len(task.fields)} columns ({', '.join(task.fields)}); give it a file of rows.")
+    column = task.columns.get(task.fields[0], task.fields[0])
+    return [{column: text} for text in texts]
+
+
+def _print(task: Any, answers: Iterator[Any]) -> None:
+    from rich.table import Table
+
+    from cuetune.cli.tables import console
+
+    table = Table("text", "answer", *(["probability"] if task.labels else []))
+    for _, example, answer in answers:
+        sure = [f"{max(answer.probabilities):.3f}"] if task.labels else []
+        table.add_row(" | ".join(example.fields.values()), answer.label, *sure)
+    console.print(table)
+
+
+def _write(task: Any, answers: Iterator[Any], to: Path) -> None:
+    from cuetune.cli.tables import console
+    from cuetune.cli.writing import answer_writer
+    from cuetune.tuning.progress import counted
+
+    counts = {"rows": 0, "cut": 0, "labelled": 0, "right": 0}
+    with answer_writer(to, task) as write:
+        for row, example, answer in counted(answers, "predicting"):
+            write(row, answer)
+            counts["rows"] += 1
+            counts["cut"] += answer.cut > 0
+            counts["labelled"] += example.label is not None
+            counts["right"] += example.label is not None and answer.label == example.label
+    if not counts["rows"]:
+        console.print("[yellow]no rows to answer.[/yellow]")
+    console.print(f"{counts['rows']:,} answers in [bold]{to}[/bold]", highlight=False)
+    if counts["cut"]:
+        console.print(f"{counts['cut']:,} texts were longer than {task.max_tokens} tokens: their middle was cut.")
+    if counts["labelled"]:
+        console.print(f"accuracy on the {counts['labelled']:,} rows with a label: {counts['right'] / counts['labelled']:.3f}")
