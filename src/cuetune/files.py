@@ -61,7 +61,7 @@ def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
         raise disk_error(path, error) from error
     try:
         yield temporary
-        os.chmod(temporary, 0o777 & ~_umask())
+        _open_to_others(temporary)
         _swap(temporary, path)
     except OSError as error:
         raise disk_error(path, error) from error
@@ -78,6 +78,14 @@ def _swap(new: Path, target: Path) -> None:
     os.replace(target, old)
     os.replace(new, target)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _open_to_others(folder: Path) -> None:
+    """Permissions as if the files had been created plainly; temporary ones start as readable by the owner alone."""
+    mask = _umask()
+    os.chmod(folder, 0o777 & ~mask)
+    for path in folder.rglob("*"):
+        os.chmod(path, (0o777 if path.is_dir() else 0o666) & ~mask)
 
 
 def _umask() -> int:

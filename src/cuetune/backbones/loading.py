@@ -27,7 +27,7 @@ def load_backbone(name: str = DEFAULT, *, revision: str | None = None, dtype: st
     source = resolve(name)
     place = _device(device)
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
-    _quiet()
+    quiet()
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
         model = AutoModelForCausalLM.from_pretrained(source, dtype=_dtype(dtype, place), use_safetensors=True, **options)
@@ -85,7 +85,7 @@ def _plain_name(name: str) -> str:
     return path.resolve().name if path.is_dir() else name
 
 
-def _quiet() -> None:
+def quiet() -> None:
     """Loading bars and notices of transformers are not for our users; warnings and errors are."""
     from transformers.utils import logging as transformers_logging
 

@@ -1,6 +1,7 @@
 """What several verbs print: scores side by side, the confusion matrix, a run's cost."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
@@ -47,3 +48,15 @@ def cost_line(cost: Mapping[str, Any]) -> str:
     return (f"cost: {cost['seconds']:.0f} s for {cost['steps']} steps ({cost['tokens']:,} tokens, {cost['tflop']:.1f} "
             f"TFLOP) on {cost['device']}, peak memory {cost['peak_memory_bytes'] / 2**20:,.0f} MiB; "
             f"{cost['trained_parameters']:,} trained numbers, {cost['stored_bytes'] / 1024:.0f} KiB stored")
+
+
+@contextmanager
+def downloading(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar that grows with the bytes of a download; pass what it yields as `progress`."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    stderr = Console(stderr=True)
+    columns = (TextColumn(f"fetching {what}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=stderr, disable=not stderr.is_terminal, transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, size: bar.update(task, completed=done, total=max(size, done) or None)
