@@ -56,7 +56,7 @@ def tune(data: Any, to: str | Path, *, validation: Any = None, test: Any = None,
     if target.exists() and not overwrite:
         raise CuetuneError(f"{target}: exists already; choose another --to, or pass --overwrite.")
     prepared = prepare(data, validation, test, task, settings or Settings(), **task_options)
-    for line in describe(prepared.task):
+    for line in describe(prepared.task, prepared.splits.train):
         say(line)
     say(_sizes(prepared.splits))
     backbone = model if isinstance(model, TextBackbone) else load_backbone(model, **(model_options or {}))
@@ -89,7 +89,7 @@ def prepare(data: Any, validation: Any, test: Any, task: Task | None, settings: 
     given = {name: [task.example(row) for row in _rows(source, encoding)] for name, source in
              (("validation", validation), ("test", test)) if source is not None}
     splits = split_examples(examples, validation=0 if "validation" in given else 0.1, test=0 if "test" in given else 0.2,
-                            seed=settings.seed)
+                            seed=settings.seed, stratify=not task.generates)
     splits = Splits(splits.train, given.get("validation", splits.validation), given.get("test", splits.test))
     source = Path(data).name if isinstance(data, str | Path) else type(data).__name__
     return Data(task, splits, source)

@@ -1,0 +1,66 @@
+"""Splits: stratified by label, decided by the seed alone, and the same text never on both sides."""
+
+import hashlib
+import json
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from cuetune.errors import CuetuneError
+from cuetune.tasks.task import Example
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Labelled examples to tune on, to choose the best step on, and to report on."""
+
+    train: list[Example]
+    validation: list[Example]
+    test: list[Example]
+
+
+def text_key(example: Example) -> str:
+    """An example's text without case and white space: what counts as the same text."""
+    return "\x1f".join(" ".join(value.lower().split()) for value in example.fields.values())
+
+
+def split_examples(examples: Sequence[Example], *, validation: float = 0.1, test: float = 0.2, seed: int = 0,
+                   stratify: bool = True) -> Splits:
+    """Set fractions of the examples aside, label by label. Copies of one text stay together, so none leaks.
+
+    stratify=False is for free text, where every target is its own. A label's first text goes to `train`. Raises CuetuneError when nothing is left to tune on.
+    """
+    if not 0 <= validation + test < 1:
+        raise CuetuneError(f"validation {validation} and test {test} leave nothing to tune on; they must sum to less than 1.")
+    groups: dict[str, list[Example]] = defaultdict(list)
+    for example in examples:
+        groups[text_key(example)].append(example)
+    by_label: dict[str | None, list[list[Example]]] = defaultdict(list)
+    for group in groups.values():
+        by_label[group[0].label if stratify else None].append(group)
+    parts: dict[str, list[Example]] = {"train": [], "validation": [], "test": []}
+    for _, same in sorted(by_label.items(), key=lambda item: str(item[0])):
+        random.Random(seed).shuffle(same)
+        _deal(same, parts, validation, test)
+    for part in parts.values():
+        random.Random(seed).shuffle(part)
+    return Splits(parts["train"], parts["validation"], parts["test"])
+
+
+def _deal(groups: list[list[Example]], parts: dict[str, list[Example]], validation: float, test: float) -> None:
+    """Deal one label's texts: the first to train, then test and validation until each has its share."""
+    n_test, n_validation = round(len(groups) * test), round(len(groups) * validation)
+    n_test, n_validation = min(n_test, len(groups) - 1), min(n_validation, max(0, len(groups) - 1 - n_test))
+    for number, group in enumerate(groups[::-1]):
+        part = "test" if number < n_test else "validation" if number < n_test + n_validation else "train"
+        parts[part] += group
+
+
+def fingerprint(examples: Iterable[Example]) -> str:
+    """SHA-256 of the multiset of texts and labels: the order of rows does not matter, any change of a row does."""
+    total = 0
+    for example in examples:
+        row = json.dumps([dict(example.fields), example.label], sort_keys=True, ensure_ascii=False)
+        total = (total + int.from_bytes(hashlib.sha256(row.encode()).digest(), "big")) % 2**256
+    return total.to_bytes(32, "big").hex()
