@@ -15,6 +15,7 @@ from cuetune.prediction import Prediction, Predictor
 from cuetune.prompts.base import Prompt
 from cuetune.prompts.words import choose
 from cuetune.tasks.checking import Report, check_data
+from cuetune.tasks.inference import infer_task
 from cuetune.tasks.reading import read_rows
 from cuetune.tasks.task import Example, Row, Task
 
@@ -92,6 +93,14 @@ def _set_aside(examples: list[Example], demonstrations: Any, task: Task, shots: 
     return shown, [example for example in examples if id(example) not in taken]
 
 
-def check(data: Mapping[str, Any] | Any, task: Task | None = None, tokenizer: Any = None, **task_options: Any) -> Report:
-    """Look for what spoils a task before it is tuned: duplicates, conflicts, rare labels, empty and overlong rows."""
-    return check_data(data, task, tokenizer, **task_options)
+def check(data: Any, task: Task | None = None, *, tokenizer: Any = None, encoding: str = "utf-8",
+          **task_options: Any) -> Report:
+    """Look for what spoils a task before it is tuned: copies, conflicts, rare labels, empty and overlong rows.
+
+    data: a source of labelled rows, or a dictionary part -> source ({"train": …, "test": …}). The task is inferred from
+    the first part unless it is given. tokenizer: for lengths in tokens.
+    """
+    sources = data if isinstance(data, Mapping) else {"data": data}
+    rows = {part: list(read_rows(source, encoding=encoding)) for part, source in sources.items()}
+    meant = task or infer_task(next(iter(rows.values())), **task_options)
+    return check_data({part: map(meant.example, each) for part, each in rows.items()}, meant, tokenizer)

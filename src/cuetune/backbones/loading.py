@@ -20,16 +20,15 @@ def load_backbone(name: str = DEFAULT, *, revision: str | None = None, dtype: st
     Raises CuetuneError when the model is not found, is not a causal language model, or does not take injections.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     from cuetune.backbones.text import TextBackbone
 
-    source = resolve(name)
     place = _device(device)
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
-    quiet()
+    tokenizer = load_tokenizer(name, **options)
+    source = resolve(name)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, **options)
         model = AutoModelForCausalLM.from_pretrained(source, dtype=_dtype(dtype, place), use_safetensors=True, **options)
     except (OSError, ValueError, ImportError, KeyError) as error:
         raise CuetuneError(_not_loaded(name, source, error)) from error
@@ -39,6 +38,18 @@ def load_backbone(name: str = DEFAULT, *, revision: str | None = None, dtype: st
         raise CuetuneError(f"{name}: does not fit on {place}; try --dtype bfloat16, --device cpu or a smaller model.") from error
     commit = getattr(model.config, "_commit_hash", None)
     return TextBackbone(model, tokenizer, _plain_name(name), revision or commit)
+
+
+def load_tokenizer(name: str = DEFAULT, *, revision: str | None = None, trust_remote_code: bool = False) -> Any:
+    """The tokenizer of a model by name, without its weights."""
+    from transformers import AutoTokenizer
+
+    source = resolve(name)
+    quiet()
+    try:
+        return AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, ImportError, KeyError) as error:
+        raise CuetuneError(_not_loaded(name, source, error)) from error
 
 
 def _device(device: str) -> Any:

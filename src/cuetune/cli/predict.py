@@ -52,7 +52,7 @@ def predict(
         **o.model_options(revision, dtype, device, trust_remote_code),
     )
     if to is None:
-        _print(tuned.task, answers)
+        show_answers(tuned.task, answers)
     else:
         _write(tuned.task, answers, to)
 
@@ -65,7 +65,7 @@ def spoken(task: Any, texts: list[str]) -> list[dict[str, str]]:
     return [{column: text} for text in texts]
 
 
-def _print(task: Any, answers: Iterator[Any]) -> None:
+def show_answers(task: Any, answers: Iterator[Any]) -> None:
     from rich.table import Table
 
     from cuetune.cli.tables import console

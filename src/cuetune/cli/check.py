@@ -1,0 +1,107 @@
+"""`cuetune check`: look at the data before tuning on it."""
+
+import json as json_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cuetune.cli import options as o
+
+STYLES = {"prompt": "magenta", "template": "blue", "text": "default", "answer": "bold green"}
+MARKS = {"error": "[red]error[/red]", "warning": "[yellow]warning[/yellow]", "note": "note"}
+
+
+def check(
+    data: Annotated[list[str], typer.Argument(help="Files with labelled rows; several are several parts (train, test, …).")],
+    text: o.Text = None,
+    label: o.Label = None,
+    labels: o.Labels = None,
+    label_words: o.LabelWords = None,
+    template: o.Template = None,
+    instruction: o.Instruction = None,
+    columns: o.Columns = None,
+    max_tokens: o.MaxTokens = None,
+    generate: Annotated[bool, typer.Option("--generate", help="The answer is free text, not one of a set.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    encoding: o.Encoding = "utf-8",
+    model: o.Model = "smollm2-135m",
+) -> None:
+    """Find copies across parts, conflicting and rare labels, empty and overlong texts; show one example as tokens.
+
+    `cuetune check reviews.csv`
+
+    `cuetune check train.csv test.csv --label topic`
+
+    Ends with exit code 1 when something is found that would make results wrong.
+    """
+    from cuetune.backbones.loading import load_tokenizer
+    from cuetune.tasks.checking import check_data
+    from cuetune.tasks.inference import describe, infer_task
+    from cuetune.tasks.reading import read_rows
+
+    given = {"text": text, "label": label, "labels": o.as_list(labels), "label_words": o.as_list(label_words),
+             "template": template, "instruction": instruction, "columns": o.as_mapping(columns), "max_tokens": max_tokens}
+    first = list(read_rows(data[0], encoding=encoding))
+    task = infer_task(first, generate=generate, **{key: value for key, value in given.items() if value is not None})
+    tokenizer = load_tokenizer(model)
+    parts: dict[str, Any] = {_part(name, number): (task.example(row) for row in (read_rows(name, encoding=encoding) if number else first))
+                             for number, name in enumerate(data)}
+    report = check_data(parts, task, tokenizer)
+    if json:
+        typer.echo(json_module.dumps({"task": task.to_dict(), **report.to_dict()}, indent=2, ensure_ascii=False))
+    else:
+        _print(report, describe(task))
+        _print_example(tokenizer, task, task.example(first[0]))
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def _part(name: str, number: int) -> str:
+    return Path(name).name if number == 0 else f"{Path(name).name} ({number + 1})"
+
+
+def _print(report: Any, lines: list[str]) -> None:
+    from rich.table import Table
+
+    from cuetune.cli.tables import console
+
+    for line in lines:
+        console.print(line, highlight=False, markup=False)
+    console.print("rows: " + ", ".join(f"{count:,} in {part}" for part, count in report.rows.items()), highlight=False)
+    if report.labels:
+        console.print("labels: " + ", ".join(f"{label} {count:,}" for label, count in report.labels.items()), highlight=False)
+    if report.longest is not None:
+        console.print(f"longest text: {report.longest:,} tokens", highlight=False)
+    if not report.findings:
+        console.print("[green]nothing found that would spoil a task.[/green]")
+        return
+    table = Table("", "found", "rows", "where first", "what to do")
+    for each in report.findings:
+        table.add_row(MARKS[each.severity], each.what, f"{each.count:,}", "\n".join(each.examples), each.advice)
+    console.print(table)
+
+
+def _print_example(tokenizer: Any, task: Any, example: Any) -> None:
+    """The first row as tokens, coloured by role; without colour the brackets still tell tokens apart."""
+    from rich.text import Text
+
+    from cuetune.cli.tables import console
+    from cuetune.tasks.showing import show_example
+
+    shown = show_example(tokenizer, task, example, task.instruction + "\n\n" if task.instruction else "")
+    console.print(f"\n{example.where} as the model reads it, one [token] after another:", highlight=False, markup=False)
+    role = ""
+    line = Text()
+    for token, its in shown.tokens:
+        if its != role:
+            line.append(f"\n{its:>9} " if role else f"{its:>9} ", style="dim")
+            role = its
+        line.append(f"[{token}]".replace("\n", "⏎"), style=STYLES[its])
+    console.print(line)
+    for number, tokens in enumerate(shown.answers[:20]):
+        name = f" ({task.labels[number]})" if task.labels else " (target)"
+        line = Text("   scored ", style="dim").append("".join(f"[{token}]" for token in tokens), style=STYLES["answer"])
+        console.print(line.append(name, style="dim"))
+    if shown.cut:
+        console.print(f"{shown.cut:,} tokens were cut out of the middle of this text.")

@@ -1,0 +1,28 @@
+"""One example as the model sees it: which tokens are prompt, template and text, and which words are scored."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from cuetune.tasks.rendering import Renderer, encode
+from cuetune.tasks.task import Example, Task
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Tokens as text with their role: "prompt", "template" or "text", and the scored answers, each as its tokens."""
+
+    tokens: list[tuple[str, str]]
+    answers: list[list[str]]
+    cut: int
+
+
+def show_example(tokenizer: Any, task: Task, example: Example, prompt: str = "") -> Shown:
+    """The example as tokens by role. prompt: the words before it, as a hard prompt says them or a soft one starts."""
+    renderer = Renderer(tokenizer, task)
+    (row,) = renderer.render([example])
+    before = encode(tokenizer, [prompt], control_tokens=True)[0] if prompt else []
+    ids = before + renderer.shared + row.ids
+    roles = ["prompt"] * len(before) + ["template"] * len(renderer.shared) + row.roles
+    words = list(task.label_words) if task.labels else [" " + str(example.label).strip()]
+    answers = [[tokenizer.decode([token]) for token in word] for word in encode(tokenizer, words, control_tokens=False)]
+    return Shown([(tokenizer.decode([token]), role) for token, role in zip(ids, roles, strict=True)], answers, row.cut)
