@@ -47,22 +47,50 @@ def model(family: str, seed: int = 0) -> Any:
     """A random model whose logits differ clearly from token to token."""
     torch.manual_seed(seed)
     size = len(tokenizer())
-    common: dict[str, Any] = {"vocab_size": size, "initializer_range": 0.3, "bos_token_id": 1, "eos_token_id": 1,
-                              "pad_token_id": 0}
-    llama = {"hidden_size": WIDTH, "num_hidden_layers": LAYERS, "num_attention_heads": 4, "num_key_value_heads": 2,
-             "intermediate_size": 64, "max_position_embeddings": 512}
+    common: dict[str, Any] = {
+        "vocab_size": size,
+        "initializer_range": 0.3,
+        "bos_token_id": 1,
+        "eos_token_id": 1,
+        "pad_token_id": 0,
+    }
+    llama = {
+        "hidden_size": WIDTH,
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "intermediate_size": 64,
+        "max_position_embeddings": 512,
+    }
     made = {
         "gpt2": lambda: GPT2LMHeadModel(GPT2Config(n_embd=WIDTH, n_layer=LAYERS, n_head=4, n_positions=512, **common)),
         "llama": lambda: LlamaForCausalLM(LlamaConfig(**llama, **common)),
-        "gpt_neox": lambda: GPTNeoXForCausalLM(GPTNeoXConfig(
-            hidden_size=WIDTH, num_hidden_layers=LAYERS, num_attention_heads=4, intermediate_size=64,
-            max_position_embeddings=512, **common)),
-        "gemma3": lambda: Gemma3ForCausalLM(Gemma3TextConfig(
-            **{**llama, "num_hidden_layers": 7}, head_dim=8, sliding_window=6, **common)),
+        "gpt_neox": lambda: GPTNeoXForCausalLM(
+            GPTNeoXConfig(
+                hidden_size=WIDTH,
+                num_hidden_layers=LAYERS,
+                num_attention_heads=4,
+                intermediate_size=64,
+                max_position_embeddings=512,
+                **common,
+            )
+        ),
+        "gemma3": lambda: Gemma3ForCausalLM(
+            Gemma3TextConfig(**{**llama, "num_hidden_layers": 7}, head_dim=8, sliding_window=6, **common)
+        ),
         "mistral": lambda: MistralForCausalLM(MistralConfig(sliding_window=7, **llama, **common)),
-        "opt": lambda: OPTForCausalLM(OPTConfig(
-            hidden_size=WIDTH, num_hidden_layers=LAYERS, num_attention_heads=4, ffn_dim=64, word_embed_proj_dim=WIDTH,
-            max_position_embeddings=512, init_std=0.3, **{k: v for k, v in common.items() if k != "initializer_range"})),
+        "opt": lambda: OPTForCausalLM(
+            OPTConfig(
+                hidden_size=WIDTH,
+                num_hidden_layers=LAYERS,
+                num_attention_heads=4,
+                ffn_dim=64,
+                word_embed_proj_dim=WIDTH,
+                max_position_embeddings=512,
+                init_std=0.3,
+                **{k: v for k, v in common.items() if k != "initializer_range"},
+            )
+        ),
     }
     return made[family]().eval()
 

@@ -14,7 +14,9 @@ from cuetune.errors import CuetuneError
 def disk_error(path: Path, error: OSError) -> CuetuneError:
     """The one line for a write that the disk refused (full, read-only, no permission)."""
     reason = error.strerror or str(error)
-    return CuetuneError(f"{path}: cannot write: {reason}. Nothing was changed there; free space or choose another place.")
+    return CuetuneError(
+        f"{path}: cannot write: {reason}. Nothing was changed there; free space or choose another place."
+    )
 
 
 @contextmanager

@@ -22,8 +22,14 @@ def cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cuetune"
 
 
-def fetch(requirement: str, sha256: str, *, source: bool = False, size: int = 0,
-          progress: Callable[[int, int], None] | None = None) -> Path:
+def fetch(
+    requirement: str,
+    sha256: str,
+    *,
+    source: bool = False,
+    size: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
     """One package's archive, downloaded without its dependencies and without installing it.
 
     requirement: "name==version". source: the source archive instead of the wheel. progress(done, size) in bytes.
@@ -31,28 +37,50 @@ def fetch(requirement: str, sha256: str, *, source: bool = False, size: int = 0,
     """
     kept = cache_dir() / "packages"
     for path in kept.glob("*") if kept.exists() else ():
-        if path.name.split("-")[0].replace("_", "-").lower() == requirement.split("==")[0].lower() and digest(path) == sha256:
+        if (
+            path.name.split("-")[0].replace("_", "-").lower() == requirement.split("==")[0].lower()
+            and digest(path) == sha256
+        ):
             return path
     try:
         kept.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=kept, prefix=".download-") as folder:
             archive = _download(requirement, Path(folder), source, size, progress)
             if (found := digest(archive)) != sha256:
-                raise CuetuneError(f"{requirement}: the downloaded file has SHA-256 {found[:16]}…, expected "
-                                   f"{sha256[:16]}…; it was not kept. Check which package index pip uses.")
+                raise CuetuneError(
+                    f"{requirement}: the downloaded file has SHA-256 {found[:16]}…, expected "
+                    f"{sha256[:16]}…; it was not kept. Check which package index pip uses."
+                )
             os.replace(archive, kept / archive.name)
             return kept / archive.name
     except OSError as error:
         raise disk_error(kept, error) from error
 
 
-def _download(requirement: str, folder: Path, source: bool, size: int, progress: Callable[[int, int], None] | None) -> Path:
+def _download(
+    requirement: str, folder: Path, source: bool, size: int, progress: Callable[[int, int], None] | None
+) -> Path:
     which = ["--no-binary", ":all:"] if source else ["--only-binary", ":all:"]
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", *which, "--dest", str(folder / "out"),
-               requirement]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--quiet",
+        *which,
+        "--dest",
+        str(folder / "out"),
+        requirement,
+    ]
     # pip writes its temporary files here too, so that their growth can be shown and nothing stays behind.
-    pip = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                           env={**os.environ, "TMPDIR": str(folder), "PIP_NO_CACHE_DIR": "1"})
+    pip = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "TMPDIR": str(folder), "PIP_NO_CACHE_DIR": "1"},
+    )
     deadline = time.monotonic() + TIMEOUT
     try:
         while pip.poll() is None:
@@ -67,8 +95,10 @@ def _download(requirement: str, folder: Path, source: bool, size: int, progress:
     output = pip.communicate()[0]
     files = [path for path in (folder / "out").glob("*") if path.is_file()]
     if pip.returncode != 0 or not files:
-        raise CuetuneError(f"{requirement}: pip could not download it ({_last_line(output)}); check the network and "
-                           "pip's index settings, then try again.")
+        raise CuetuneError(
+            f"{requirement}: pip could not download it ({_last_line(output)}); check the network and "
+            "pip's index settings, then try again."
+        )
     return files[0]
 
 

@@ -50,10 +50,10 @@ class AnswerTree:
 
 
 class LabelWords:
-    """Scores every label by the probability of its words: log Pr(word_1, …, word_m | row), exact for any number of tokens.
+    """Scores every label by the probability of its words, log Pr(word_1, …, word_m | row), of any number of tokens.
 
-    A label of one token costs one row of the vocabulary at one position. Longer ones are put behind the row once, as a
-    tree, and normalised over the whole vocabulary behind their first token. Where one label's tokens begin another's
+    A label of one token costs one row of the vocabulary at one position. Longer ones are put behind the row once, as
+    a tree, and normalised over the whole vocabulary behind their first token. Where one label's tokens begin another's
     ("not" and "not sure"), every label is closed by a line end, so that both are complete answers.
     """
 
@@ -78,8 +78,10 @@ class LabelWords:
             if not ids:
                 raise CuetuneError(f"label {label!r}: its word {word!r} has no token; give another with --label-words.")
             if tuple(ids) in seen:
-                raise CuetuneError(f"labels {seen[tuple(ids)]!r} and {label!r} have the same tokens for this model; "
-                                   "give different --label-words.")
+                raise CuetuneError(
+                    f"labels {seen[tuple(ids)]!r} and {label!r} have the same tokens for this model; "
+                    "give different --label-words."
+                )
             seen[tuple(ids)] = label
 
     @property
@@ -153,8 +155,9 @@ class GeneratedText:
         """Mean cross-entropy per target token for each row, (B,)."""
         answers = self.answers(rendered)
         targets = torch.tensor([token for answer in answers for token in answer], device=hidden.device)
-        losses = in_chunks(lambda part, wanted: F.cross_entropy(backbone.logits(part), wanted, reduction="none"),
-                           hidden, targets)
+        losses = in_chunks(
+            lambda part, wanted: F.cross_entropy(backbone.logits(part), wanted, reduction="none"), hidden, targets
+        )
         sizes = [len(answer) for answer in answers]
         return torch.stack([part.mean() for part in losses.split(sizes)])
 
@@ -174,7 +177,7 @@ def normaliser(backbone: TextBackbone, states: Tensor) -> Tensor:
 
 
 def in_chunks(function: Any, *tensors: Tensor) -> Tensor:
-    """Apply `function` to a few rows at a time and join the results; the backward pass makes each chunk's logits again."""
+    """Apply `function` to a few rows at a time and join the results; backward makes each chunk's logits again."""
     pieces = zip(*(tensor.split(POSITIONS_AT_ONCE) for tensor in tensors), strict=True)
     return torch.cat([checkpoint(function, *piece, use_reentrant=False) for piece in pieces])
 

@@ -25,26 +25,43 @@ def load(folder: str | Path, task: Task | None = None) -> TunedPrompt:
     return TunedPrompt.load(folder, task=task)
 
 
-def backbone_for(tuned: TunedPrompt, model: str | TextBackbone | None = None, where: str = "prompt",
-                 **options: Any) -> TextBackbone:
+def backbone_for(
+    tuned: TunedPrompt, model: str | TextBackbone | None = None, where: str = "prompt", **options: Any
+) -> TextBackbone:
     """The backbone a prompt was made for, or `model` when given; refused unless it is the same model."""
-    if not isinstance(model, TextBackbone):
+    if isinstance(model, TextBackbone):
+        backbone = model
+    else:
         options.setdefault("revision", tuned.backbone.revision)
-        model = load_backbone(model or tuned.backbone.name, **options)
-    tuned.backbone.check(model.identity, where)
-    return model
+        backbone = load_backbone(model or tuned.backbone.name, **options)
+    tuned.backbone.check(backbone.identity, where)
+    return backbone
 
 
-def predict(prompt: TunedPrompt | str | Path, data: Any, *, model: str | TextBackbone | None = None,
-            writing: Writing | None = None, encoding: str = "utf-8", **options: Any) -> Iterator[Prediction]:
+def predict(
+    prompt: TunedPrompt | str | Path,
+    data: Any,
+    *,
+    model: str | TextBackbone | None = None,
+    writing: Writing | None = None,
+    encoding: str = "utf-8",
+    **options: Any,
+) -> Iterator[Prediction]:
     """One `Prediction` for each row of `data`, in order, in memory that does not grow with their number."""
     for _, _, prediction in predict_rows(prompt, data, model=model, writing=writing, encoding=encoding, **options):
         yield prediction
 
 
-def predict_rows(prompt: TunedPrompt | str | Path, data: Any, *, model: str | TextBackbone | None = None,
-                 writing: Writing | None = None, encoding: str = "utf-8", labels: bool = False,
-                 **options: Any) -> Iterator[tuple[Row, Example, Prediction]]:
+def predict_rows(
+    prompt: TunedPrompt | str | Path,
+    data: Any,
+    *,
+    model: str | TextBackbone | None = None,
+    writing: Writing | None = None,
+    encoding: str = "utf-8",
+    labels: bool = False,
+    **options: Any,
+) -> Iterator[tuple[Row, Example, Prediction]]:
     """As `predict`, with each row and example beside its answer; labels=True reads and checks the label column too."""
     tuned = prompt if isinstance(prompt, TunedPrompt) else load(prompt)
     backbone = backbone_for(tuned, model, str(prompt) if not isinstance(prompt, TunedPrompt) else "prompt", **options)
@@ -60,9 +77,20 @@ def predict_rows(prompt: TunedPrompt | str | Path, data: Any, *, model: str | Te
         yield *waiting.popleft(), prediction
 
 
-def evaluate(prompt: TunedPrompt | str | Path, data: Any, *, model: str | TextBackbone | None = None, shots: int = 8,
-             demonstrations: Any = None, baselines: bool = True, writing: Writing | None = None, seed: int = 0,
-             encoding: str = "utf-8", on_row: Any = None, **options: Any) -> Evaluation:
+def evaluate(
+    prompt: TunedPrompt | str | Path,
+    data: Any,
+    *,
+    model: str | TextBackbone | None = None,
+    shots: int = 8,
+    demonstrations: Any = None,
+    baselines: bool = True,
+    writing: Writing | None = None,
+    seed: int = 0,
+    encoding: str = "utf-8",
+    on_row: Any = None,
+    **options: Any,
+) -> Evaluation:
     """Scores of a saved prompt on labelled data, beside the same task said in words on the same rows.
 
     The few-shot prompt needs labelled examples and a saved prompt contains none: they come from `demonstrations`, or
@@ -81,8 +109,9 @@ def evaluate(prompt: TunedPrompt | str | Path, data: Any, *, model: str | TextBa
     return evaluate_prompts(backbone, task, prompts, examples, writing, on_row)
 
 
-def _set_aside(examples: list[Example], demonstrations: Any, task: Task, shots: int, seed: int,
-               encoding: str) -> tuple[Sequence[Example], list[Example]]:
+def _set_aside(
+    examples: list[Example], demonstrations: Any, task: Task, shots: int, seed: int, encoding: str
+) -> tuple[Sequence[Example], list[Example]]:
     """Demonstrations, and the examples that are left to score."""
     if demonstrations is not None:
         return [task.example(row) for row in read_rows(demonstrations, encoding=encoding)], examples
@@ -93,8 +122,9 @@ def _set_aside(examples: list[Example], demonstrations: Any, task: Task, shots: 
     return shown, [example for example in examples if id(example) not in taken]
 
 
-def check(data: Any, task: Task | None = None, *, tokenizer: Any = None, encoding: str = "utf-8",
-          **task_options: Any) -> Report:
+def check(
+    data: Any, task: Task | None = None, *, tokenizer: Any = None, encoding: str = "utf-8", **task_options: Any
+) -> Report:
     """Look for what spoils a task before it is tuned: copies, conflicts, rare labels, empty and overlong rows.
 
     data: a source of labelled rows, or a dictionary part -> source ({"train": …, "test": …}). The task is inferred from

@@ -9,15 +9,16 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tiny import FAMILIES, LAYERS, WIDTH, backbone, model, stock_logits
 
 from cuetune import compat
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.packing import Rows
+from tiny import FAMILIES, LAYERS, WIDTH, backbone, model, stock_logits
 
 # With `slow` set aside, hypothesis draws a few shapes per family; models are tiny, so each costs milliseconds.
-few = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture],
-               derandomize=True)
+few = settings(
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
+)
 token_rows = st.lists(st.lists(st.integers(2, 250), min_size=1, max_size=14), min_size=1, max_size=5)
 shared_text = st.lists(st.integers(2, 250), max_size=4)
 
@@ -93,7 +94,9 @@ def test_a_prompt_per_row_equals_each_row_alone(family, rows, shared, length):
     with torch.no_grad():
         as_tokens = frozen.hidden(Rows.of(rows, shared), Injection(tokens={0: prompts}))
         assert error(frozen.logits(as_tokens), wanted) < 1e-5
-        as_kv = frozen.hidden(Rows.of(rows), stacked([frozen.compile(Injection(tokens={0: p}), shared) for p in prompts]))
+        as_kv = frozen.hidden(
+            Rows.of(rows), stacked([frozen.compile(Injection(tokens={0: p}), shared) for p in prompts])
+        )
         assert error(frozen.logits(as_kv), wanted) < 1e-5
 
 
@@ -104,8 +107,10 @@ def stacked(compiled: list[Injection]) -> Injection:
     def padded(part: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.pad(part, (0, 0, 0, longest - part.shape[1]))
 
-    kv = {layer: tuple(torch.stack([padded(each.kv[layer][which]) for each in compiled]) for which in (0, 1))
-          for layer in compiled[0].kv}
+    kv = {
+        layer: tuple(torch.stack([padded(each.kv[layer][which]) for each in compiled]) for which in (0, 1))
+        for layer in compiled[0].kv
+    }
     return Injection(kv=kv, lengths=torch.tensor([each.n_kv for each in compiled]))
 
 
@@ -124,7 +129,8 @@ def naive_loss(family: str, prompt: torch.Tensor, shared: list[int], rows: list[
     table = bare(family).get_input_embeddings()
     losses = [
         torch.nn.functional.cross_entropy(
-            stock_logits(bare(family), torch.cat([prompt, table(torch.tensor(shared + row))]))[-1:], torch.tensor([target])
+            stock_logits(bare(family), torch.cat([prompt, table(torch.tensor(shared + row))]))[-1:],
+            torch.tensor([target]),
         )
         for row, target in zip(rows, targets, strict=True)
     ]
@@ -156,8 +162,10 @@ def test_gradients_reach_injected_keys_and_values(family):
     """Prefix-tuning's case: the gradient of (h_kv, P, d_h) keys and values against finite differences of the loss."""
     frozen, rows = backbone(family), Rows.of([[5, 6, 7], [8, 9]], [4])
     start = frozen.compile(Injection(tokens={0: random_prompt(3)}))
-    leaves = {layer: tuple(part.clone().double().float().requires_grad_() for part in pair)
-              for layer, pair in start.kv.items()}
+    leaves = {
+        layer: tuple(part.clone().double().float().requires_grad_() for part in pair)
+        for layer, pair in start.kv.items()
+    }
 
     def loss(kv) -> torch.Tensor:
         return frozen.logits(frozen.hidden(rows, Injection(kv=kv)))[:, :5].pow(2).mean()
@@ -197,6 +205,7 @@ def late_oracle(family: str, states: dict[int, torch.Tensor], rows: list[list[in
     def replace(layer):
         def hook(module, args, kwargs):
             return (torch.cat([states[layer][None], args[0][:, length:]], dim=1), *args[1:]), kwargs
+
         return hook
 
     for layer in states:

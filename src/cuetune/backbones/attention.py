@@ -101,7 +101,6 @@ class Group:
             own = own & (~is_slot[:, None] | torch.eye(own.shape[1], dtype=torch.bool, device=own.device))
         return shared, memory, own
 
-
     def enter(self, layer: int, hidden: Tensor) -> Tensor:
         """Put the virtual tokens of `layer` into their slots of the packed states (1, N, d)."""
         if layer not in self.tokens:
@@ -129,8 +128,17 @@ class RowAttention(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, before_k: Tensor, before_v: Tensor, group: "Group",
-                bias: Tensor, scaling: float) -> Tensor:
+    def forward(
+        ctx: Any,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        before_k: Tensor,
+        before_v: Tensor,
+        group: "Group",
+        bias: Tensor,
+        scaling: float,
+    ) -> Tensor:
         (batch, width), (n, heads, size), h_kv = group.rows.shape, query.shape, key.shape[1]
         index = group.rows.reshape(-1)
 
@@ -179,7 +187,7 @@ class RowAttention(torch.autograd.Function):
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, visible: Tensor, scaling: float, softcap: float | None) -> Tensor:
-    """Attention of (B, h, T, d_h) queries over (B, h_kv, K, d_h) keys, `visible` (B or 1, T, K); returns (B, h, T, d_h).
+    """Attention of (B, h, T, d_h) queries over (B, h_kv, K, d_h) keys, as `visible` (B or 1, T, K); returns as query.
 
     Grouped heads share their keys without a copy. Long rows take torch's fused kernel, which never stores the scores.
     """
@@ -242,8 +250,9 @@ def _behind(kv: KeyValue, shared: list[Tensor]) -> list[Tensor]:
     return [torch.cat([first, own], dim=-2) for first, own in zip(injected, shared, strict=True)]
 
 
-def _attend_rows(query: Tensor, key: Tensor, value: Tensor, before: list[Tensor], group: Group, visible: Tensor,
-                 how: How) -> Tensor:
+def _attend_rows(
+    query: Tensor, key: Tensor, value: Tensor, before: list[Tensor], group: Group, visible: Tensor, how: How
+) -> Tensor:
     (batch, width), n_keys = group.rows.shape, visible.shape[-1]
     if how.softcap is None and not _fused(query, width, n_keys):
         bias = group.bias(how.layer, how.window, query.dtype)
@@ -261,24 +270,35 @@ def _attend_rows(query: Tensor, key: Tensor, value: Tensor, before: list[Tensor]
 
 
 @torch.compiler.disable  # the layout's bookkeeping is Python: a compiled layer calls this part as it is
-def packed_attention(module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None,
-                     scaling: float | None = None, dropout: float = 0.0, cuetune_layout: Layout | None = None,
-                     **kwargs: Any) -> tuple[Tensor, Tensor | None]:
+def packed_attention(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    cuetune_layout: Layout | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, Tensor | None]:
     """What transformers calls in every layer: query (1, h, N, d_h), key and value (1, h_kv, N, d_h).
 
     Without a layout this is the model's stock attention, so wrapping a model changes none of its own outputs.
     Returns (1, N, h, d_h).
     """
     if cuetune_layout is None:
-        return compat.stock_attention(module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **kwargs)
-    how = How(module._cuetune_layer, scaling if scaling is not None else query.shape[-1] ** -0.5,  # type: ignore[arg-type]
-              kwargs.get("softcap"), kwargs.get("sliding_window"))
+        return compat.stock_attention(
+            module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **kwargs
+        )
+    layer = int(module._cuetune_layer)  # type: ignore[arg-type]
+    scale = scaling if scaling is not None else query.shape[-1] ** -0.5
+    how = How(layer, scale, kwargs.get("softcap"), kwargs.get("sliding_window"))
     packed = [states[0].transpose(0, 1) for states in (query, key, value)]
     if cuetune_layout.capture is not None:
         cuetune_layout.capture[how.layer] = (packed[1].detach(), packed[2].detach())
     sizes = [group.stop - group.start for group in cuetune_layout.groups]
-    parts = zip(*(states.split(sizes) for states in packed), strict=True)
-    outputs = [attend_group(*part, group, how) for part, group in zip(parts, cuetune_layout.groups, strict=True)]
+    q, k, v = (states.split(sizes) for states in packed)
+    outputs = [attend_group(*part, how) for part in zip(q, k, v, cuetune_layout.groups, strict=True)]
     return torch.cat(outputs)[None] if len(outputs) > 1 else outputs[0][None], None
 
 

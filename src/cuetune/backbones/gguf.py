@@ -1,4 +1,4 @@
-"""From a GGUF file to a transformers folder, once: the weights restored from their quantised form, the tokenizer rebuilt."""
+"""From a GGUF file to a transformers folder, once: weights restored from 4 bits, the tokenizer rebuilt."""
 
 import io
 from contextlib import redirect_stderr
@@ -27,8 +27,11 @@ def convert(gguf: Path, folder: Path) -> None:
     with redirect_stderr(io.StringIO()):  # a progress bar that cannot be switched off otherwise
         model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
     tied = model.config.tie_word_embeddings
-    state = {name: value.to(torch.float16).contiguous() for name, value in model.state_dict().items()
-             if not (tied and name == "lm_head.weight")}
+    state = {
+        name: value.to(torch.float16).contiguous()
+        for name, value in model.state_dict().items()
+        if not (tied and name == "lm_head.weight")
+    }
     save_file(state, str(folder / "model.safetensors"), metadata={"format": "pt"})
     config = AutoConfig.from_pretrained(**where)
     config.dtype = torch.float16
@@ -44,7 +47,11 @@ def _tokenizer(gguf: Path) -> Any:
     from transformers import PreTrainedTokenizerFast
 
     fields = GGUFReader(str(gguf)).fields
-    read = {name.removeprefix("tokenizer."): field.contents() for name, field in fields.items() if name.startswith("tokenizer.")}
+    read = {
+        name.removeprefix("tokenizer."): field.contents()
+        for name, field in fields.items()
+        if name.startswith("tokenizer.")
+    }
     tokens, types = read["ggml.tokens"], read["ggml.token_type"]
     merges = [tuple(merge.split(" ", 1)) for merge in read["ggml.merges"]]
     inner = Tokenizer(models.BPE(vocab={token: number for number, token in enumerate(tokens)}, merges=merges))
@@ -52,11 +59,14 @@ def _tokenizer(gguf: Path) -> Any:
     inner.decoder = decoders.ByteLevel()
     special = [token for token, kind in zip(tokens, types, strict=True) if kind == CONTROL]
     inner.add_special_tokens(special)
-    named = {f"{role}_token": tokens[read[f"ggml.{key}_token_id"]]
-             for role, key in (("bos", "bos"), ("eos", "eos"), ("unk", "unknown"), ("pad", "padding"))
-             if f"ggml.{key}_token_id" in read}
-    return PreTrainedTokenizerFast(tokenizer_object=inner, chat_template=read.get("chat_template"),
-                                   additional_special_tokens=special, **named)
+    named = {
+        f"{role}_token": tokens[read[f"ggml.{key}_token_id"]]
+        for role, key in (("bos", "bos"), ("eos", "eos"), ("unk", "unknown"), ("pad", "padding"))
+        if f"ggml.{key}_token_id" in read
+    }
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner, chat_template=read.get("chat_template"), additional_special_tokens=special, **named
+    )
 
 
 def _pre_tokenizer(kind: str) -> Any:

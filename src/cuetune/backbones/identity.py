@@ -1,6 +1,7 @@
 """Which frozen model a prompt belongs to: recorded with the prompt and checked before it is used."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -34,13 +35,19 @@ class BackboneIdentity:
     def check(self, other: "BackboneIdentity", where: str) -> None:
         """Raise CuetuneError unless a prompt found for `self` fits the loaded backbone `other`."""
         if self.hidden_size != other.hidden_size:
-            raise CuetuneError(f"{where}: made for {self.name} of width {self.hidden_size}, but {other.name} has width "
-                               f"{other.hidden_size}; load it with --model {self.name}.")
-        for what, mine, theirs in (("weights", self.weights_hash, other.weights_hash),
-                                   ("tokenizer", self.tokenizer_hash, other.tokenizer_hash)):
+            raise CuetuneError(
+                f"{where}: made for {self.name} of width {self.hidden_size}, but {other.name} has width "
+                f"{other.hidden_size}; load it with --model {self.name}."
+            )
+        for what, mine, theirs in (
+            ("weights", self.weights_hash, other.weights_hash),
+            ("tokenizer", self.tokenizer_hash, other.tokenizer_hash),
+        ):
             if mine and mine != theirs:
-                raise CuetuneError(f"{where}: made for {self.name} ({what} {mine[:12]}), but {other.name} is loaded "
-                                   f"({what} {theirs[:12]}); load the model it was made for, or tune again.")
+                raise CuetuneError(
+                    f"{where}: made for {self.name} ({what} {mine[:12]}), but {other.name} is loaded "
+                    f"({what} {theirs[:12]}); load the model it was made for, or tune again."
+                )
 
 
 def weights_hash(tensors: Mapping[str, Tensor], sample: int = 4096) -> str:
@@ -62,8 +69,9 @@ def weights_hash(tensors: Mapping[str, Tensor], sample: int = 4096) -> str:
 def tokenizer_hash(tokenizer: Any) -> str:
     """SHA-256 of what decides which ids a text becomes: the serialised fast tokenizer, or else the vocabulary."""
     inner = getattr(tokenizer, "backend_tokenizer", None)
-    if inner is not None:
-        text = inner.to_str()
-    else:
+    if inner is None:
         text = repr(sorted(tokenizer.get_vocab().items()))
+    else:  # truncation and padding are how it was last called, not what it is
+        kept = {key: part for key, part in json.loads(inner.to_str()).items() if key not in ("truncation", "padding")}
+        text = json.dumps(kept, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -2,16 +2,25 @@
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cuetune.backbones.bundled import resolve
 from cuetune.errors import CuetuneError
 
+if TYPE_CHECKING:
+    from cuetune.backbones.text import TextBackbone
+
 DEFAULT = "smollm2-135m"
 
 
-def load_backbone(name: str = DEFAULT, *, revision: str | None = None, dtype: str = "auto", device: str = "auto",
-                  trust_remote_code: bool = False) -> Any:
+def load_backbone(
+    name: str = DEFAULT,
+    *,
+    revision: str | None = None,
+    dtype: str = "auto",
+    device: str = "auto",
+    trust_remote_code: bool = False,
+) -> "TextBackbone":
     """A frozen `TextBackbone`, ready for prompts.
 
     name: a bundled model (`cuetune models`), a local folder, or a model id of the hub (HF_HUB_OFFLINE is honoured).
@@ -29,13 +38,17 @@ def load_backbone(name: str = DEFAULT, *, revision: str | None = None, dtype: st
     tokenizer = load_tokenizer(name, **options)
     source = resolve(name)
     try:
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=_dtype(dtype, place), use_safetensors=True, **options)
+        model = AutoModelForCausalLM.from_pretrained(
+            source, dtype=_dtype(dtype, place), use_safetensors=True, **options
+        )
     except (OSError, ValueError, ImportError, KeyError) as error:
         raise CuetuneError(_not_loaded(name, source, error)) from error
     try:
         model = model.to(place)
     except torch.OutOfMemoryError as error:
-        raise CuetuneError(f"{name}: does not fit on {place}; try --dtype bfloat16, --device cpu or a smaller model.") from error
+        raise CuetuneError(
+            f"{name}: does not fit on {place}; try --dtype bfloat16, --device cpu or a smaller model."
+        ) from error
     commit = getattr(model.config, "_commit_hash", None)
     return TextBackbone(model, tokenizer, _plain_name(name), revision or commit)
 
@@ -86,8 +99,10 @@ def _not_loaded(name: str, source: str, error: Exception) -> str:
         return f"{name}: brings its own code, which is not run unless you pass --trust-remote-code."
     if Path(source).is_dir():
         return f"{name}: not a causal language model with safetensors weights: {reason}"
-    return (f"{name}: not found as a bundled model, a folder or on the hub ({reason}); "
-            "`cuetune models` lists what needs no download.")
+    return (
+        f"{name}: not found as a bundled model, a folder or on the hub ({reason}); "
+        "`cuetune models` lists what needs no download."
+    )
 
 
 def _plain_name(name: str) -> str:

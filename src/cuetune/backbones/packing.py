@@ -76,8 +76,19 @@ def _shared_once(rows: Rows, injection: Injection, embed: Callable[[Tensor], Ten
     n_shared = n_tokens + len(rows.shared)
     shared_positions = injection.n_kv + torch.arange(n_shared, device=device)
     padded = _Padded(rows, injection.n_kv + n_shared, extra=0)
-    group = Group(start, n_shared, padded.index, padded.places, padded.own, shared_positions, padded.positions,
-                  dict(injection.kv), None, injection.tokens, start + torch.arange(n_tokens, device=device))
+    group = Group(
+        start,
+        n_shared,
+        padded.index,
+        padded.places,
+        padded.own,
+        shared_positions,
+        padded.positions,
+        dict(injection.kv),
+        None,
+        injection.tokens,
+        start + torch.arange(n_tokens, device=device),
+    )
     return states, torch.cat([shared_positions, padded.flat_positions]), group, start + n_shared + rows.read
 
 
@@ -93,7 +104,7 @@ def _per_row(rows: Rows, injection: Injection, embed: Callable[[Tensor], Tensor]
     states = source.new_empty((batch * extra + len(rows.ids), source.shape[-1]))
     slots = before[:, None] + torch.arange(n_tokens, device=device)
     shared_at = before[:, None] + n_tokens + torch.arange(len(rows.shared), device=device)
-    states = states.index_copy(0, moved, source[len(rows.shared):])
+    states = states.index_copy(0, moved, source[len(rows.shared) :])
     if len(rows.shared):
         states = states.index_copy(0, shared_at.flatten(), source[: len(rows.shared)].repeat(batch, 1))
     if n_tokens:
@@ -101,11 +112,26 @@ def _per_row(rows: Rows, injection: Injection, embed: Callable[[Tensor], Tensor]
         states = states.index_copy(0, slots.flatten(), virtual.reshape(batch * n_tokens, -1))
     first = injection.lengths if injection.lengths is not None else injection.n_kv
     padded = _Padded(rows, first, extra)
-    kv = {layer: tuple(part if part.dim() == 4 else part.expand(batch, -1, -1, -1) for part in pair)
-          for layer, pair in injection.kv.items()}
-    group = Group(start, 0, padded.index, padded.places, padded.own, lengths.new_empty(0), padded.positions,
-                  kv, injection.lengths, injection.tokens, start + slots)  # type: ignore[arg-type]
+    kv = {layer: (_each(pair[0], batch), _each(pair[1], batch)) for layer, pair in injection.kv.items()}
+    group = Group(
+        start,
+        0,
+        padded.index,
+        padded.places,
+        padded.own,
+        lengths.new_empty(0),
+        padded.positions,
+        kv,
+        injection.lengths,
+        injection.tokens,
+        start + slots,
+    )
     return states, padded.flat_positions, group, start + moved[rows.read]
+
+
+def _each(part: Tensor, batch: int) -> Tensor:
+    """Keys or values for every row, (B, h_kv, K, d_h)."""
+    return part if part.dim() == 4 else part.expand(batch, -1, -1, -1)
 
 
 def _virtual(injection: Injection, like: Tensor) -> Tensor:

@@ -28,28 +28,28 @@ class TextBackbone:
         self.tokenizer = tokenizer
         self.config = compat.text_config(model)
         self._decoder = compat.decoder(model)
-        self._embedding: nn.Module = model.get_input_embeddings()
+        self._embedding: nn.Embedding = model.get_input_embeddings()  # type: ignore[assignment]
         self._head: nn.Linear = model.get_output_embeddings()
         compat.use_attention(model)
         for index, layer in enumerate(compat.decoder_layers(model)):
             for module in layer.modules():
                 module._cuetune_layer = index  # type: ignore[assignment]
             layer.register_forward_pre_hook(_enter_tokens, with_kwargs=True)
-        self.identity = self._identify(name or model.config.name_or_path, revision)
+        self.identity = self._identify(name or str(model.config.name_or_path), revision)
         self._self_test()
 
     @property
     def device(self) -> torch.device:
-        return self._embedding.weight.device  # type: ignore[union-attr, return-value]
+        return self._embedding.weight.device
 
     @property
     def dtype(self) -> torch.dtype:
-        return self._embedding.weight.dtype  # type: ignore[union-attr, return-value]
+        return self._embedding.weight.dtype
 
     @property
     def width(self) -> int:
         """d, the size of an embedding row."""
-        return int(self._embedding.weight.shape[1])  # type: ignore[union-attr, arg-type]
+        return int(self._embedding.weight.shape[1])
 
     @property
     def max_positions(self) -> int:
@@ -62,7 +62,7 @@ class TextBackbone:
 
     def embedding_table(self) -> Tensor:
         """(V, d) the frozen embedding table."""
-        return self._embedding.weight.detach()  # type: ignore[union-attr, operator, return-value]
+        return self._embedding.weight.detach()
 
     def hidden(self, rows: Rows, injection: Injection | None = None) -> Tensor:
         """Final hidden states (K, d) at the places that `rows.read` names, in one pass without padding."""
@@ -94,12 +94,15 @@ class TextBackbone:
         padded on the right, (B, h_kv, T, d_h). With per-row prompts the own part includes them, but not injected `kv`.
         """
         packed = pack([(rows.to(self.device), injection)], self.embed)
-        packed.layout.capture = captured = {}
+        captured: dict[int, KeyValue] = {}
+        packed.layout.capture = captured
         self._run(packed)
         (group,) = packed.layout.groups
         shared, own = {}, {}
         for layer, pair in captured.items():
-            before, after = zip(*(part.split([group.n_shared, len(part) - group.n_shared]) for part in pair), strict=True)
+            before, after = zip(
+                *(part.split([group.n_shared, len(part) - group.n_shared]) for part in pair), strict=True
+            )
             heads_first = [part.transpose(0, 1).contiguous() for part in before]
             shared[layer] = _joined(injection.kv.get(layer) if not injection.per_row else None, heads_first)
             own[layer] = tuple(part[group.rows].transpose(1, 2) for part in after) if len(after[0]) else ()
@@ -107,7 +110,8 @@ class TextBackbone:
 
     def logits(self, hidden: Tensor, words: Tensor | None = None) -> Tensor:
         """Next-token logits (…, V) in float32, or (…, W) of the vocabulary rows that `words` (W,) names."""
-        weight, bias = self._head.weight, self._head.bias
+        weight: Tensor = self._head.weight
+        bias: Tensor | None = self._head.bias
         if words is not None:
             weight = weight[words]
             bias = bias[words] if bias is not None else None
@@ -126,9 +130,14 @@ class TextBackbone:
     def _identify(self, name: str, revision: str | None) -> BackboneIdentity:
         config = self.config
         return BackboneIdentity(
-            name=name, revision=revision, weights_hash=weights_hash(self.model.state_dict()),
-            tokenizer_hash=tokenizer_hash(self.tokenizer), model_type=config.model_type, hidden_size=self.width,
-            num_layers=config.num_hidden_layers, num_heads=config.num_attention_heads,
+            name=name,
+            revision=revision,
+            weights_hash=weights_hash(self.model.state_dict()),
+            tokenizer_hash=tokenizer_hash(self.tokenizer),
+            model_type=config.model_type,
+            hidden_size=self.width,
+            num_layers=config.num_hidden_layers,
+            num_heads=config.num_attention_heads,
         )
 
     @torch.no_grad()

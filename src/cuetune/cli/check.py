@@ -13,7 +13,9 @@ MARKS = {"error": "[red]error[/red]", "warning": "[yellow]warning[/yellow]", "no
 
 
 def check(
-    data: Annotated[list[str], typer.Argument(help="Files with labelled rows; several are several parts (train, test, …).")],
+    data: Annotated[
+        list[str], typer.Argument(help="Files with labelled rows; several are several parts (train, test, …).")
+    ],
     text: o.Text = None,
     label: o.Label = None,
     labels: o.Labels = None,
@@ -40,13 +42,23 @@ def check(
     from cuetune.tasks.inference import describe, infer_task
     from cuetune.tasks.reading import read_rows
 
-    given = {"text": text, "label": label, "labels": o.as_list(labels), "label_words": o.as_list(label_words),
-             "template": template, "instruction": instruction, "columns": o.as_mapping(columns), "max_tokens": max_tokens}
+    given: dict[str, Any] = {
+        "text": text,
+        "label": label,
+        "labels": o.as_list(labels),
+        "label_words": o.as_list(label_words),
+        "template": template,
+        "instruction": instruction,
+        "columns": o.as_mapping(columns),
+        "max_tokens": max_tokens,
+    }
     first = list(read_rows(data[0], encoding=encoding))
     task = infer_task(first, generate=generate, **{key: value for key, value in given.items() if value is not None})
     tokenizer = load_tokenizer(model)
-    parts: dict[str, Any] = {_part(name, number): (task.example(row) for row in (read_rows(name, encoding=encoding) if number else first))
-                             for number, name in enumerate(data)}
+    parts: dict[str, Any] = {
+        _part(name, number): (task.example(row) for row in (read_rows(name, encoding=encoding) if number else first))
+        for number, name in enumerate(data)
+    }
     report = check_data(parts, task, tokenizer)
     if json:
         typer.echo(json_module.dumps({"task": task.to_dict(), **report.to_dict()}, indent=2, ensure_ascii=False))
@@ -70,7 +82,9 @@ def _print(report: Any, lines: list[str]) -> None:
         console.print(line, highlight=False, markup=False)
     console.print("rows: " + ", ".join(f"{count:,} in {part}" for part, count in report.rows.items()), highlight=False)
     if report.labels:
-        console.print("labels: " + ", ".join(f"{label} {count:,}" for label, count in report.labels.items()), highlight=False)
+        console.print(
+            "labels: " + ", ".join(f"{label} {count:,}" for label, count in report.labels.items()), highlight=False
+        )
     if report.longest is not None:
         console.print(f"longest text: {report.longest:,} tokens", highlight=False)
     if not report.findings:

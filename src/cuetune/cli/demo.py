@@ -43,10 +43,20 @@ def demo(
         path = pull_data("reviews-amazon", data, progress)
     console.print(f"$ cuetune tune {path} --to {to} --steps {steps} --overwrite", highlight=False, style="bold")
     backbone = load_backbone(DEFAULT, device=device, dtype=dtype)
-    options: dict[str, Any] = {"instruction": "Classify the sentiment of the review as negative or positive.",
-                               "template": "Review: {text}\nSentiment:"}
-    tuned = tune(path, to, model=backbone, settings=Settings(steps=steps), overwrite=True, fresh=True,
-                 say=lambda line: console.print(line, highlight=False, markup=False), **options)
+    options: dict[str, Any] = {
+        "instruction": "Classify the sentiment of the review as negative or positive.",
+        "template": "Review: {text}\nSentiment:",
+    }
+    tuned = tune(
+        path,
+        to,
+        model=backbone,
+        settings=Settings(steps=steps),
+        overwrite=True,
+        fresh=True,
+        say=lambda line: console.print(line, highlight=False, markup=False),
+        **options,
+    )
     console.print("\nnew sentences:", style="bold")
     rows = [{"text": sentence} for sentence in SENTENCES]
     show_answers(tuned.task, predict_rows(tuned, rows, model=backbone))

@@ -13,7 +13,9 @@ def evaluate(
     prompt: Annotated[Path, typer.Argument(help="Folder of a saved prompt.")],
     data: Annotated[str, typer.Argument(help="Labelled rows the prompt has not seen.")],
     shots: Annotated[int, typer.Option(help="Demonstrations of the few-shot baseline.")] = 8,
-    demonstrations: Annotated[str | None, typer.Option(help="Labelled rows for them; else set aside from DATA.")] = None,
+    demonstrations: Annotated[
+        str | None, typer.Option(help="Labelled rows for them; else set aside from DATA.")
+    ] = None,
     baselines: Annotated[bool, typer.Option(help="Also score zero-shot and few-shot prompts.")] = True,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
     seed: Annotated[int, typer.Option(help="Chooses the demonstrations.")] = 0,
@@ -36,8 +38,15 @@ def evaluate(
 
     with Counter("scoring") as counter:
         result = run(
-            prompt, data, model=model, shots=shots, demonstrations=demonstrations, baselines=baselines, seed=seed,
-            encoding=encoding, on_row=lambda method: counter.advance(),
+            prompt,
+            data,
+            model=model,
+            shots=shots,
+            demonstrations=demonstrations,
+            baselines=baselines,
+            seed=seed,
+            encoding=encoding,
+            on_row=lambda method: counter.advance(),
             **o.model_options(revision, dtype, device, trust_remote_code),
         )
     if json:
@@ -48,4 +57,6 @@ def evaluate(
     if first.confusion is not None and len(result.task.labels) <= 20:
         console.print(confusion_table(result.task.labels, first.confusion))
     if first.cut_rows:
-        console.print(f"{first.cut_rows:,} texts were longer than {result.task.max_tokens} tokens: their middle was cut.")
+        console.print(
+            f"{first.cut_rows:,} texts were longer than {result.task.max_tokens} tokens: their middle was cut."
+        )

@@ -1,13 +1,14 @@
 """The command line: a dictionary verb -> function, with options made from its signature and docstring."""
 
 import sys
+from collections.abc import Callable
 
 import typer
 
 from cuetune.cli import check, data, demo, evaluate, models, predict, show, tune
 from cuetune.errors import CuetuneError
 
-VERBS = {
+VERBS: dict[str, Callable[..., None]] = {
     "demo": demo.demo,
     "tune": tune.tune,
     "predict": predict.predict,
@@ -19,7 +20,10 @@ GROUPS = {"models": models.app, "data": data.app}
 
 app = typer.Typer(
     help="Tune the prompt, not the model: adapt one frozen model to many tasks.\n\nStart with `cuetune demo`.",
-    no_args_is_help=True, add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
 )
 for verb, function in VERBS.items():
     app.command(verb)(function)

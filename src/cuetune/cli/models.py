@@ -29,8 +29,14 @@ def models_list() -> None:
     for name, model in CATALOGUE.items():
         cached = str(folder_of(name)) if is_cached(name) else "no"
         title = f"{name} (default)" if name == DEFAULT else name
-        table.add_row(title, f"{model.parameters / 1e6:.1f} M", model.licence, f"{model.size / 2**20:.0f} MiB", cached,
-                      model.description)
+        table.add_row(
+            title,
+            f"{model.parameters / 1e6:.1f} M",
+            model.licence,
+            f"{model.size / 2**20:.0f} MiB",
+            cached,
+            model.description,
+        )
     console.print(table)
     console.print("Hub ids and local folders of causal language models work by name too.", highlight=False)
     missing = [name for name in CATALOGUE if not is_cached(name)]

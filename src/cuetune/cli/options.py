@@ -12,13 +12,17 @@ Labels = Annotated[list[str] | None, typer.Option("--labels", help="Label names,
 LabelWords = Annotated[
     list[str] | None, typer.Option("--label-words", help="Words to score for each label, in the labels' order.")
 ]
-Template = Annotated[str | None, typer.Option("--template", help="Text around the columns: 'Review: {text}\\nSentiment:'.")]
+Template = Annotated[
+    str | None, typer.Option("--template", help="Text around the columns: 'Review: {text}\\nSentiment:'.")
+]
 Instruction = Annotated[str | None, typer.Option("--instruction", help="What hard prompts say before the text.")]
 Columns = Annotated[list[str] | None, typer.Option("--columns", help="field=column for template fields; repeatable.")]
 MaxTokens = Annotated[int | None, typer.Option("--max-tokens", help="Longest text; the middle of longer ones is cut.")]
 Encoding = Annotated[str, typer.Option("--encoding", help="Encoding of text files.")]
 Model = Annotated[str, typer.Option("--model", help="Bundled model, local folder or hub id (`cuetune models`).")]
-SavedModel = Annotated[str | None, typer.Option("--model", help="Where the prompt's model is, if not under its own name.")]
+SavedModel = Annotated[
+    str | None, typer.Option("--model", help="Where the prompt's model is, if not under its own name.")
+]
 Revision = Annotated[str | None, typer.Option("--revision", help="Revision of a hub model.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16 or float16.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, …")]
@@ -26,7 +30,7 @@ TrustRemoteCode = Annotated[bool, typer.Option("--trust-remote-code", help="Run 
 
 
 def as_list(values: list[str] | None) -> list[str] | None:
-    """Repeated options, or one with commas, as a list; outer spaces of repeated ones are kept (they matter to tokens)."""
+    """Repeated options, or one with commas, as a list; repeated ones keep their outer spaces."""
     if not values:
         return None
     if len(values) == 1 and "," in values[0]:

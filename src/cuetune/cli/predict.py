@@ -12,7 +12,9 @@ from cuetune.errors import CuetuneError
 
 def predict(
     prompt: Annotated[Path, typer.Argument(help="Folder of a saved prompt.")],
-    data: Annotated[str | None, typer.Argument(help="Rows to answer: CSV, TSV, JSONL, Parquet, folder or name.")] = None,
+    data: Annotated[
+        str | None, typer.Argument(help="Rows to answer: CSV, TSV, JSONL, Parquet, folder or name.")
+    ] = None,
     to: Annotated[Path | None, typer.Option("--to", help="File for the answers: .csv, .tsv or .jsonl.")] = None,
     say: Annotated[list[str] | None, typer.Option("--say", help="A text to answer; repeatable.")] = None,
     max_new_tokens: Annotated[int, typer.Option(help="Longest written answer.")] = 64,
@@ -47,7 +49,11 @@ def predict(
     tuned = load(prompt)
     source: Any = data if data is not None else spoken(tuned.task, say or [])
     answers = predict_rows(
-        tuned, source, model=model, encoding=encoding, labels=data is not None and not ignore_labels,
+        tuned,
+        source,
+        model=model,
+        encoding=encoding,
+        labels=data is not None and not ignore_labels,
         writing=Writing(max_new_tokens, temperature, top_p, tuple(stop or ()), seed),
         **o.model_options(revision, dtype, device, trust_remote_code),
     )
@@ -60,7 +66,9 @@ def predict(
 def spoken(task: Any, texts: list[str]) -> list[dict[str, str]]:
     """Sentences from the command line as rows; the task must read a single column."""
     if len(task.fields) != 1:
-        raise CuetuneError(f"this prompt reads {len(task.fields)} columns ({', '.join(task.fields)}); give it a file of rows.")
+        raise CuetuneError(
+            f"this prompt reads {len(task.fields)} columns ({', '.join(task.fields)}); give it a file of rows."
+        )
     column = task.columns.get(task.fields[0], task.fields[0])
     return [{column: text} for text in texts]
 
@@ -96,4 +104,6 @@ def _write(task: Any, answers: Iterator[Any], to: Path) -> None:
     if counts["cut"]:
         console.print(f"{counts['cut']:,} texts were longer than {task.max_tokens} tokens: their middle was cut.")
     if counts["labelled"]:
-        console.print(f"accuracy on the {counts['labelled']:,} rows with a label: {counts['right'] / counts['labelled']:.3f}")
+        console.print(
+            f"accuracy on the {counts['labelled']:,} rows with a label: {counts['right'] / counts['labelled']:.3f}"
+        )

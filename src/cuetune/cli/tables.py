@@ -39,15 +39,19 @@ def confusion_table(labels: Sequence[str], counts: Any) -> Table:
     for label in labels:
         table.add_column(label, justify="right")
     for row, label in enumerate(labels):
-        table.add_row(label, *(f"[bold]{n:,}[/bold]" if row == column else f"{n:,}" for column, n in enumerate(counts[row])))
+        table.add_row(
+            label, *(f"[bold]{n:,}[/bold]" if row == column else f"{n:,}" for column, n in enumerate(counts[row]))
+        )
     return table
 
 
 def cost_line(cost: Mapping[str, Any]) -> str:
     """One line: time, steps, tokens, operations, memory, stored bytes."""
-    return (f"cost: {cost['seconds']:.0f} s for {cost['steps']} steps ({cost['tokens']:,} tokens, {cost['tflop']:.1f} "
-            f"TFLOP) on {cost['device']}, peak memory {cost['peak_memory_bytes'] / 2**20:,.0f} MiB; "
-            f"{cost['trained_parameters']:,} trained numbers, {cost['stored_bytes'] / 1024:.0f} KiB stored")
+    return (
+        f"cost: {cost['seconds']:.0f} s for {cost['steps']} steps ({cost['tokens']:,} tokens, {cost['tflop']:.1f} "
+        f"TFLOP) on {cost['device']}, peak memory {cost['peak_memory_bytes'] / 2**20:,.0f} MiB; "
+        f"{cost['trained_parameters']:,} trained numbers, {cost['stored_bytes'] / 1024:.0f} KiB stored"
+    )
 
 
 @contextmanager
@@ -56,7 +60,13 @@ def downloading(what: str) -> Iterator[Callable[[int, int], None]]:
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     stderr = Console(stderr=True)
-    columns = (TextColumn(f"fetching {what}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn(f"fetching {what}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=stderr, disable=not stderr.is_terminal, transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, size: bar.update(task, completed=done, total=max(size, done) or None)

@@ -11,7 +11,9 @@ from cuetune.cli import options as o
 def tune(
     data: Annotated[str, typer.Argument(help="CSV, TSV, JSONL or Parquet file, a folder, or a name for `datasets`.")],
     to: Annotated[Path, typer.Option("--to", help="Folder for the saved prompt.")],
-    validation: Annotated[str | None, typer.Option(help="Rows to choose the best step on; else a tenth of DATA.")] = None,
+    validation: Annotated[
+        str | None, typer.Option(help="Rows to choose the best step on; else a tenth of DATA.")
+    ] = None,
     test: Annotated[str | None, typer.Option(help="Rows to report scores on; else a fifth of DATA.")] = None,
     text: o.Text = None,
     label: o.Label = None,
@@ -62,16 +64,42 @@ def tune(
     from cuetune.tuning.settings import Settings
 
     values: dict[str, Any] = {
-        "init": init, "init_text": init_text, "length": length, "steps": steps, "batch_size": batch_size,
-        "learning_rate": learning_rate, "warmup": warmup, "evaluate_every": evaluate_every, "patience": patience,
-        "seed": seed, "gradient_checkpointing": gradient_checkpointing, "compile": compile,
+        "init": init,
+        "init_text": init_text,
+        "length": length,
+        "steps": steps,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "warmup": warmup,
+        "evaluate_every": evaluate_every,
+        "patience": patience,
+        "seed": seed,
+        "gradient_checkpointing": gradient_checkpointing,
+        "compile": compile,
     }
     tuned = run(
-        data, to, validation=validation, test=test, model=model, prompt=prompt, shots=shots,
-        settings=o.checked(Settings, values), baselines=baselines, fresh=fresh, overwrite=overwrite,
-        tensorboard=tensorboard, model_options=o.model_options(revision, dtype, device, trust_remote_code),
-        text=text, label=label, labels=o.as_list(labels), label_words=o.as_list(label_words), template=template,
-        instruction=instruction, columns=o.as_mapping(columns), max_tokens=max_tokens, generate=generate,
+        data,
+        to,
+        validation=validation,
+        test=test,
+        model=model,
+        prompt=prompt,
+        shots=shots,
+        settings=o.checked(Settings, values),
+        baselines=baselines,
+        fresh=fresh,
+        overwrite=overwrite,
+        tensorboard=tensorboard,
+        model_options=o.model_options(revision, dtype, device, trust_remote_code),
+        text=text,
+        label=label,
+        labels=o.as_list(labels),
+        label_words=o.as_list(label_words),
+        template=template,
+        instruction=instruction,
+        columns=o.as_mapping(columns),
+        max_tokens=max_tokens,
+        generate=generate,
         encoding=encoding,
     )
     report_tuned(tuned, to)

@@ -58,9 +58,15 @@ class Evaluation:
         return {"rows": self.rows, "labels": list(self.task.labels), "methods": methods}
 
 
-def evaluate_prompts(backbone: TextBackbone, task: Task, prompts: Mapping[str, Prompt], examples: Sequence[Example],
-                     writing: Writing | None = None, on_row: Callable[[str], None] | None = None) -> Evaluation:
-    """Score every prompt on the same labelled examples. on_row is called with the method after each row, for progress."""
+def evaluate_prompts(
+    backbone: TextBackbone,
+    task: Task,
+    prompts: Mapping[str, Prompt],
+    examples: Sequence[Example],
+    writing: Writing | None = None,
+    on_row: Callable[[str], None] | None = None,
+) -> Evaluation:
+    """Score every prompt on the same labelled examples. on_row is called with the method after each row."""
     if not examples:
         raise CuetuneError("no rows to evaluate.")
     results = {}
@@ -87,8 +93,9 @@ def _result(task: Task, predictions: Sequence[Prediction], examples: Sequence[Ex
     return Result(classification_scores(counts), seconds, cut, counts, error)
 
 
-def hard_baselines(backbone: TextBackbone, task: Task, demonstrations: Sequence[Example], shots: int = 8,
-                   seed: int = 0) -> dict[str, Prompt]:
+def hard_baselines(
+    backbone: TextBackbone, task: Task, demonstrations: Sequence[Example], shots: int = 8, seed: int = 0
+) -> dict[str, Prompt]:
     """The same task in words: zero-shot, and few-shot with up to `shots` demonstrations, balanced over the labels.
 
     Long demonstrations are cut in the middle so that together they take at most a quarter of the model's positions.

@@ -89,13 +89,19 @@ def load(folder: Path, task: Task | None = None) -> TunedPrompt:
         return _from_peft(embeddings, config, task)
     saved = _parse(RecordFile, folder / RECORD)
     if saved.format > FORMAT:
-        raise CuetuneError(f"{folder / RECORD}: format {saved.format} is newer than this cuetune reads ({FORMAT}); upgrade it.")
+        raise CuetuneError(
+            f"{folder / RECORD}: format {saved.format} is newer than this cuetune reads ({FORMAT}); upgrade it."
+        )
     if hashlib.sha256(data).hexdigest() != saved.weights_sha256:
-        raise CuetuneError(f"{folder / WEIGHTS}: is not the file that {RECORD} was saved with (SHA-256 differs); copy the "
-                           "whole folder again.")
+        raise CuetuneError(
+            f"{folder / WEIGHTS}: is not the file that {RECORD} was saved with (SHA-256 differs); copy the "
+            "whole folder again."
+        )
     if embeddings.shape[1] != saved.backbone.hidden_size:
-        raise CuetuneError(f"{folder / WEIGHTS}: width {embeddings.shape[1]}, but its backbone "
-                           f"{saved.backbone.name} has {saved.backbone.hidden_size}; the folder is damaged.")
+        raise CuetuneError(
+            f"{folder / WEIGHTS}: width {embeddings.shape[1]}, but its backbone "
+            f"{saved.backbone.name} has {saved.backbone.hidden_size}; the folder is damaged."
+        )
     try:
         prompt = Prompt.rebuild(saved.kind, saved.spec, {"embeddings": embeddings})
     except (KeyError, TypeError, ValueError) as error:
@@ -112,7 +118,11 @@ def _check_folder(folder: Path) -> None:
         raise CuetuneError(f"{folder}: not a saved prompt: no {CONFIG} (found: {found}).")
     if not (folder / WEIGHTS).exists():
         pickled = (folder / "adapter_model.bin").exists()
-        advice = "adapter_model.bin can run code and is not read; save it again with safetensors" if pickled else "copy it too"
+        advice = (
+            "adapter_model.bin can run code and is not read; save it again with safetensors"
+            if pickled
+            else "copy it too"
+        )
         raise CuetuneError(f"{folder}: no {WEIGHTS}; {advice}.")
 
 
@@ -143,7 +153,9 @@ def _parse(model: type[Any], path: Path) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"])) or "the whole file"
-        raise CuetuneError(f"{path}: {key}: {first['msg'].lower()}; the file was altered or is of another tool.") from error
+        raise CuetuneError(
+            f"{path}: {key}: {first['msg'].lower()}; the file was altered or is of another tool."
+        ) from error
 
 
 def _embeddings(folder: Path, data: bytes, config: PeftFile) -> Tensor:
@@ -154,7 +166,9 @@ def _embeddings(folder: Path, data: bytes, config: PeftFile) -> Tensor:
         raise CuetuneError(f"{path}: not a whole safetensors file ({str(error)[:80]}); copy it again.") from error
     found = tensors.get("prompt_embeddings")
     if found is None:
-        raise CuetuneError(f"{path}: has no tensor 'prompt_embeddings' (found: {', '.join(list(tensors)[:5]) or 'none'}).")
+        raise CuetuneError(
+            f"{path}: has no tensor 'prompt_embeddings' (found: {', '.join(list(tensors)[:5]) or 'none'})."
+        )
     wanted = (config.num_virtual_tokens * (config.num_transformer_submodules or 1), config.token_dim)
     if tuple(found.shape) != wanted:
         raise CuetuneError(f"{path}: shape {tuple(found.shape)}, but {CONFIG} says {wanted}; the folder is damaged.")
@@ -168,8 +182,13 @@ def _from_peft(embeddings: Tensor, config: PeftFile, task: Task | None) -> Tuned
     if config.num_transformer_submodules not in (None, 1):
         raise CuetuneError("a prompt for encoder and decoder; only causal models can use prompts of PEFT here.")
     backbone = BackboneIdentity(
-        name=config.base_model_name_or_path or "unknown", revision=config.revision, weights_hash="", tokenizer_hash="",
-        model_type="", hidden_size=config.token_dim, num_layers=config.num_layers or 0,
+        name=config.base_model_name_or_path or "unknown",
+        revision=config.revision,
+        weights_hash="",
+        tokenizer_hash="",
+        model_type="",
+        hidden_size=config.token_dim,
+        num_layers=config.num_layers or 0,
         num_heads=config.num_attention_heads or 0,
     )
     return TunedPrompt(SoftPrompt(embeddings), task or Task(template="{text}", name="peft"), backbone, {}, "peft")

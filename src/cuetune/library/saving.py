@@ -33,11 +33,18 @@ def save(tuned: TunedPrompt, folder: Path, *, overwrite: bool = False) -> Path:
     with atomic_folder(folder, overwrite=overwrite) as new:
         (new / WEIGHTS).write_bytes(weights)
         _write_json(new / CONFIG, peft_config(tuned, tensors["prompt_embeddings"]))
-        _write_json(new / RECORD, {
-            "format": FORMAT, "kind": tuned.prompt.kind, "spec": tuned.prompt.spec(), "task": tuned.task.to_dict(),
-            "backbone": tuned.backbone.to_dict(), "record": tuned.record,
-            "weights_sha256": hashlib.sha256(weights).hexdigest(),
-        })
+        _write_json(
+            new / RECORD,
+            {
+                "format": FORMAT,
+                "kind": tuned.prompt.kind,
+                "spec": tuned.prompt.spec(),
+                "task": tuned.task.to_dict(),
+                "backbone": tuned.backbone.to_dict(),
+                "record": tuned.record,
+                "weights_sha256": hashlib.sha256(weights).hexdigest(),
+            },
+        )
         (new / CARD).write_text(card(tuned, folder.name), encoding="utf-8")
     return folder
 
@@ -46,8 +53,10 @@ def embeddings(tuned: TunedPrompt) -> Tensor:
     """What a prompt puts at the embedding layer, (P, d) in float32: the tensor that PEFT knows."""
     injection = tuned.prompt.injection()
     if set(injection.tokens) != {0} or injection.kv or injection.per_row:
-        raise CuetuneError(f"a {tuned.prompt.kind!r} prompt adds more than virtual tokens at the embedding layer; "
-                           "its saved form is not known yet.")
+        raise CuetuneError(
+            f"a {tuned.prompt.kind!r} prompt adds more than virtual tokens at the embedding layer; "
+            "its saved form is not known yet."
+        )
     return injection.tokens[0].detach().float().cpu().contiguous()
 
 
@@ -55,11 +64,21 @@ def peft_config(tuned: TunedPrompt, tensor: Tensor) -> dict[str, Any]:
     """`adapter_config.json` as PEFT reads it; no key that it does not know, no path of this machine."""
     backbone = tuned.backbone
     return {
-        "peft_type": "PROMPT_TUNING", "task_type": "CAUSAL_LM", "base_model_name_or_path": backbone.name,
-        "revision": backbone.revision, "inference_mode": True, "num_virtual_tokens": tensor.shape[0],
-        "token_dim": tensor.shape[1], "num_transformer_submodules": 1, "num_attention_heads": backbone.num_heads,
-        "num_layers": backbone.num_layers, "prompt_tuning_init": "RANDOM", "prompt_tuning_init_text": None,
-        "tokenizer_name_or_path": None, "tokenizer_kwargs": None, "peft_version": PEFT_VERSION,
+        "peft_type": "PROMPT_TUNING",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": backbone.name,
+        "revision": backbone.revision,
+        "inference_mode": True,
+        "num_virtual_tokens": tensor.shape[0],
+        "token_dim": tensor.shape[1],
+        "num_transformer_submodules": 1,
+        "num_attention_heads": backbone.num_heads,
+        "num_layers": backbone.num_layers,
+        "prompt_tuning_init": "RANDOM",
+        "prompt_tuning_init_text": None,
+        "tokenizer_name_or_path": None,
+        "tokenizer_kwargs": None,
+        "peft_version": PEFT_VERSION,
     }
 
 

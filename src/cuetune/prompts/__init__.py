@@ -1,4 +1,4 @@
-"""What is learned or said: one file per prompt kind. Importing the package makes every kind known to `Prompt.rebuild`."""
+"""What is learned or said: one file per prompt kind. Importing this makes all kinds known to `Prompt.rebuild`."""
 
 from cuetune.prompts.base import Prompt
 from cuetune.prompts.hard import HardPrompt

@@ -41,8 +41,10 @@ class Prompt(nn.Module):
     def rebuild(kind: str, spec: dict[str, Any], tensors: dict[str, Tensor]) -> "Prompt":
         """Rebuild a saved prompt. Raises CuetuneError for a kind that this version does not know."""
         if kind not in Prompt.kinds:
-            raise CuetuneError(f"prompt kind {kind!r} is not known here (known: {', '.join(sorted(Prompt.kinds))}); "
-                               "it may need a newer cuetune.")
+            raise CuetuneError(
+                f"prompt kind {kind!r} is not known here (known: {', '.join(sorted(Prompt.kinds))}); "
+                "it may need a newer cuetune."
+            )
         return Prompt.kinds[kind].from_spec(spec, tensors)
 
     @property

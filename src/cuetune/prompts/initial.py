@@ -19,8 +19,9 @@ from cuetune.tasks.task import Task
 COMMONEST = 5000
 
 
-def soft_prompt(backbone: TextBackbone, task: Task, *, init: str = "text", length: int = 20, text: str | None = None,
-                seed: int = 0) -> SoftPrompt:
+def soft_prompt(
+    backbone: TextBackbone, task: Task, *, init: str = "text", length: int = 20, text: str | None = None, seed: int = 0
+) -> SoftPrompt:
     """A new soft prompt of `length` virtual tokens, (P, d).
 
     init: "text" (the embeddings of `text`, by default the task's instruction, repeated or cut to length), "labels"
@@ -59,7 +60,7 @@ def _from_labels(backbone: TextBackbone, task: Task, length: int, text: str, gen
 
 
 def _from_vocabulary(backbone: TextBackbone, task: Task, length: int, text: str, generator: torch.Generator) -> Tensor:
-    """Tokenizers number their tokens roughly by frequency, so the first ids are the commonest; special ones are left out."""
+    """Tokenizers number tokens roughly by frequency, so the first ids are the commonest; special ones are left out."""
     special = set(backbone.tokenizer.all_special_ids)
     size = backbone.embedding_table().shape[0]
     common = [token for token in range(min(size, COMMONEST + len(special))) if token not in special][:COMMONEST]
@@ -82,5 +83,8 @@ def typical_norm(backbone: TextBackbone) -> float:
 
 
 INITS: dict[str, Callable[..., Any]] = {
-    "text": _from_text, "labels": _from_labels, "vocabulary": _from_vocabulary, "random": _at_random,
+    "text": _from_text,
+    "labels": _from_labels,
+    "vocabulary": _from_vocabulary,
+    "random": _at_random,
 }

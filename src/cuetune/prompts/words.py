@@ -27,8 +27,10 @@ def hard_prompt(backbone: TextBackbone, task: Task, demonstrations: Sequence[Exa
     for shown in demonstrations:
         ids += demonstration(backbone, task, shown) + between
     if len(ids) > backbone.max_positions // 2:
-        raise CuetuneError(f"instruction and {len(demonstrations)} demonstrations take {len(ids)} of the model's "
-                           f"{backbone.max_positions} positions; take fewer or shorter ones.")
+        raise CuetuneError(
+            f"instruction and {len(demonstrations)} demonstrations take {len(ids)} of the model's "
+            f"{backbone.max_positions} positions; take fewer or shorter ones."
+        )
     with torch.no_grad():
         return HardPrompt(ids, backbone.embed(torch.tensor(ids, dtype=torch.long, device=backbone.device)))
 

@@ -85,7 +85,9 @@ def check_data(parts: Mapping[str, Iterable[Example]], task: Task, tokenizer: An
     return report
 
 
-def _look_at(example: Example, part: str, first: dict[int, tuple[str, str, str | None]], trouble: dict[str, _Trouble]) -> None:
+def _look_at(
+    example: Example, part: str, first: dict[int, tuple[str, str, str | None]], trouble: dict[str, _Trouble]
+) -> None:
     key = text_key(example)
     if not key.strip("\x1f "):
         trouble["empty"].add(example.where)
@@ -99,7 +101,9 @@ def _look_at(example: Example, part: str, first: dict[int, tuple[str, str, str |
     trouble["leak" if seen[0] != part else "copy"].add(places)
 
 
-def _measure(chunk: Sequence[Example], task: Task, tokenizer: Any, trouble: dict[str, _Trouble], report: Report) -> None:
+def _measure(
+    chunk: Sequence[Example], task: Task, tokenizer: Any, trouble: dict[str, _Trouble], report: Report
+) -> None:
     if tokenizer is None:
         return
     texts = ["\n".join(example.fields.values()) for example in chunk]
@@ -128,11 +132,25 @@ def _label_findings(task: Task, counts: Counter[str]) -> list[Finding]:
     rare = [label for label in task.labels if counts[label] < RARE]
     if rare:
         places = tuple(f"{label!r}: {counts[label]} rows" for label in rare[:SHOWN])
-        found.append(Finding("warning", f"labels with fewer than {RARE} rows to tune on", len(rare), places,
-                             "collect more rows of them, or merge them with another label"))
+        found.append(
+            Finding(
+                "warning",
+                f"labels with fewer than {RARE} rows to tune on",
+                len(rare),
+                places,
+                "collect more rows of them, or merge them with another label",
+            )
+        )
     most = max(counts.values(), default=0)
     if counts and most > 0.9 * counts.total():
         label = counts.most_common(1)[0][0]
-        found.append(Finding("note", "one label has most rows", most, (f"{label!r}: {most / counts.total():.0%}",),
-                             "accuracy says little then; read macro-F1"))
+        found.append(
+            Finding(
+                "note",
+                "one label has most rows",
+                most,
+                (f"{label!r}: {most / counts.total():.0%}",),
+                "accuracy says little then; read macro-F1",
+            )
+        )
     return found

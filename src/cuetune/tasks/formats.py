@@ -1,5 +1,6 @@
 """File formats, each a function path -> rows that streams and names the row where something is wrong."""
 
+import codecs
 import csv
 import gzip
 import json
@@ -30,21 +31,24 @@ def open_text(path: Path, encoding: str) -> Iterator[TextIO]:
     if not zipped and encoding.lower().replace("_", "-") in ("utf-8", "utf8"):
         encoding = "utf-16" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
-        opened = gzip.open(path, "rt", encoding=encoding, newline="") if zipped else path.open(encoding=encoding, newline="")
+        codecs.lookup(encoding)
     except LookupError as error:
         raise CuetuneError(f"{path}: unknown encoding {encoding!r}; use e.g. utf-8, latin-1, cp1252.") from error
-    with opened as text:
-        yield text  # type: ignore[misc]
+    opener: Any = gzip.open if zipped else open
+    with opener(path, "rt", encoding=encoding, newline="") as text:
+        yield text
 
 
 def _wrong_bytes(path: Path, where: str, error: UnicodeError, encoding: str) -> CuetuneError:
     bad = error.object[error.start : error.start + 1].hex() if isinstance(error, UnicodeDecodeError) else "?"
-    return CuetuneError(f"{path}, {where}: byte 0x{bad} is not {encoding}; save the file as UTF-8, or pass --encoding "
-                        "latin-1 (or whatever it is).")
+    return CuetuneError(
+        f"{path}, {where}: byte 0x{bad} is not {encoding}; save the file as UTF-8, or pass --encoding "
+        "latin-1 (or whatever it is)."
+    )
 
 
 def read_table(path: Path, encoding: str, delimiter: str) -> Iterator[Row]:
-    """CSV or TSV. A comma-less header with semicolons means semicolons, as spreadsheets write them in some countries."""
+    """CSV or TSV. A header with semicolons and no comma means semicolons, as some spreadsheets write them."""
     number, line = 0, 1
     try:
         with open_text(path, encoding) as stream:
@@ -64,7 +68,9 @@ def read_table(path: Path, encoding: str, delimiter: str) -> Iterator[Row]:
     except UnicodeError as error:
         raise _wrong_bytes(path, f"after row {number}", error, encoding) from error
     except csv.Error as error:
-        raise CuetuneError(f"{path}, row {number + 1} (line {line}): {error}; is a quotation mark not closed?") from error
+        raise CuetuneError(
+            f"{path}, row {number + 1} (line {line}): {error}; is a quotation mark not closed?"
+        ) from error
     except (EOFError, gzip.BadGzipFile) as error:
         raise CuetuneError(f"{path}: broken gzip file after row {number} ({error}); fetch it again.") from error
 
@@ -83,8 +89,10 @@ def _header(path: Path, header: list[str] | None) -> list[str]:
 
 def _cells(path: Path, where: str, header: list[str], cells: list[str]) -> dict[str, str]:
     if len(cells) != len(header):
-        raise CuetuneError(f"{path.parent / where}: {len(cells)} cells, but the header has {len(header)} columns; put "
-                           "quotation marks around texts that contain the delimiter.")
+        raise CuetuneError(
+            f"{path.parent / where}: {len(cells)} cells, but the header has {len(header)} columns; put "
+            "quotation marks around texts that contain the delimiter."
+        )
     if any("\0" in cell for cell in cells):
         raise CuetuneError(f"{path.parent / where}: contains a NUL byte; the file is damaged or not text.")
     return dict(zip(header, cells, strict=True))
@@ -108,10 +116,11 @@ def _object(where: str, line: str) -> dict[str, Any]:
     try:
         values = json.loads(line)
     except json.JSONDecodeError as error:
-        raise CuetuneError(f"{where}: broken JSON at character {error.pos + 1} ({error.msg}); each line must be one "
-                           "whole object.") from error
+        raise CuetuneError(
+            f"{where}: broken JSON at character {error.pos + 1} ({error.msg}); each line must be one whole object."
+        ) from error
     if not isinstance(values, dict):
-        raise CuetuneError(f"{where}: a {type(values).__name__}; expected an object like {{\"text\": …, \"label\": …}}.")
+        raise CuetuneError(f'{where}: a {type(values).__name__}; expected an object like {{"text": …, "label": …}}.')
     return values
 
 

@@ -7,18 +7,57 @@ from typing import Any
 from cuetune.errors import CuetuneError
 from cuetune.tasks.task import FIELD, Row, Task, default_words, format_value
 
-TEXT_NAMES = ("text", "sentence", "review", "content", "message", "document", "comment", "tweet", "body", "input", "prompt",
-              "question", "title", "instruction", "smiles", "source")
-LABEL_NAMES = ("label", "labels", "class", "category", "sentiment", "target", "topic", "intent", "output", "completion",
-               "answer", "response", "y")
+TEXT_NAMES = (
+    "text",
+    "sentence",
+    "review",
+    "content",
+    "message",
+    "document",
+    "comment",
+    "tweet",
+    "body",
+    "input",
+    "prompt",
+    "question",
+    "title",
+    "instruction",
+    "smiles",
+    "source",
+)
+LABEL_NAMES = (
+    "label",
+    "labels",
+    "class",
+    "category",
+    "sentiment",
+    "target",
+    "topic",
+    "intent",
+    "output",
+    "completion",
+    "answer",
+    "response",
+    "y",
+)
 MOST_LABELS = 200
 
 
-def infer_task(rows: Sequence[Row], *, text: str | None = None, label: str | None = None, template: str | None = None,
-               labels: Sequence[str] | None = None, label_words: Sequence[str] | None = None,
-               instruction: str | None = None, columns: Mapping[str, str] | None = None, max_tokens: int = 512,
-               generate: bool = False, name: str = "task") -> Task:
-    """A task from labelled rows; what is given is taken, the rest inferred. Raises CuetuneError where it is ambiguous."""
+def infer_task(
+    rows: Sequence[Row],
+    *,
+    text: str | None = None,
+    label: str | None = None,
+    template: str | None = None,
+    labels: Sequence[str] | None = None,
+    label_words: Sequence[str] | None = None,
+    instruction: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    max_tokens: int = 512,
+    generate: bool = False,
+    name: str = "task",
+) -> Task:
+    """A task from labelled rows; what is given is taken, the rest inferred. Raises CuetuneError if ambiguous."""
     if not rows:
         raise CuetuneError("no rows to learn the task from.")
     found = list(rows[0].values)
@@ -46,8 +85,9 @@ def _column(what: str, given: str | None, found: Sequence[str], names: Sequence[
     """The column that is meant, by name or by a name that such columns usually have."""
     if given is not None:
         if given not in found:
-            raise CuetuneError(f"no column {given!r}; the data has {', '.join(map(repr, found))}. Name one of them with "
-                               f"--{what} NAME.")
+            raise CuetuneError(
+                f"no column {given!r}; the data has {', '.join(map(repr, found))}. Name one of them with --{what} NAME."
+            )
         return given
     lowered = {column.lower(): column for column in found}
     for name in names:
@@ -56,8 +96,10 @@ def _column(what: str, given: str | None, found: Sequence[str], names: Sequence[
     rest = [column for column in found if column not in taken]
     if what == "text" and len(rest) == 1:
         return rest[0]
-    raise CuetuneError(f"cannot tell which column is the {what}: the data has {', '.join(map(repr, found))}. Name it with "
-                       f"--{what} NAME.")
+    raise CuetuneError(
+        f"cannot tell which column is the {what}: the data has {', '.join(map(repr, found))}. Name it with "
+        f"--{what} NAME."
+    )
 
 
 def _title(column: str, otherwise: str) -> str:
@@ -76,11 +118,15 @@ def _labels(rows: Sequence[Row], label: str) -> tuple[str, ...]:
             raise CuetuneError(f"{row.where}, column {label!r}: no label; fill or remove the row.")
         counts[format_value(value)] += 1
     if len(counts) == 1:
-        raise CuetuneError(f"column {label!r} has one label only, {next(iter(counts))!r}: there is nothing to tell apart. "
-                           "Add rows of another label, or name another column with --label.")
+        raise CuetuneError(
+            f"column {label!r} has one label only, {next(iter(counts))!r}: there is nothing to tell apart. "
+            "Add rows of another label, or name another column with --label."
+        )
     if len(counts) > MOST_LABELS or (len(counts) > 20 and len(counts) > len(rows) / 2):
-        raise CuetuneError(f"column {label!r} has {len(counts)} different values in {len(rows)} rows: this looks like free "
-                           "text; pass --generate, or name another column with --label.")
+        raise CuetuneError(
+            f"column {label!r} has {len(counts)} different values in {len(rows)} rows: this looks like free "
+            "text; pass --generate, or name another column with --label."
+        )
     return tuple(sorted(counts))
 
 

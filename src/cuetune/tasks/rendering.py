@@ -39,7 +39,9 @@ class Renderer:
         leading = self._pieces.pop(0)[1] if self._pieces[0][0] == "template" else ""
         self.template_start = self._encode([leading], "template")[0]
         self.shared: list[int] = _beginning(tokenizer) + self.template_start
-        self._literals = {text: self._encode([text], "template")[0] for role, text in self._pieces if role == "template"}
+        self._literals = {
+            text: self._encode([text], "template")[0] for role, text in self._pieces if role == "template"
+        }
         fixed = sum(len(ids) for ids in self._literals.values())
         self.max_text = task.max_tokens if room is None else min(task.max_tokens, room - fixed)
         if self.max_text < 1:
@@ -88,8 +90,13 @@ def encode(tokenizer: Any, texts: list[str], *, control_tokens: bool) -> list[li
     """
     if not texts:
         return []
-    encoded = tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False,
-                        split_special_tokens=not control_tokens)
+    encoded = tokenizer(
+        texts,
+        add_special_tokens=False,
+        return_attention_mask=False,
+        verbose=False,
+        split_special_tokens=not control_tokens,
+    )
     return [list(ids) for ids in encoded["input_ids"]]
 
 

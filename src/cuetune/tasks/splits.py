@@ -25,14 +25,18 @@ def text_key(example: Example) -> str:
     return "\x1f".join(" ".join(value.lower().split()) for value in example.fields.values())
 
 
-def split_examples(examples: Sequence[Example], *, validation: float = 0.1, test: float = 0.2, seed: int = 0,
-                   stratify: bool = True) -> Splits:
+def split_examples(
+    examples: Sequence[Example], *, validation: float = 0.1, test: float = 0.2, seed: int = 0, stratify: bool = True
+) -> Splits:
     """Set fractions of the examples aside, label by label. Copies of one text stay together, so none leaks.
 
-    stratify=False is for free text, where every target is its own. A label's first text goes to `train`. Raises CuetuneError when nothing is left to tune on.
+    stratify=False is for free text, where every target is its own. A label's first text goes to `train`. Raises
+    CuetuneError when nothing is left to tune on.
     """
     if not 0 <= validation + test < 1:
-        raise CuetuneError(f"validation {validation} and test {test} leave nothing to tune on; they must sum to less than 1.")
+        raise CuetuneError(
+            f"validation {validation} and test {test} leave nothing to tune on; they must sum to less than 1."
+        )
     groups: dict[str, list[Example]] = defaultdict(list)
     for example in examples:
         groups[text_key(example)].append(example)

@@ -1,4 +1,4 @@
-"""A task: the user's data with meaning. Columns, template, labels and the words that stand for them; nothing learned."""
+"""A task: the user's data with meaning. Columns, template, labels and their words; nothing that is learned."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Example:
-    """One row under a task: template fields as text, and the label (or target text), None when it is to be predicted."""
+    """One row under a task: template fields as text, and the label or target text, None when it is to be predicted."""
 
     where: str
     fields: Mapping[str, str]
@@ -80,7 +80,9 @@ class Task:
         label = _text(row, self.label_column)
         if self.labels and label not in self.labels:
             known = ", ".join(map(repr, self.labels[:8])) + (", …" if len(self.labels) > 8 else "")
-            raise CuetuneError(f"{row.where}, column {self.label_column!r}: unknown label {label!r}; expected one of {known}.")
+            raise CuetuneError(
+                f"{row.where}, column {self.label_column!r}: unknown label {label!r}; expected one of {known}."
+            )
         return label
 
     def to_dict(self) -> dict[str, Any]:

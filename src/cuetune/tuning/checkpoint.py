@@ -35,8 +35,14 @@ def run_key(**parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def save_checkpoint(folder: Path, key: str, progress: Progress, prompt: dict[str, Tensor], best: dict[str, Tensor],
-                    optimizer: torch.optim.Optimizer) -> None:
+def save_checkpoint(
+    folder: Path,
+    key: str,
+    progress: Progress,
+    prompt: dict[str, Tensor],
+    best: dict[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+) -> None:
     """Write the run's state; an earlier checkpoint is replaced only by a whole one."""
     tensors = {f"prompt.{name}": value for name, value in prompt.items()}
     tensors |= {f"best.{name}": value for name, value in best.items()}
@@ -62,8 +68,10 @@ def load_checkpoint(folder: Path, key: str) -> tuple[Progress, dict[str, dict[st
     except (SafetensorError, OSError) as error:
         raise CuetuneError(f"{path}: cannot be read ({error}); remove it or start over with --fresh.") from error
     if metadata.get("key") != key:
-        raise CuetuneError(f"{path}: belongs to a run with other data, settings or model; repeat that command to go on "
-                           "with it, choose another --to, or start over with --fresh.")
+        raise CuetuneError(
+            f"{path}: belongs to a run with other data, settings or model; repeat that command to go on "
+            "with it, choose another --to, or start over with --fresh."
+        )
     parts: dict[str, dict[str, Tensor]] = {"prompt": {}, "best": {}, "optimizer": {}}
     for name, value in tensors.items():
         part, _, rest = name.partition(".")

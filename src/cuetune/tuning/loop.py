@@ -42,10 +42,20 @@ class Tuner:
     for none. reporters: see `tuning.progress`. data_key: anything that tells this data from other data.
     """
 
-    def __init__(self, backbone: TextBackbone, prompt: Prompt, task: Task, train: Sequence[Example],
-                 validation: Sequence[Example], settings: Settings, *, folder: Path | None = None,
-                 reporters: Sequence[Reporter] = (), objectives: Sequence[Objective] = (cross_entropy,),
-                 data_key: str = "") -> None:
+    def __init__(
+        self,
+        backbone: TextBackbone,
+        prompt: Prompt,
+        task: Task,
+        train: Sequence[Example],
+        validation: Sequence[Example],
+        settings: Settings,
+        *,
+        folder: Path | None = None,
+        reporters: Sequence[Reporter] = (),
+        objectives: Sequence[Objective] = (cross_entropy,),
+        data_key: str = "",
+    ) -> None:
         if not train:
             raise CuetuneError("no rows to tune on.")
         self.backbone, self.prompt, self.task, self.settings = backbone, prompt.to(backbone.device), task, settings
@@ -57,10 +67,17 @@ class Tuner:
         self.validation = list(validation)[: settings.validation_rows]
         self.optimizer = torch.optim.AdamW(
             [parameter for parameter in prompt.parameters() if parameter.requires_grad],
-            lr=settings.rate(0), weight_decay=settings.weight_decay,
+            lr=settings.rate(0),
+            weight_decay=settings.weight_decay,
         )
-        self.key = run_key(task=task.to_dict(), settings=settings.model_dump(), backbone=backbone.identity.to_dict(),
-                           prompt=[prompt.kind, prompt.spec()], data=data_key, dtype=str(backbone.dtype))
+        self.key = run_key(
+            task=task.to_dict(),
+            settings=settings.model_dump(),
+            backbone=backbone.identity.to_dict(),
+            prompt=[prompt.kind, prompt.spec()],
+            data=data_key,
+            dtype=str(backbone.dtype),
+        )
         self.progress = Progress()
         self.best = self._tensors()
 
@@ -109,8 +126,10 @@ class Tuner:
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.prompt.parameters(), self.settings.clip)
         if not torch.isfinite(norm):
-            raise CuetuneError(f"the gradient is not finite at step {self.progress.step + 1} (rows {rows[0].where} …); "
-                               "lower --learning-rate or use --dtype float32.")
+            raise CuetuneError(
+                f"the gradient is not finite at step {self.progress.step + 1} (rows {rows[0].where} …); "
+                "lower --learning-rate or use --dtype float32."
+            )
         self.optimizer.step()
         self.progress.tokens += len(packed.ids) + len(packed.shared) + self.prompt.injection().n_tokens
         return {"loss": loss.item(), "gradient_norm": norm.item(), "learning_rate": rate}

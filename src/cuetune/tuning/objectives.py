@@ -32,6 +32,8 @@ def cross_entropy(batch: Batch) -> Tensor:
     finite = losses.isfinite()
     if not finite.all():
         wrong = [row.where for row, fine in zip(batch.rows, finite.tolist(), strict=True) if not fine]
-        raise CuetuneError(f"the loss is not finite at {', '.join(wrong[:3])} ({len(wrong)} of {len(batch.rows)} rows of "
-                           "this batch); look at those rows, or lower --learning-rate.")
+        raise CuetuneError(
+            f"the loss is not finite at {', '.join(wrong[:3])} ({len(wrong)} of {len(batch.rows)} rows of "
+            "this batch); look at those rows, or lower --learning-rate."
+        )
     return losses.mean()

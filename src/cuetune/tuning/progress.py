@@ -29,12 +29,27 @@ class Bar:
 
     def start(self, total: int, done: int) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
         console = Console(stderr=True)
-        self._bar = Progress(TextColumn("tuning"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"),
-                             TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console,
-                             disable=not console.is_terminal)
+        self._bar = Progress(
+            TextColumn("tuning"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
         self._bar.start()
         self._task = self._bar.add_task("tuning", total=total, completed=done, note="")
         self._total = total
@@ -71,9 +86,15 @@ class Counter:
         from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
         console = Console(stderr=True)
-        self._bar = Progress(TextColumn(what), TextColumn("{task.completed:,.0f} rows"), TimeElapsedColumn(),
-                             TextColumn("{task.fields[rate]}"), console=console, disable=not console.is_terminal,
-                             transient=True)
+        self._bar = Progress(
+            TextColumn(what),
+            TextColumn("{task.completed:,.0f} rows"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[rate]}"),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
         self._task = self._bar.add_task(what, total=None, rate="")
         self._started = time.monotonic()
         self._count = 0
@@ -114,7 +135,9 @@ class JsonLog:
         """The whole lines that are there; a kill may have left half of the last one."""
         if not self._path.exists():
             return []
-        return [line for line in self._path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("}\n")]
+        return [
+            line for line in self._path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("}\n")
+        ]
 
     def step(self, step: int, values: Mapping[str, float]) -> None:
         self._write({"event": "step", "step": step, **values})

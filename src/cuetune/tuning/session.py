@@ -39,18 +39,33 @@ class Data:
         return fingerprint([*self.splits.train, *self.splits.validation, *self.splits.test])
 
 
-def tune(data: Any, to: str | Path, *, validation: Any = None, test: Any = None, model: str | TextBackbone = DEFAULT,
-         prompt: str = "soft", shots: int = 8, settings: Settings | None = None, task: Task | None = None,
-         baselines: bool = True, fresh: bool = False, overwrite: bool = False, tensorboard: bool = False,
-         say: Any = print, reporters: Sequence[Reporter] | None = None, model_options: dict[str, Any] | None = None,
-         **task_options: Any) -> TunedPrompt:
+def tune(
+    data: Any,
+    to: str | Path,
+    *,
+    validation: Any = None,
+    test: Any = None,
+    model: str | TextBackbone = DEFAULT,
+    prompt: str = "soft",
+    shots: int = 8,
+    settings: Settings | None = None,
+    task: Task | None = None,
+    baselines: bool = True,
+    fresh: bool = False,
+    overwrite: bool = False,
+    tensorboard: bool = False,
+    say: Any = print,
+    reporters: Sequence[Reporter] | None = None,
+    model_options: dict[str, Any] | None = None,
+    **task_options: Any,
+) -> TunedPrompt:
     """Tune a prompt on `data`, score it beside the same task said in words, and save it to the folder `to`.
 
     data: a file, folder, name, DataFrame or list of dicts (see `read_rows`); validation, test: the same, or None to
     set parts of `data` aside. prompt: "soft" (tuned), "hard" (instruction and `shots` demonstrations, nothing tuned) or
-    "soft-from-hard" (starts as exactly that hard prompt). task: a `Task`, or None to infer it with `task_options` (text,
-    label, template, labels, label_words, instruction, columns, max_tokens, generate). A run that was stopped goes on
-    when called again; fresh=True starts over. Raises CuetuneError for anything the user can mend.
+    "soft-from-hard" (starts as exactly that hard prompt). task: a `Task`, or None to infer it with `task_options`
+    (text, label, template, labels, label_words, instruction, columns, max_tokens, generate). A run that was stopped goes
+    on when called again; fresh=True starts over. Raises CuetuneError for anything the user can mend.
     """
     target = Path(to)
     if target.exists() and not overwrite:
@@ -67,13 +82,17 @@ def tune(data: Any, to: str | Path, *, validation: Any = None, test: Any = None,
         resolved = (settings or Settings()).resolved(backbone, len(prepared.splits.train))
         resolved = resolved.model_copy(update={"length": started.injection().n_tokens})
         say(_settings_line(resolved, started, backbone))
-        watching = [Bar()] if reporters is None else list(reporters)
-        watching += [JsonLog(run_folder)] + ([TensorBoard(run_folder)] if tensorboard else [])
+        watching: list[Reporter] = [Bar()] if reporters is None else list(reporters)
+        watching.append(JsonLog(run_folder))
+        if tensorboard:
+            watching.append(TensorBoard(run_folder))
         outcome = run(backbone, started, prepared, resolved, run_folder, watching, fresh)
     evaluation = None
     if prepared.splits.test and not (outcome and outcome.progress.stopped == "interrupted"):
         evaluation = score(backbone, started, prepared, shots if baselines else -1)
-    tuned = TunedPrompt(started, prepared.task, backbone.identity, record(backbone, started, prepared, outcome, evaluation))
+    tuned = TunedPrompt(
+        started, prepared.task, backbone.identity, record(backbone, started, prepared, outcome, evaluation)
+    )
     tuned.save(target, overwrite=overwrite)
     return tuned
 
@@ -86,10 +105,18 @@ def prepare(data: Any, validation: Any, test: Any, task: Task | None, settings: 
     if task is None:
         task = infer_task(rows, **options)
     examples = [task.example(row) for row in rows]
-    given = {name: [task.example(row) for row in _rows(source, encoding)] for name, source in
-             (("validation", validation), ("test", test)) if source is not None}
-    splits = split_examples(examples, validation=0 if "validation" in given else 0.1, test=0 if "test" in given else 0.2,
-                            seed=settings.seed, stratify=not task.generates)
+    given = {
+        name: [task.example(row) for row in _rows(source, encoding)]
+        for name, source in (("validation", validation), ("test", test))
+        if source is not None
+    }
+    splits = split_examples(
+        examples,
+        validation=0 if "validation" in given else 0.1,
+        test=0 if "test" in given else 0.2,
+        seed=settings.seed,
+        stratify=not task.generates,
+    )
     splits = Splits(splits.train, given.get("validation", splits.validation), given.get("test", splits.test))
     source = Path(data).name if isinstance(data, str | Path) else type(data).__name__
     return Data(task, splits, source)
@@ -102,8 +129,9 @@ def _rows(source: Any, encoding: str) -> list[Row]:
 def first_prompt(backbone: TextBackbone, data: Data, kind: str, shots: int, settings: Settings) -> Prompt:
     """The prompt a run starts from, or the finished one where nothing is tuned."""
     if kind == "soft":
-        return soft_prompt(backbone, data.task, init=settings.init, length=settings.length, text=settings.init_text,
-                           seed=settings.seed)
+        return soft_prompt(
+            backbone, data.task, init=settings.init, length=settings.length, text=settings.init_text, seed=settings.seed
+        )
     if kind not in ("hard", "soft-from-hard"):
         raise CuetuneError(f"unknown prompt {kind!r}; choose soft, hard or soft-from-hard.")
     shown = choose(data.splits.train, min(shots, len(data.splits.train)), seed=settings.seed) if shots > 0 else []
@@ -113,13 +141,29 @@ def first_prompt(backbone: TextBackbone, data: Data, kind: str, shots: int, sett
     return words if kind == "hard" else soft_from_hard(words)
 
 
-def run(backbone: TextBackbone, prompt: Prompt, data: Data, settings: Settings, folder: Path,
-        reporters: Sequence[Reporter], fresh: bool) -> Outcome:
+def run(
+    backbone: TextBackbone,
+    prompt: Prompt,
+    data: Data,
+    settings: Settings,
+    folder: Path,
+    reporters: Sequence[Reporter],
+    fresh: bool,
+) -> Outcome:
     """The loop with its run folder; fresh=True forgets an earlier checkpoint there."""
     if fresh and (folder / "checkpoint.safetensors").exists():
         (folder / "checkpoint.safetensors").unlink()
-    tuner = Tuner(backbone, prompt, data.task, data.splits.train, data.splits.validation, settings, folder=folder,
-                  reporters=reporters, data_key=data.fingerprint)
+    tuner = Tuner(
+        backbone,
+        prompt,
+        data.task,
+        data.splits.train,
+        data.splits.validation,
+        settings,
+        folder=folder,
+        reporters=reporters,
+        data_key=data.fingerprint,
+    )
     return tuner.run()
 
 
@@ -131,8 +175,9 @@ def score(backbone: TextBackbone, prompt: Prompt, data: Data, shots: int) -> Eva
     return evaluate_prompts(backbone, data.task, prompts, data.splits.test)
 
 
-def record(backbone: TextBackbone, prompt: Prompt, data: Data, outcome: Outcome | None,
-           evaluation: Evaluation | None) -> dict[str, Any]:
+def record(
+    backbone: TextBackbone, prompt: Prompt, data: Data, outcome: Outcome | None, evaluation: Evaluation | None
+) -> dict[str, Any]:
     """Everything that is kept of a run beside the prompt itself (see `library.record`)."""
     splits = data.splits
     rows = {name: len(getattr(splits, name)) for name in ("train", "validation", "test")}
@@ -149,9 +194,12 @@ def record(backbone: TextBackbone, prompt: Prompt, data: Data, outcome: Outcome 
         kept["best_step"] = progress.best_step
         kept["validation_scores"] = progress.best_scores
         kept["cost"] = {
-            "seconds": round(progress.seconds, 2), "steps": progress.step, "tokens": progress.tokens,
+            "seconds": round(progress.seconds, 2),
+            "steps": progress.step,
+            "tokens": progress.tokens,
             "tflop": round(tuning_flops(backbone, progress.tokens) / 1e12, 3),
-            "peak_memory_bytes": outcome.peak_memory_bytes, "device": device_name(backbone),
+            "peak_memory_bytes": outcome.peak_memory_bytes,
+            "device": device_name(backbone),
             "stored_bytes": 4 * sum(value.numel() for value in prompt.state_dict().values()),
             "trained_parameters": prompt.n_trained,
         }
@@ -166,8 +214,12 @@ def versions() -> dict[str, str]:
     import torch
     import transformers
 
-    return {"cuetune": cuetune.__version__, "python": platform.python_version(), "torch": torch.__version__,
-            "transformers": transformers.__version__}
+    return {
+        "cuetune": cuetune.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
 
 
 def device_name(backbone: TextBackbone) -> str:
@@ -184,7 +236,9 @@ def _sizes(splits: Splits) -> str:
 
 
 def _settings_line(settings: Settings, prompt: Prompt, backbone: TextBackbone) -> str:
-    return (f"tuning {prompt.n_trained:,} numbers ({settings.length} virtual tokens from {settings.init!r}) on "
-            f"{backbone.identity.name} ({str(backbone.dtype).removeprefix('torch.')}, {backbone.device}): "
-            f"{settings.steps} steps of {settings.batch_size} rows, learning rate {settings.learning_rate:g}, "
-            f"seed {settings.seed}")
+    return (
+        f"tuning {prompt.n_trained:,} numbers ({settings.length} virtual tokens from {settings.init!r}) on "
+        f"{backbone.identity.name} ({str(backbone.dtype).removeprefix('torch.')}, {backbone.device}): "
+        f"{settings.steps} steps of {settings.batch_size} rows, learning rate {settings.learning_rate:g}, "
+        f"seed {settings.seed}"
+    )

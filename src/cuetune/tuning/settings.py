@@ -12,7 +12,7 @@ RATE_PER_RMS = 0.075
 
 
 class Settings(BaseModel):
-    """How a prompt is tuned. None means "follows from data and backbone"; `resolved` fills those in, and they are saved.
+    """How a prompt is tuned. None means "follows from data and backbone"; `resolved` fills those in.
 
     init, init_text, length: where the prompt starts and how many virtual tokens it has.
     steps, batch_size: how long and how many rows at a time. learning_rate: AdamW's, reached after `warmup` steps and
@@ -42,13 +42,15 @@ class Settings(BaseModel):
     def resolved(self, backbone: TextBackbone, n_train: int) -> "Settings":
         """These settings with every None filled in: two passes over the data, but 60 to 400 steps."""
         steps = self.steps or min(400, max(60, math.ceil(2 * n_train / self.batch_size)))
-        return self.model_copy(update={
-            "steps": steps,
-            "batch_size": min(self.batch_size, n_train),
-            "learning_rate": self.learning_rate or float(f"{RATE_PER_RMS * embedding_rms(backbone):.3g}"),
-            "warmup": self.warmup if self.warmup is not None else min(10, steps // 4),
-            "evaluate_every": self.evaluate_every or max(10, steps // 8),
-        })
+        return self.model_copy(
+            update={
+                "steps": steps,
+                "batch_size": min(self.batch_size, n_train),
+                "learning_rate": self.learning_rate or float(f"{RATE_PER_RMS * embedding_rms(backbone):.3g}"),
+                "warmup": self.warmup if self.warmup is not None else min(10, steps // 4),
+                "evaluate_every": self.evaluate_every or max(10, steps // 8),
+            }
+        )
 
     def rate(self, step: int) -> float:
         """The learning rate of step 0, 1, …: a linear rise over `warmup` steps, then half a cosine down to zero."""
