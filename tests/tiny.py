@@ -1,6 +1,12 @@
 """Tiny random models with a byte-level tokenizer: every test of mathematics runs on these, without a download."""
 
+import atexit
+import csv
+import random
+import shutil
+import tempfile
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -104,3 +110,33 @@ def backbone(family: str = "llama") -> TextBackbone:
 def stock_logits(bare: Any, embeddings: torch.Tensor) -> torch.Tensor:
     """(n, V) logits of the unwrapped model for one sequence of embeddings (n, d): the oracle of the exactness tests."""
     return bare(inputs_embeds=embeddings[None], use_cache=False).logits[0]
+
+
+@cache
+def folder() -> Path:
+    """A tiny Llama saved as a user would have it on disk, for tests through the public loading path."""
+    path = Path(tempfile.mkdtemp(prefix="tiny-")) / "tiny-llama"
+    model("llama").save_pretrained(path)
+    tokenizer().save_pretrained(path)
+    atexit.register(shutil.rmtree, path.parent, ignore_errors=True)
+    return path
+
+
+def rows(n: int, seed: int = 0) -> list[dict[str, str]]:
+    """Labelled rows that a tiny model can learn: the words of one label or of the other, in random company."""
+    draw = random.Random(seed)
+    made = []
+    for number in range(n):
+        label = ("pos", "neg")[number % 2]
+        said = ["good", "great"] if label == "pos" else ["bad", "awful"]
+        noise = ["".join(draw.choices("xyzuvw", k=draw.randint(1, 4))) for _ in range(draw.randint(1, 5))]
+        made.append({"text": " ".join([*noise, draw.choice(said), str(number)]), "label": label})
+    return made
+
+
+def write_csv(path: Path, table: list[dict[str, str]]) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, fieldnames=list(table[0]))
+        writer.writeheader()
+        writer.writerows(table)
+    return path

@@ -15,7 +15,8 @@ class TunedPrompt:
 
     record: {"data": {"source", "fingerprint", "rows"}, "settings", "seed", "versions", "created", "stopped",
     "best_step", "validation_scores", "scores": {method: {metric: {"value", "low", "high"}}}, "scored_rows",
-    "cost"}; any of them may be missing. Holds no training example, but a hard prompt consists of the words of its demonstrations.
+    "cost"}; any of them may be missing. Holds no training example, but a hard prompt consists of the words of its
+    demonstrations.
     origin: "cuetune", or "peft" for a folder that PEFT wrote.
     """
 

@@ -68,13 +68,21 @@ def _read_frame(frame: Any) -> Iterator[Row]:
 
 
 def _read_dicts(rows: Iterable[Any], what: str) -> Iterator[Row]:
+    names = _class_names(rows)
     for number, values in enumerate(rows):
         if isinstance(values, Row):
             yield values
         elif isinstance(values, Mapping):
-            yield Row(f"{what}[{number}]", values)
+            named = {column: known[values[column]] for column, known in names.items() if isinstance(values[column], int)}
+            yield Row(f"{what}[{number}]", {**values, **named})
         else:
             raise CuetuneError(f"{what}[{number}]: a {type(values).__name__}; expected a dictionary of column names.")
+
+
+def _class_names(rows: Any) -> dict[str, list[str]]:
+    """The columns in which a data set of `datasets` keeps numbers for class names, and those names."""
+    features = getattr(rows, "features", None) or {}
+    return {column: kind.names for column, kind in features.items() if getattr(kind, "names", None)}
 
 
 def _split_of(parts: Mapping[str, Any], split: str | None) -> Iterable[Any]:
@@ -97,14 +105,4 @@ def _read_datasets(name: str, split: str | None) -> Iterator[Row]:
     except Exception as error:  # every loader of `datasets` raises its own
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise CuetuneError(f"{name}: neither a file nor data that `datasets` can read ({reason}).") from error
-    chosen = _split_of(parts, split or named_split or None)
-    features = getattr(chosen, "features", None) or {}
-    names = {column: kind.names for column, kind in features.items() if getattr(kind, "names", None)}
-    return _read_dicts(_with_names(chosen, names), name)
-
-
-def _with_names(rows: Iterable[dict[str, Any]], names: dict[str, list[str]]) -> Iterator[dict[str, Any]]:
-    """Class numbers as the names they stand for."""
-    for row in rows:
-        named = {column: known[row[column]] for column, known in names.items() if isinstance(row[column], int)}
-        yield {**row, **named}
+    return _read_dicts(_split_of(parts, split or named_split or None), name)

@@ -64,8 +64,8 @@ def tune(
     data: a file, folder, name, DataFrame or list of dicts (see `read_rows`); validation, test: the same, or None to
     set parts of `data` aside. prompt: "soft" (tuned), "hard" (instruction and `shots` demonstrations, nothing tuned) or
     "soft-from-hard" (starts as exactly that hard prompt). task: a `Task`, or None to infer it with `task_options`
-    (text, label, template, labels, label_words, instruction, columns, max_tokens, generate). A run that was stopped goes
-    on when called again; fresh=True starts over. Raises CuetuneError for anything the user can mend.
+    (text, label, template, labels, label_words, instruction, columns, max_tokens, generate). A run that was stopped
+    goes on when called again; fresh=True starts over. Raises CuetuneError for anything the user can mend.
     """
     target = Path(to)
     if target.exists() and not overwrite:
