@@ -4,7 +4,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import FAMILIES, backbone, model
 
 from cuetune.backbones.generation import Writing, generate
 from cuetune.backbones.injection import Injection
@@ -14,6 +13,7 @@ from cuetune.prompts import HardPrompt, SoftPrompt
 from cuetune.readouts import GeneratedText, LabelWords
 from cuetune.tasks.rendering import Renderer
 from cuetune.tasks.task import Example, Task
+from tiny import FAMILIES, backbone, model
 
 TEXTS = ["good xx", "it was bad and long, the longest of all", "é"]
 
@@ -146,5 +146,10 @@ def test_hard_prompt_is_its_words():
     hard = HardPrompt(ids, frozen.embed(torch.tensor(ids)))
     by_hand = Task(template="Say it. " + task.template, labels=task.labels, label_words=task.label_words)
     a = [each.probabilities for each in Predictor(frozen, task, hard).predict(examples())]
-    b = [each.probabilities for each in Predictor(frozen, by_hand, HardPrompt([], frozen.embed(torch.tensor([]).long()))).predict(examples())]
+    b = [
+        each.probabilities
+        for each in Predictor(frozen, by_hand, HardPrompt([], frozen.embed(torch.tensor([]).long()))).predict(
+            examples()
+        )
+    ]
     assert torch.allclose(torch.tensor(a), torch.tensor(b), atol=1e-5)

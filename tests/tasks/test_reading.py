@@ -15,9 +15,13 @@ from hypothesis import strategies as st
 from cuetune.errors import CuetuneError
 from cuetune.tasks.reading import read_rows
 
-words = st.text(st.characters(blacklist_categories=("Cs", "Cc")), max_size=20) | st.just('a "quoted", text\nof two lines')
+words = st.text(st.characters(blacklist_categories=("Cs", "Cc")), max_size=20) | st.just(
+    'a "quoted", text\nof two lines'
+)
 tables = st.lists(st.fixed_dictionaries({"text": words, "label": words}), min_size=1, max_size=8)
-quick = settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(
+    max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 def write(path, table):

@@ -55,8 +55,13 @@ def test_what_cannot_be_inferred_is_said(table, options, said):
 
 @pytest.mark.parametrize(
     ("values", "said"),
-    [({"label": "a"}, "no column 'text'"), ({"text": float("nan"), "label": "a"}, "NaN"), ({"text": None, "label": "a"}, "NaN"),
-     ({"text": "x", "label": "zz"}, "unknown label 'zz'"), ({"text": "x"}, "no column 'label'")],
+    [
+        ({"label": "a"}, "no column 'text'"),
+        ({"text": float("nan"), "label": "a"}, "NaN"),
+        ({"text": None, "label": "a"}, "NaN"),
+        ({"text": "x", "label": "zz"}, "unknown label 'zz'"),
+        ({"text": "x"}, "no column 'label'"),
+    ],
 )
 def test_rows_that_mean_nothing_are_named(values, said):
     task = Task(labels=("a", "b"))
@@ -92,15 +97,24 @@ def test_splits_partition_stratify_and_leak_nothing(n, labels, copies, seed):
 
 
 def test_splits_do_not_depend_on_the_hash_seed():
-    code = ("from test_task_splits_check import make; from cuetune.tasks.splits import *;"
-            "s = split_examples(make(50), seed=3); print([e.where for e in s.train], fingerprint(s.test))")
+    code = (
+        "from test_task_splits_check import make; from cuetune.tasks.splits import *;"
+        "s = split_examples(make(50), seed=3); print([e.where for e in s.train], fingerprint(s.test))"
+    )
     import os
     from pathlib import Path
 
     here = Path(__file__).parent
-    said = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
-                           env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": f"{here}:{here.parent}:" + ":".join(sys.path)}).stdout
-            for seed in ("1", "2")}
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": f"{here}:{here.parent}:" + ":".join(sys.path)},
+        ).stdout
+        for seed in ("1", "2")
+    }
     assert len(said) == 1
 
 
@@ -122,14 +136,23 @@ def found(report) -> dict[str, int]:
 
 
 def test_check_finds_what_spoils_a_task():
-    train = [*make(30, 2), Example("r1", {"text": "  TEXT 0"}, "l0"), Example("r2", {"text": "text 1"}, "l0"),
-             Example("r3", {"text": " "}, "l0"), Example("r4", {"text": "word " * 50}, "rare")]
+    train = [
+        *make(30, 2),
+        Example("r1", {"text": "  TEXT 0"}, "l0"),
+        Example("r2", {"text": "text 1"}, "l0"),
+        Example("r3", {"text": " "}, "l0"),
+        Example("r4", {"text": "word " * 50}, "rare"),
+    ]
     test = [Example("t1", {"text": "text 4"}, "l0")]
     task = Task(labels=("l0", "l1", "rare"), max_tokens=40)
     report = check_data({"train": train, "test": test}, task, tokenizer())
     assert found(report) == {
-        "texts that stand in two parts": 1, "texts with different labels": 1, "rows without text": 1,
-        "copies of a text in the same part": 2, "texts longer": 1, "labels with fewer": 1,
+        "texts that stand in two parts": 1,
+        "texts with different labels": 1,
+        "rows without text": 1,
+        "copies of a text in the same part": 2,
+        "texts longer": 1,
+        "labels with fewer": 1,
     }
     assert not report.ok
     assert report.rows == {"train": 34, "test": 1}

@@ -96,14 +96,18 @@ def _result(task: Task, predictions: Sequence[Prediction], examples: Sequence[Ex
 def hard_baselines(
     backbone: TextBackbone, task: Task, demonstrations: Sequence[Example], shots: int = 8, seed: int = 0
 ) -> dict[str, Prompt]:
-    """The same task in words: zero-shot, and few-shot with up to `shots` demonstrations, balanced over the labels.
+    """The same task in words: zero-shot, and few-shot with as many of `shots` demonstrations as fit, balanced.
 
     Long demonstrations are cut in the middle so that together they take at most a quarter of the model's positions.
     """
     prompts: dict[str, Prompt] = {"zero-shot": hard_prompt(backbone, task)}
     shots = min(shots, len(demonstrations))
-    if shots:
+    while shots:
         shown = choose(demonstrations, shots, seed=seed)
         short = replace(task, max_tokens=max(8, min(task.max_tokens, backbone.max_positions // (4 * shots))))
-        prompts[f"few-shot (k={shots})"] = hard_prompt(backbone, short, shown)
+        try:
+            prompts[f"few-shot (k={shots})"] = hard_prompt(backbone, short, shown)
+            break
+        except CuetuneError:  # too long for this model even when cut: fewer demonstrations
+            shots //= 2
     return prompts

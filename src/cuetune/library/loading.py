@@ -65,8 +65,8 @@ class PeftFile(BaseModel):
     """What is read of adapter_config.json; PEFT's other keys are ignored."""
 
     peft_type: str
-    num_virtual_tokens: int
-    token_dim: int
+    num_virtual_tokens: int = 0
+    token_dim: int = 0
     base_model_name_or_path: str | None = None
     revision: str | None = None
     num_layers: int | None = None

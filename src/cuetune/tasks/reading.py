@@ -73,7 +73,9 @@ def _read_dicts(rows: Iterable[Any], what: str) -> Iterator[Row]:
         if isinstance(values, Row):
             yield values
         elif isinstance(values, Mapping):
-            named = {column: known[values[column]] for column, known in names.items() if isinstance(values[column], int)}
+            named = {
+                column: known[values[column]] for column, known in names.items() if isinstance(values[column], int)
+            }
             yield Row(f"{what}[{number}]", {**values, **named})
         else:
             raise CuetuneError(f"{what}[{number}]: a {type(values).__name__}; expected a dictionary of column names.")

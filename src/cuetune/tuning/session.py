@@ -3,7 +3,7 @@
 import datetime
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,13 +87,14 @@ def tune(
         if tensorboard:
             watching.append(TensorBoard(run_folder))
         outcome = run(backbone, started, prepared, resolved, run_folder, watching, fresh)
-    evaluation = None
+    # Saved before it is scored: whatever goes wrong from here on, the run was not in vain.
+    tuned = TunedPrompt(started, prepared.task, backbone.identity, record(backbone, started, prepared, outcome))
+    tuned.save(target, overwrite=overwrite)
     if prepared.splits.test and not (outcome and outcome.progress.stopped == "interrupted"):
         evaluation = score(backbone, started, prepared, shots if baselines else -1)
-    tuned = TunedPrompt(
-        started, prepared.task, backbone.identity, record(backbone, started, prepared, outcome, evaluation)
-    )
-    tuned.save(target, overwrite=overwrite)
+        scores = {"scores": evaluation.scores(), "scored_rows": evaluation.rows}
+        tuned = replace(tuned, record={**tuned.record, **scores})
+        tuned.save(target, overwrite=True)
     return tuned
 
 
@@ -175,9 +176,7 @@ def score(backbone: TextBackbone, prompt: Prompt, data: Data, shots: int) -> Eva
     return evaluate_prompts(backbone, data.task, prompts, data.splits.test)
 
 
-def record(
-    backbone: TextBackbone, prompt: Prompt, data: Data, outcome: Outcome | None, evaluation: Evaluation | None
-) -> dict[str, Any]:
+def record(backbone: TextBackbone, prompt: Prompt, data: Data, outcome: Outcome | None) -> dict[str, Any]:
     """Everything that is kept of a run beside the prompt itself (see `library.record`)."""
     splits = data.splits
     rows = {name: len(getattr(splits, name)) for name in ("train", "validation", "test")}
@@ -203,9 +202,6 @@ def record(
             "stored_bytes": 4 * sum(value.numel() for value in prompt.state_dict().values()),
             "trained_parameters": prompt.n_trained,
         }
-    if evaluation is not None:
-        kept["scores"] = evaluation.scores()
-        kept["scored_rows"] = evaluation.rows
     return kept
 
 
