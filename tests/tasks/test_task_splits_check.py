@@ -88,7 +88,7 @@ def test_splits_partition_stratify_and_leak_nothing(n, labels, copies, seed):
     parts = [splits.train, splits.validation, splits.test]
     assert sorted(e.where for part in parts for e in part) == sorted(e.where for e in rows)
     keys = [{text_key(e) for e in part} for part in parts]
-    assert not (keys[0] & keys[1] or keys[0] & keys[2] or keys[1] & keys[2])
+    assert sum(map(len, keys)) == len(keys[0] | keys[1] | keys[2])
     whole = Counter(e.label for e in make(n, labels))
     unique_test = {text_key(e): e.label for e in splits.test}
     for label, count in whole.items():

@@ -1,6 +1,5 @@
 """The loop: it learns, keeps the best, stops early, resumes to the same bits, and refuses nothing silently."""
 
-import json
 import signal
 
 import pytest
@@ -90,10 +89,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path, at):
     resumed = again.run()
     assert torch.equal(again.prompt.embeddings, whole.prompt.embeddings)
     assert resumed.progress.best_scores == outcome.progress.best_scores
-    logs = [
-        [{k: v for k, v in json.loads(line).items()} for line in (tmp_path / name / "log.jsonl").open()]
-        for name in ("whole", "cut")
-    ]
+    logs = [(tmp_path / name / "log.jsonl").read_text() for name in ("whole", "cut")]
     assert logs[0] == logs[1]
 
 

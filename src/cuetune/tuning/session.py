@@ -21,6 +21,7 @@ from cuetune.tasks.inference import describe, infer_task
 from cuetune.tasks.reading import read_rows
 from cuetune.tasks.splits import Splits, fingerprint, split_examples
 from cuetune.tasks.task import Row, Task
+from cuetune.tuning.checkpoint import NAME as CHECKPOINT
 from cuetune.tuning.loop import Outcome, Tuner
 from cuetune.tuning.progress import Bar, JsonLog, Reporter, TensorBoard
 from cuetune.tuning.settings import Settings
@@ -90,7 +91,10 @@ def tune(
     # Saved before it is scored: whatever goes wrong from here on, the run was not in vain.
     tuned = TunedPrompt(started, prepared.task, backbone.identity, record(backbone, started, prepared, outcome))
     tuned.save(target, overwrite=overwrite)
-    if prepared.splits.test and not (outcome and outcome.progress.stopped == "interrupted"):
+    if outcome and outcome.progress.stopped == "interrupted":
+        return tuned  # the checkpoint stays: the same command goes on from it
+    (run_folder / CHECKPOINT).unlink(missing_ok=True)
+    if prepared.splits.test:
         evaluation = score(backbone, started, prepared, shots if baselines else -1)
         scores = {"scores": evaluation.scores(), "scored_rows": evaluation.rows}
         tuned = replace(tuned, record={**tuned.record, **scores})
@@ -152,8 +156,8 @@ def run(
     fresh: bool,
 ) -> Outcome:
     """The loop with its run folder; fresh=True forgets an earlier checkpoint there."""
-    if fresh and (folder / "checkpoint.safetensors").exists():
-        (folder / "checkpoint.safetensors").unlink()
+    if fresh:
+        (folder / CHECKPOINT).unlink(missing_ok=True)
     tuner = Tuner(
         backbone,
         prompt,
