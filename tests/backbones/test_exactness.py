@@ -3,6 +3,7 @@
 The oracle is the unwrapped model of transformers, run row by row on `[prompt ; text]` without padding.
 """
 
+import random
 from functools import cache
 
 import pytest
@@ -98,6 +99,21 @@ def test_a_prompt_per_row_equals_each_row_alone(family, rows, shared, length):
             Rows.of(rows), stacked([frozen.compile(Injection(tokens={0: p}), shared) for p in prompts])
         )
         assert error(frozen.logits(as_kv), wanted) < 1e-5
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_many_rows_in_any_order_equal_each_alone(family):
+    """Enough rows for several blocks, lengths mixed up: everything comes back in the caller's order."""
+    draw = random.Random(0)
+    rows = [[draw.randrange(2, 250) for _ in range(draw.randint(1, 20))] for _ in range(40)]
+    prompts = torch.stack([random_prompt(3, seed) for seed in range(len(rows))])
+    frozen = backbone(family)
+    with torch.no_grad():
+        shared = frozen.logits(frozen.hidden(Rows.of(rows, [7]), Injection(tokens={0: prompts[0]})))
+        assert error(shared, oracle(family, prompts[0], [7], rows)) < 1e-5
+        each = frozen.logits(frozen.hidden(Rows.of(rows, [7]), Injection(tokens={0: prompts})))
+        wanted = torch.cat([oracle(family, prompt, [7], [row]) for prompt, row in zip(prompts, rows, strict=True)])
+        assert error(each, wanted) < 1e-5
 
 
 def stacked(compiled: list[Injection]) -> Injection:

@@ -5,7 +5,7 @@ each other; a row attends to its group's shared part and, causally, to itself. O
 out as (B, T) with padding; everything else in the model sees the packed sequence.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,14 +21,30 @@ FUSED_FROM = 512 * 512
 
 
 @dataclass
+class Block:
+    """Rows of similar length, laid out as (b, T) inside attention.
+
+    rows: (b, T) which of the block's n tokens stands in each place; padding points at 0.
+    places: (n,) the places of that layout, flattened, that hold a real token, in packed order.
+    own: (b, T, T) True where a row's query may see a row's key.
+    positions: (b, T). numbers: (b,) which rows of the group these are, for keys and values that differ by row.
+    slots: (b, T) True where a virtual token of the row's own prompt stands, or None.
+    """
+
+    rows: Tensor
+    places: Tensor
+    own: Tensor
+    positions: Tensor
+    numbers: Tensor
+    slots: Tensor | None = None
+
+
+@dataclass
 class Group:
     """Rows that see the same shared part. `Layout` places groups one after another in the packed sequence.
 
     start, n_shared: where the shared part stands, S positions long (0 for rows that each carry their own prompt).
-    rows: (B, T) which of the group's n row tokens stands in each place of the padded layout; padding points at 0.
-    places: (n,) the places of that layout, flattened, that hold a real token, in packed order.
-    own: (B, T, T) True where a row's query may see a row's key.
-    shared_positions, row_positions: (S,) and (B, T) positions, for models with a sliding window.
+    blocks: the rows, in packed order. shared_positions: (S,).
     kv: layer -> keys and values before the sequence, (h_kv, K, d_h) shared or (B, h_kv, K, d_h) per row.
     kv_lengths: (B,) valid leading positions of per-row `kv`, or None when all are.
     tokens: layer -> virtual token states (P, d) or (B, P, d); slots: (P,) or (B, P) where they stand when packed.
@@ -36,70 +52,65 @@ class Group:
 
     start: int
     n_shared: int
-    rows: Tensor
-    places: Tensor
-    own: Tensor
+    blocks: list[Block]
     shared_positions: Tensor
-    row_positions: Tensor
-    kv: dict[int, KeyValue] = field(default_factory=dict)
+    kv: Mapping[int, KeyValue] = field(default_factory=dict)
     kv_lengths: Tensor | None = None
     tokens: Mapping[int, Tensor] = field(default_factory=dict)
     slots: Tensor | None = None
-    _masks: dict[Any, tuple[Tensor, Tensor]] = field(default_factory=dict)
-    _biases: dict[Any, Tensor] = field(default_factory=dict)
+    _made: dict[Any, Any] = field(default_factory=dict)
 
     @property
     def stop(self) -> int:
-        return self.start + self.n_shared + self.places.numel()
+        return self.start + self.n_shared + sum(block.places.numel() for block in self.blocks)
 
     @property
     def n_kv(self) -> int:
         return next((keys.shape[-2] for keys, _ in self.kv.values()), 0)
 
-    def masks(self, layer: int, window: int | None) -> tuple[Tensor, Tensor]:
-        """Who sees whom: (S, K + S) for shared queries, (B, T, K + S + T) for row queries. True means visible."""
-        key = (layer < min(self.tokens, default=0), window)
-        if key not in self._masks:
-            self._masks[key] = self._build_masks(asleep=key[0], window=window)
-        return self._masks[key]
+    def once(self, what: str, make: Callable[..., Any], layer: int, *key: Any) -> Any:
+        """A mask, built for the first layer that needs it and shared by all that see the same."""
+        asleep = layer < min(self.tokens, default=0)
+        if (what, asleep, key) not in self._made:
+            self._made[what, asleep, key] = make(asleep, *key)
+        return self._made[what, asleep, key]
 
-    def bias(self, layer: int, window: int | None, dtype: torch.dtype) -> Tensor:
-        """The rows' visibility as an additive (B, 1, T, K + S + T) bias, built once for all layers."""
-        key = (layer < min(self.tokens, default=0), window, dtype)
-        if key not in self._biases:
-            self._biases[key] = as_bias(self.masks(layer, window)[1], dtype)
-        return self._biases[key]
-
-    def _build_masks(self, asleep: bool, window: int | None) -> tuple[Tensor, Tensor]:
-        device, (batch, width) = self.rows.device, self.rows.shape
-        kv_positions = torch.arange(self.n_kv, device=device)
-        before = torch.cat([kv_positions, self.shared_positions])
-        shared = self.shared_positions[:, None] >= before
-        memory = torch.ones(batch, before.numel(), dtype=torch.bool, device=device)
-        if self.kv_lengths is not None:
-            memory[:, : self.n_kv] = kv_positions < self.kv_lengths[:, None]
-        own = self.own
-        if asleep:
-            shared, memory, own = self._hide_slots(shared, memory, own)
-        rows = torch.cat([memory[:, None].expand(batch, width, -1), own], dim=-1)
+    def shared_visible(self, asleep: bool, window: int | None) -> Tensor:
+        """(S, K + S) who of the shared positions sees whom. asleep: below the layer where the prompt enters."""
+        before = self._before()
+        visible = self.shared_positions[:, None] >= before
+        if asleep:  # the prompt's slots are empty there: nobody sees them but themselves
+            hidden = self._hidden()
+            visible[:, hidden] = torch.eye(self.n_shared, dtype=torch.bool, device=before.device)[:, hidden - self.n_kv]
         if window is not None:
-            keys = torch.cat([before.expand(batch, -1), self.row_positions], dim=1)
-            rows = rows & (self.row_positions[:, :, None] - keys[:, None] < window)
-            shared = shared & (self.shared_positions[:, None] - before < window)
-        return shared, rows
+            visible &= self.shared_positions[:, None] - before < window
+        return visible
 
-    def _hide_slots(self, shared: Tensor, memory: Tensor, own: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Below the layer where a prompt enters, its slots are empty: nobody sees them but themselves."""
+    def row_visible(self, asleep: bool, number: int, window: int | None) -> Tensor:
+        """(b, T, K + S + T) what the rows of one block see: what is before them, and themselves."""
+        block, before = self.blocks[number], self._before()
+        batch, width = block.rows.shape
+        memory = torch.ones(batch, before.numel(), dtype=torch.bool, device=before.device)
+        if self.kv_lengths is not None:
+            memory[:, : self.n_kv] = before[: self.n_kv] < self.kv_lengths[block.numbers, None]
+        own = block.own
+        if asleep and self.n_shared:
+            memory[:, self._hidden()] = False
+        elif asleep and block.slots is not None:
+            own = own & (~block.slots[:, None] | torch.eye(width, dtype=torch.bool, device=own.device))
+        visible = torch.cat([memory[:, None].expand(-1, width, -1), own], dim=-1)
+        if window is not None:
+            keys = torch.cat([before.expand(batch, -1), block.positions], dim=1)
+            visible &= block.positions[:, :, None] - keys[:, None] < window
+        return visible
+
+    def _before(self) -> Tensor:
+        kv = torch.arange(self.n_kv, device=self.shared_positions.device)
+        return torch.cat([kv, self.shared_positions])
+
+    def _hidden(self) -> Tensor:
         assert self.slots is not None
-        if self.n_shared:
-            hidden = self.slots - self.start + self.n_kv
-            shared, memory = shared.clone(), memory.clone()
-            shared[:, hidden] = torch.eye(self.n_shared, dtype=torch.bool, device=own.device)[:, hidden - self.n_kv]
-            memory[:, hidden] = False
-        else:
-            is_slot = torch.isin(self.rows + self.start, self.slots)
-            own = own & (~is_slot[:, None] | torch.eye(own.shape[1], dtype=torch.bool, device=own.device))
-        return shared, memory, own
+        return self.slots - self.start + self.n_kv
 
     def enter(self, layer: int, hidden: Tensor) -> Tensor:
         """Put the virtual tokens of `layer` into their slots of the packed states (1, N, d)."""
@@ -135,12 +146,12 @@ class RowAttention(torch.autograd.Function):
         value: Tensor,
         before_k: Tensor,
         before_v: Tensor,
-        group: "Group",
+        block: Block,
         bias: Tensor,
         scaling: float,
     ) -> Tensor:
-        (batch, width), (n, heads, size), h_kv = group.rows.shape, query.shape, key.shape[1]
-        index = group.rows.reshape(-1)
+        (batch, width), (n, heads, size), h_kv = block.rows.shape, query.shape, key.shape[1]
+        index = block.rows.reshape(-1)
 
         def padded(states: Tensor) -> Tensor:  # (n, heads, d_h) -> (h_kv, B, heads / h_kv, T, d_h)
             rows = states.reshape(n, -1).index_select(0, index)
@@ -156,9 +167,9 @@ class RowAttention(torch.autograd.Function):
         scores.view(h_kv, batch, -1, width, k.shape[1]).add_(bias)
         weights = scores.softmax(dim=-1)
         out = torch.bmm(weights, v).view(h_kv, batch, -1, width, size).permute(1, 3, 0, 2, 4)
-        ctx.save_for_backward(q, k, v, weights, group.places)
+        ctx.save_for_backward(q, k, v, weights, block.places)
         ctx.sizes = (batch, width, n, h_kv, size, scaling, before_k.dim())
-        return out.reshape(batch * width, -1).index_select(0, group.places).view(n, heads, size)
+        return out.reshape(batch * width, -1).index_select(0, block.places).view(n, heads, size)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -226,19 +237,19 @@ class How:
 
 def attend_group(query: Tensor, key: Tensor, value: Tensor, group: Group, how: How) -> Tensor:
     """Attention of one group's tokens: query (S + n, h, d_h), key and value (S + n, h_kv, d_h); returns as query."""
-    visible = group.masks(how.layer, how.window)
-    sizes = [group.n_shared, group.places.numel()]
-    (shared_q, row_q), *pairs = (states.split(sizes) for states in (query, key, value))
-    before = [pair[0].transpose(0, 1) for pair in pairs]  # (h_kv, S, d_h)
+    sizes = [group.n_shared, *(block.places.numel() for block in group.blocks)]
+    queries, keys, values = (states.split(sizes) for states in (query, key, value))
+    before = [keys[0].transpose(0, 1), values[0].transpose(0, 1)]  # (h_kv, S, d_h)
     if group.kv:
         before = _behind(group.kv[how.layer], before)
     outputs = []
     if group.n_shared:
-        heads, keys, values = (states[None] for states in (shared_q.transpose(0, 1), *before))
-        out = attend(heads, keys, values, visible[0][None], how.scaling, how.softcap)
-        outputs.append(out[0].transpose(0, 1))
-    if group.places.numel():
-        outputs.append(_attend_rows(row_q, pairs[0][1], pairs[1][1], before, group, visible[1], how))
+        visible = group.once("shared", group.shared_visible, how.layer, how.window)
+        heads, k, v = (states[None] for states in (queries[0].transpose(0, 1), *before))
+        outputs.append(attend(heads, k, v, visible[None], how.scaling, how.softcap)[0].transpose(0, 1))
+    for number in range(len(group.blocks)):
+        own = (queries[number + 1], keys[number + 1], values[number + 1])
+        outputs.append(_attend_block(*own, before, group, number, how))
     return torch.cat(outputs) if len(outputs) > 1 else outputs[0]
 
 
@@ -250,23 +261,31 @@ def _behind(kv: KeyValue, shared: list[Tensor]) -> list[Tensor]:
     return [torch.cat([first, own], dim=-2) for first, own in zip(injected, shared, strict=True)]
 
 
-def _attend_rows(
-    query: Tensor, key: Tensor, value: Tensor, before: list[Tensor], group: Group, visible: Tensor, how: How
+def _attend_block(
+    query: Tensor, key: Tensor, value: Tensor, before: list[Tensor], group: Group, number: int, how: How
 ) -> Tensor:
-    (batch, width), n_keys = group.rows.shape, visible.shape[-1]
-    if how.softcap is None and not _fused(query, width, n_keys):
-        bias = group.bias(how.layer, how.window, query.dtype)
-        return RowAttention.apply(query, key, value, *before, group, bias, how.scaling)
+    """Attention of one block's rows, (n, h, d_h): by hand where rows are short, else by torch's fused kernel."""
+    block = group.blocks[number]
+    batch, width = block.rows.shape
+    before = [part[block.numbers] if part.dim() == 4 else part for part in before]
+    if how.softcap is None and not _fused(query, width, before[0].shape[-2] + width):
 
-    def padded(states: Tensor) -> Tensor:  # (n, h, d_h) -> (B, h, T, d_h)
-        return states[group.rows].transpose(1, 2)
+        def bias(*seen: Any) -> Tensor:
+            return as_bias(group.row_visible(*seen), query.dtype)
+
+        seen = group.once("bias", bias, how.layer, number, how.window)
+        return RowAttention.apply(query, key, value, *before, block, seen, how.scaling)
+
+    def padded(states: Tensor) -> Tensor:  # (n, h, d_h) -> (b, h, T, d_h)
+        return states[block.rows].transpose(1, 2)
 
     keys, values = (
         torch.cat([first.expand(batch, -1, -1, -1), padded(own)], dim=2)
         for first, own in zip(before, (key, value), strict=True)
     )
+    visible = group.once("rows", group.row_visible, how.layer, number, how.window)
     out = attend(padded(query), keys, values, visible, how.scaling, how.softcap)
-    return out.transpose(1, 2).reshape(batch * width, *query.shape[1:])[group.places]
+    return out.transpose(1, 2).reshape(batch * width, *query.shape[1:])[block.places]
 
 
 @torch.compiler.disable  # the layout's bookkeeping is Python: a compiled layer calls this part as it is

@@ -49,3 +49,13 @@ class Injection:
         """True when every row of the batch has its own prompt."""
         parts = [*self.tokens.values(), *(keys[0] for keys, _ in self.kv.values())]
         return any(part.dim() == 3 for part in parts)
+
+    def of_rows(self, numbers: Tensor) -> "Injection":
+        """What belongs to these rows of the batch, in this order; what is shared stays shared."""
+        tokens = {layer: states[numbers] if states.dim() == 3 else states for layer, states in self.tokens.items()}
+        kv = {layer: (_rows(keys, numbers), _rows(values, numbers)) for layer, (keys, values) in self.kv.items()}
+        return Injection(tokens, kv, None if self.lengths is None else self.lengths[numbers])
+
+
+def _rows(part: Tensor, numbers: Tensor) -> Tensor:
+    return part[numbers] if part.dim() == 4 else part

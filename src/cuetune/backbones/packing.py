@@ -1,13 +1,15 @@
 """Packing: rows of tokens and their prompt as one sequence without padding, and the layout that attention needs."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from cuetune.backbones.attention import Group, Layout
+from cuetune.backbones.attention import Block, Group, Layout
 from cuetune.backbones.injection import Injection
+
+BLOCK, MOST_BLOCKS = 8, 8  # rows per block at least, and blocks at most: more cost more in calls than they save
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,18 @@ class Packed:
     read: list[Tensor]
 
 
-def pack(parts: Sequence[tuple[Rows, Injection]], embed: Callable[[Tensor], Tensor]) -> Packed:
-    """Lay out several (rows, injection) parts in one pass; each part's prompt is computed once, for all its rows."""
+def pack(
+    parts: Sequence[tuple[Rows, Injection]], embed: Callable[[Tensor], Tensor], *, by_length: bool = True
+) -> Packed:
+    """Lay out several (rows, injection) parts in one pass; each part's prompt is computed once, for all its rows.
+
+    by_length: rows of similar length go next to each other and share a block, so that attention pads little. What
+    `read` asks for comes back in the caller's order either way.
+    """
     embeddings, positions, groups, read = [], [], [], []
     start = 0
-    for rows, injection in parts:
+    for given, prompt in parts:
+        rows, injection = _sorted(given, prompt) if by_length else (given, prompt)
         place = _per_row if injection.per_row else _shared_once
         states, where, group, wanted = place(rows, injection, embed, start)
         embeddings.append(states)
@@ -63,6 +72,22 @@ def pack(parts: Sequence[tuple[Rows, Injection]], embed: Callable[[Tensor], Tens
         read.append(wanted)
         start = group.stop
     return Packed(torch.cat(embeddings)[None], torch.cat(positions)[None], Layout(groups), read)
+
+
+def _sorted(rows: Rows, injection: Injection) -> tuple[Rows, Injection]:
+    """The same rows, and what belongs to each of them, from short to long."""
+    order = sorted(range(len(rows.lengths)), key=rows.lengths.__getitem__)
+    if order == list(range(len(order))):
+        return rows, injection
+    device = rows.ids.device
+    pieces = torch.arange(len(rows.ids), device=device).split(list(rows.lengths))
+    taken = torch.cat([pieces[number] for number in order])
+    landed = torch.empty_like(taken)
+    landed[taken] = torch.arange(len(taken), device=device)
+    moved = replace(
+        rows, ids=rows.ids[taken], lengths=[rows.lengths[number] for number in order], read=landed[rows.read]
+    )
+    return moved, injection.of_rows(torch.tensor(order, device=device))
 
 
 Placed = tuple[Tensor, Tensor, Group, Tensor]
@@ -75,21 +100,11 @@ def _shared_once(rows: Rows, injection: Injection, embed: Callable[[Tensor], Ten
     states = torch.cat([_virtual(injection, text), text])
     n_shared = n_tokens + len(rows.shared)
     shared_positions = injection.n_kv + torch.arange(n_shared, device=device)
-    padded = _Padded(rows, injection.n_kv + n_shared, extra=0)
-    group = Group(
-        start,
-        n_shared,
-        padded.index,
-        padded.places,
-        padded.own,
-        shared_positions,
-        padded.positions,
-        dict(injection.kv),
-        None,
-        injection.tokens,
-        start + torch.arange(n_tokens, device=device),
-    )
-    return states, torch.cat([shared_positions, padded.flat_positions]), group, start + n_shared + rows.read
+    blocks = _blocks(rows, injection.n_kv + n_shared)
+    slots = start + torch.arange(n_tokens, device=device)
+    group = Group(start, n_shared, blocks, shared_positions, injection.kv, None, injection.tokens, slots)
+    positions = torch.cat([shared_positions, *(_real(block) for block in blocks)])
+    return states, positions, group, start + n_shared + rows.read
 
 
 def _per_row(rows: Rows, injection: Injection, embed: Callable[[Tensor], Tensor], start: int) -> Placed:
@@ -108,25 +123,14 @@ def _per_row(rows: Rows, injection: Injection, embed: Callable[[Tensor], Tensor]
     if len(rows.shared):
         states = states.index_copy(0, shared_at.flatten(), source[: len(rows.shared)].repeat(batch, 1))
     if n_tokens:
-        virtual = _virtual(injection, source).expand(batch, -1, -1) if injection.tokens else source.new_zeros(())
+        virtual = _virtual(injection, source).expand(batch, -1, -1)
         states = states.index_copy(0, slots.flatten(), virtual.reshape(batch * n_tokens, -1))
     first = injection.lengths if injection.lengths is not None else injection.n_kv
-    padded = _Padded(rows, first, extra)
+    blocks = _blocks(rows, first, extra, n_tokens)
     kv = {layer: (_each(pair[0], batch), _each(pair[1], batch)) for layer, pair in injection.kv.items()}
-    group = Group(
-        start,
-        0,
-        padded.index,
-        padded.places,
-        padded.own,
-        lengths.new_empty(0),
-        padded.positions,
-        kv,
-        injection.lengths,
-        injection.tokens,
-        start + slots,
-    )
-    return states, padded.flat_positions, group, start + moved[rows.read]
+    nothing = lengths.new_empty(0)
+    group = Group(start, 0, blocks, nothing, kv, injection.lengths, injection.tokens, start + slots)
+    return states, torch.cat([_real(block) for block in blocks]), group, start + moved[rows.read]
 
 
 def _each(part: Tensor, batch: int) -> Tensor:
@@ -141,25 +145,32 @@ def _virtual(injection: Injection, like: Tensor) -> Tensor:
     return like.new_zeros((injection.n_tokens, like.shape[-1]))
 
 
-class _Padded:
-    """The padded (B, T) view of packed rows that attention uses.
+def _blocks(rows: Rows, first: int | Tensor, extra: int = 0, n_tokens: int = 0) -> list[Block]:
+    """The rows in blocks of at least `BLOCK` neighbours.
 
-    first: position of each row's first token, a number or (B,). extra: tokens added in front of every row.
+    first: position of each row's first token, a number or (B,). extra: tokens in front of every row, of which the
+    first `n_tokens` are virtual.
     """
-
-    def __init__(self, rows: Rows, first: int | Tensor, extra: int) -> None:
-        device = rows.ids.device
-        lengths = torch.tensor(rows.lengths, device=device, dtype=torch.long) + extra
-        width = int(max(rows.lengths, default=0)) + extra
-        column = torch.arange(width, device=device)
+    batch, device = len(rows.lengths), rows.ids.device
+    n_blocks = 1 if device.type == "cuda" else max(1, min(MOST_BLOCKS, batch // BLOCK))
+    numbers = torch.arange(batch, device=device)
+    blocks = []
+    for chosen in numbers.tensor_split(n_blocks) if batch else ():
+        lengths = torch.tensor([rows.lengths[number] for number in chosen.tolist()], device=device) + extra
+        column = torch.arange(int(lengths.max()), device=device)
         real = column < lengths[:, None]
         starts = lengths.cumsum(0) - lengths
-        self.index = torch.where(real, starts[:, None] + column, 0)
-        self.places = real.flatten().nonzero().squeeze(1)
-        offsets = _offsets(rows, column, lengths)
-        self.positions = offsets + (first[:, None] if isinstance(first, Tensor) else first)
-        self.flat_positions = self.positions.flatten()[self.places]
-        self.own = _visible(rows, column, lengths, real)
+        positions = _offsets(rows, column, lengths) + (first[chosen, None] if isinstance(first, Tensor) else first)
+        slots = (column < n_tokens).expand_as(real) if n_tokens else None
+        index = torch.where(real, starts[:, None] + column, 0)
+        places = real.flatten().nonzero().squeeze(1)
+        blocks.append(Block(index, places, _visible(rows, column, lengths, real), positions, chosen, slots))
+    return blocks
+
+
+def _real(block: Block) -> Tensor:
+    """(n,) positions of the block's real tokens, in packed order."""
+    return block.positions.flatten()[block.places]
 
 
 def _tail_node(rows: Rows, column: Tensor, lengths: Tensor) -> Tensor:

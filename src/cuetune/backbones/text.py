@@ -93,20 +93,27 @@ class TextBackbone:
         """Per layer the keys and values of what all rows share, (h_kv, K + S, d_h), and of the rows' own tokens,
         padded on the right, (B, h_kv, T, d_h). With per-row prompts the own part includes them, but not injected `kv`.
         """
-        packed = pack([(rows.to(self.device), injection)], self.embed)
+        packed = pack([(rows.to(self.device), injection)], self.embed, by_length=False)
         captured: dict[int, KeyValue] = {}
         packed.layout.capture = captured
         self._run(packed)
         (group,) = packed.layout.groups
-        shared, own = {}, {}
+        sizes = [int(block.places.numel()) for block in group.blocks]
+        width = max((block.rows.shape[1] for block in group.blocks), default=0)
+
+        def padded(parts: Sequence[Tensor]) -> Tensor:
+            rows = [part[block.rows].transpose(1, 2) for part, block in zip(parts, group.blocks, strict=True)]
+            return torch.cat([F.pad(row, (0, 0, 0, width - row.shape[2])) for row in rows])
+
+        shared: dict[int, KeyValue] = {}
+        own: dict[int, KeyValue] = {}
         for layer, pair in captured.items():
-            before, after = zip(
-                *(part.split([group.n_shared, len(part) - group.n_shared]) for part in pair), strict=True
-            )
-            heads_first = [part.transpose(0, 1).contiguous() for part in before]
-            shared[layer] = _joined(injection.kv.get(layer) if not injection.per_row else None, heads_first)
-            own[layer] = tuple(part[group.rows].transpose(1, 2) for part in after) if len(after[0]) else ()
-        return shared, own  # type: ignore[return-value]
+            first = [part[: group.n_shared].transpose(0, 1).contiguous() for part in pair]
+            shared[layer] = _joined(None if injection.per_row else injection.kv.get(layer), first)
+            if group.blocks:
+                rest = [part[group.n_shared :].split(sizes) for part in pair]
+                own[layer] = padded(rest[0]), padded(rest[1])
+        return shared, own
 
     def logits(self, hidden: Tensor, words: Tensor | None = None) -> Tensor:
         """Next-token logits (…, V) in float32, or (…, W) of the vocabulary rows that `words` (W,) names."""
