@@ -23,17 +23,21 @@ def worker(options: dict[str, Any]) -> dict[str, Any]:
     """Measure one side once."""
     import torch
 
+    from cuetune import compat
+
     torch.manual_seed(0)
     device, length = options["device"], options["length"]
     model = load_model(options["model"], options["dtype"], device)
     rows = make_rows(options["batch"], model.config.vocab_size)
     start = torch.randn(length, model.get_input_embeddings().weight.shape[1]) * 0.1
-    side = {"peft": PeftSide, "cuetune": CuetuneSide}[options["side"]](model, rows, start, device)
+    side: Any = (PeftSide if options["side"] == "peft" else CuetuneSide)(model, rows, start, device)
+    if options["side"] != "peft":
+        compat.prepare_for_tuning(model, False, options["side"] == "compiled")
     memory = Memory(device)
     seconds = timed(side.step, options["repeats"], device)
     peak = memory.peak()
     result = {"seconds": seconds, "peak_bytes": peak, "loss": side.loss_at_start, "tokens": side.tokens}
-    if options["side"] == "cuetune":
+    if options["side"] != "peft":
         result |= ceiling(model, side.tokens, device, options["repeats"])
     return result
 
@@ -141,7 +145,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     runs: dict[str, list[dict[str, Any]]] = {}
     for number in range(arguments.rounds):
         for dtype, length in cases:
-            for side in ("peft", "cuetune"):
+            for side in ("peft", "cuetune", "compiled"):
                 options = {
                     "side": side,
                     "dtype": dtype,
@@ -191,12 +195,15 @@ def summary(result: dict[str, Any], lengths: list[int], dtypes: list[str]) -> li
         "|" + " --- |" * len(head),
     ]
     for length in lengths:
-        for dtype in dtypes:
-            ours, same, default = (
-                f"{s} {d} {length}" for s, d in (("cuetune", dtype), ("peft", dtype), ("peft", "float32"))
-            )
+        for dtype, side in ((dtype, side) for dtype in dtypes for side in ("cuetune", "compiled")):
+            ours, same, default = f"{side} {dtype} {length}", f"peft {dtype} {length}", f"peft float32 {length}"
             step = statistics.median(s for each in seconds(ours) for s in each)
-            cells = [str(length), dtype, f"{step:.3f}", *against(seconds(same), seconds(ours))]
+            cells = [
+                str(length),
+                f"{dtype}{', compiled' if side == 'compiled' else ''}",
+                f"{step:.3f}",
+                *against(seconds(same), seconds(ours)),
+            ]
             cells += against(seconds(default), seconds(ours)) if default in runs else ["", ""]
             difference = abs(middle(ours, "loss") - middle(same, "loss")) / middle(same, "loss")
             cells += [
@@ -208,7 +215,7 @@ def summary(result: dict[str, Any], lengths: list[int], dtypes: list[str]) -> li
             lines.append("| " + " | ".join(cells) + " |")
     lines += [
         "",
-        "Times faster: median over rounds of PEFT's step divided by ours, and the lowest and highest round. "
+        "Times faster: median over rounds of PEFT's step divided by ours, with the extremes. "
         "Share of ceiling: the step's own matrix products run alone, divided by the step. Peak memory: above the "
         "loaded model.",
     ]

@@ -1,7 +1,7 @@
 """Writing text behind a compiled prompt with transformers' own `generate`: keys and values fill its cache."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -31,27 +31,63 @@ class Writing:
 def generate(backbone: TextBackbone, rows: Sequence[Sequence[int]], prompt: Injection, writing: Writing) -> list[str]:
     """One text for each row of tokens, behind the compiled `prompt` (`TextBackbone.compile`), in one batch.
 
-    No token is computed twice and no padding is computed at all: what a row has beyond the shortest one goes through
-    one packed pass into the cache, the rest of all rows is a full rectangle. The cache is padded on the left, before
-    the prompt, so that distances are right for sliding windows too. Every row writes what it would write alone
-    (greedily; a sampled row depends on the seed and on its batch).
+    The rows go through one packed pass without padding, which gives the first token of each and fills the cache that
+    transformers goes on from. The cache is padded on the left, before the prompt, so that distances are right for
+    sliding windows too. Every row writes what it would write alone (greedily; a sampled row depends on the seed and on
+    its batch).
     """
-    tail = min(map(len, rows))
-    keys_values, cached = _prefill(backbone, [row[: len(row) - tail] for row in rows], prompt)
-    ids = torch.tensor([list(row[len(row) - tail :]) for row in rows], device=backbone.device)
-    stand_ins = torch.full_like(cached, _pad(backbone.tokenizer), dtype=torch.long)
-    inputs = torch.cat([stand_ins, ids], dim=1)
+    packed = Rows.of(rows)
+    packed = replace(packed, read=torch.tensor(packed.lengths).cumsum(0) - 1)
     torch.manual_seed(writing.seed)
-    written = backbone.model.generate(
-        input_ids=inputs,
-        attention_mask=torch.cat([cached.long(), torch.ones_like(ids)], dim=1),
-        past_key_values=compat.filled_cache(keys_values) if cached.shape[1] else None,
-        max_new_tokens=writing.max_tokens,
-        pad_token_id=_pad(backbone.tokenizer),
-        **_options(backbone, writing),
-    )
-    texts = backbone.tokenizer.batch_decode(written[:, inputs.shape[1] :], skip_special_tokens=True)
+    if writing.max_tokens == 1:
+        written = _choose(backbone.logits(backbone.hidden(packed, prompt)), writing)[:, None].tolist()
+    else:
+        written = _write(backbone, packed, prompt, writing)
+    texts = backbone.tokenizer.batch_decode(written, skip_special_tokens=True)
     return [_until(text, writing.stop) for text in texts]
+
+
+def _write(backbone: TextBackbone, rows: Rows, prompt: Injection, writing: Writing) -> list[list[int]]:
+    """Token ids of each row's answer, of any length up to `max_tokens`."""
+    hidden, own = backbone.hidden_and_kv(rows, prompt)
+    first = _choose(backbone.logits(hidden), writing)
+    ended = torch.isin(first, _ends(backbone))
+    written = first[:, None].tolist()
+    going = (~ended).nonzero().squeeze(1)
+    if len(going):
+        keys_values, cached = _cache(backbone, rows, own, prompt)
+        stand_ins = torch.full((len(going), cached.shape[1]), _pad(backbone.tokenizer), device=backbone.device)
+        inputs = torch.cat([stand_ins, first[going, None]], dim=1)
+        output = backbone.model.generate(
+            input_ids=inputs,
+            attention_mask=torch.cat([cached[going].long(), torch.ones_like(first[going, None])], dim=1),
+            past_key_values=compat.filled_cache([(keys[going], values[going]) for keys, values in keys_values]),
+            max_new_tokens=writing.max_tokens - 1,
+            pad_token_id=_pad(backbone.tokenizer),
+            **_options(backbone, writing),
+        )
+        for number, tokens in zip(going.tolist(), output[:, inputs.shape[1] :].tolist(), strict=True):
+            written[number] += tokens
+    return written
+
+
+def _choose(logits: Tensor, writing: Writing) -> Tensor:
+    """(B,) next tokens from (B, V) logits: the best, or a sample as transformers draws it."""
+    if writing.temperature <= 0:
+        return logits.argmax(dim=-1)
+    from transformers import TemperatureLogitsWarper, TopPLogitsWarper
+
+    scaled = TemperatureLogitsWarper(float(writing.temperature))(None, logits)  # type: ignore[arg-type]
+    if writing.top_p < 1:
+        scaled = TopPLogitsWarper(writing.top_p)(None, scaled)  # type: ignore[arg-type]
+    return torch.multinomial(scaled.softmax(dim=-1), 1).squeeze(1)
+
+
+def _ends(backbone: TextBackbone) -> Tensor:
+    """Tokens that end an answer, by the model's generation configuration."""
+    ends = backbone.model.generation_config.eos_token_id
+    listed = ends if isinstance(ends, list) else [] if ends is None else [ends]
+    return torch.tensor(listed, dtype=torch.long, device=backbone.device)
 
 
 def _options(backbone: TextBackbone, writing: Writing) -> dict[str, Any]:
@@ -63,32 +99,28 @@ def _options(backbone: TextBackbone, writing: Writing) -> dict[str, Any]:
     return options
 
 
-def _prefill(backbone: TextBackbone, heads: list[Sequence[int]], prompt: Injection) -> tuple[list[KeyValue], Tensor]:
-    """Per layer (B, h_kv, W, d_h) of prompt and heads, padded on the left, and the (B, W) mask of what is real."""
-    device, batch = backbone.device, len(heads)
-    lengths = torch.tensor([len(head) for head in heads], device=device)
-    own: dict[int, KeyValue] = {}
-    if lengths.any():
-        own = backbone.keys_values(Rows.of(heads), prompt)[1]
+def _cache(
+    backbone: TextBackbone, rows: Rows, own: dict[int, KeyValue], prompt: Injection
+) -> tuple[list[KeyValue], Tensor]:
+    """Per layer (B, h_kv, W, d_h) of prompt and row, padded on the left, and the (B, W) mask of what is real."""
+    device, batch = backbone.device, len(rows.lengths)
+    lengths = torch.tensor(rows.lengths, device=device)
     prompt_lengths = prompt.lengths if prompt.lengths is not None else lengths.new_full((batch,), prompt.n_kv)
-    width = int(lengths.max()) if own else 0
     real = torch.cat(
         [
             torch.arange(prompt.n_kv, device=device) < prompt_lengths.to(device)[:, None],
-            torch.arange(width, device=device) < lengths[:, None],
+            torch.arange(max(rows.lengths), device=device) < lengths[:, None],
         ],
         dim=1,
     )
     order = real.long().argsort(dim=1, stable=True)  # padding first, the rest in order
 
     def aligned(layer: int, which: int) -> Tensor:
-        parts = [prompt.kv[layer][which].to(backbone.dtype)] if prompt.kv else []
-        parts += [own[layer][which]] if own else []
-        whole = torch.cat([part.expand(batch, *part.shape[-3:]) for part in parts], dim=2)
+        before = [prompt.kv[layer][which].to(backbone.dtype)] if prompt.kv else []
+        whole = torch.cat([part.expand(batch, *part.shape[-3:]) for part in [*before, own[layer][which]]], dim=2)
         return whole.gather(2, order[:, None, :, None].expand(-1, whole.shape[1], -1, whole.shape[3]))
 
-    layers = range(len(prompt.kv) or len(own))
-    return [(aligned(layer, 0), aligned(layer, 1)) for layer in layers], real.gather(1, order)
+    return [(aligned(layer, 0), aligned(layer, 1)) for layer in range(len(own))], real.gather(1, order)
 
 
 def _pad(tokenizer: Any) -> int:

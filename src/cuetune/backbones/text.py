@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from cuetune import compat
-from cuetune.backbones import attention  # noqa: F401  (registers the attention function)
+from cuetune.backbones.attention import Group
 from cuetune.backbones.identity import BackboneIdentity, tokenizer_hash, weights_hash
 from cuetune.backbones.injection import Injection, KeyValue
 from cuetune.backbones.packing import Packed, Rows, pack
@@ -31,6 +31,7 @@ class TextBackbone:
         self._embedding: nn.Embedding = model.get_input_embeddings()  # type: ignore[assignment]
         self._head: nn.Linear = model.get_output_embeddings()
         compat.use_attention(model)
+        compat.keep_freed_memory()
         for index, layer in enumerate(compat.decoder_layers(model)):
             for module in layer.modules():
                 module._cuetune_layer = index  # type: ignore[assignment]
@@ -86,34 +87,35 @@ class TextBackbone:
             raise CuetuneError("a prompt that differs from row to row cannot be compiled.")
         if not injection.n_tokens and not len(shared):
             return Injection(kv={layer: _as(pair, self.dtype) for layer, pair in injection.kv.items()})
-        return Injection(kv=self.keys_values(Rows.of([], shared), injection)[0])
+        _, captured, _, _ = self._capture(Rows.of([], shared), injection)
+        heads_first = {
+            layer: (keys.transpose(0, 1).contiguous(), values.transpose(0, 1).contiguous())
+            for layer, (keys, values) in captured.items()
+        }
+        return Injection(kv={layer: _joined(injection.kv.get(layer), pair) for layer, pair in heads_first.items()})
 
     @torch.no_grad()
-    def keys_values(self, rows: Rows, injection: Injection) -> tuple[dict[int, KeyValue], dict[int, KeyValue]]:
-        """Per layer the keys and values of what all rows share, (h_kv, K + S, d_h), and of the rows' own tokens,
-        padded on the right, (B, h_kv, T, d_h). With per-row prompts the own part includes them, but not injected `kv`.
-        """
+    def hidden_and_kv(self, rows: Rows, injection: Injection) -> tuple[Tensor, dict[int, KeyValue]]:
+        """As `hidden`, with each layer's keys and values of the rows' own tokens, padded on the right, (B, h_kv, T, d_h)."""
+        states, captured, group, read = self._capture(rows, injection)
+        sizes = [int(block.places.numel()) for block in group.blocks]
+        width = max(block.rows.shape[1] for block in group.blocks)
+
+        def padded(packed: Tensor) -> Tensor:
+            parts = packed[group.n_shared :].split(sizes)
+            laid = [part[block.rows].transpose(1, 2) for part, block in zip(parts, group.blocks, strict=True)]
+            return torch.cat([F.pad(part, (0, 0, 0, width - part.shape[2])) for part in laid])
+
+        own = {layer: (padded(keys), padded(values)) for layer, (keys, values) in captured.items()}
+        return states.index_select(0, read), own
+
+    def _capture(self, rows: Rows, injection: Injection) -> tuple[Tensor, dict[int, KeyValue], Group, Tensor]:
+        """One pass in the caller's order of rows that keeps every layer's keys and values, (N, h_kv, d_h)."""
         packed = pack([(rows.to(self.device), injection)], self.embed, by_length=False)
         captured: dict[int, KeyValue] = {}
         packed.layout.capture = captured
-        self._run(packed)
-        (group,) = packed.layout.groups
-        sizes = [int(block.places.numel()) for block in group.blocks]
-        width = max((block.rows.shape[1] for block in group.blocks), default=0)
-
-        def padded(parts: Sequence[Tensor]) -> Tensor:
-            rows = [part[block.rows].transpose(1, 2) for part, block in zip(parts, group.blocks, strict=True)]
-            return torch.cat([F.pad(row, (0, 0, 0, width - row.shape[2])) for row in rows])
-
-        shared: dict[int, KeyValue] = {}
-        own: dict[int, KeyValue] = {}
-        for layer, pair in captured.items():
-            first = [part[: group.n_shared].transpose(0, 1).contiguous() for part in pair]
-            shared[layer] = _joined(None if injection.per_row else injection.kv.get(layer), first)
-            if group.blocks:
-                rest = [part[group.n_shared :].split(sizes) for part in pair]
-                own[layer] = padded(rest[0]), padded(rest[1])
-        return shared, own
+        states = self._run(packed)[0]
+        return states, captured, packed.layout.groups[0], packed.read[0]
 
     def logits(self, hidden: Tensor, words: Tensor | None = None) -> Tensor:
         """Next-token logits (…, V) in float32, or (…, W) of the vocabulary rows that `words` (W,) names."""
@@ -167,10 +169,12 @@ class TextBackbone:
             )
 
 
-def _joined(first: KeyValue | None, then: list[Tensor]) -> KeyValue:
+def _joined(first: KeyValue | None, then: KeyValue) -> KeyValue:
+    """Keys and values one behind the other, each (h_kv, K, d_h)."""
     if first is None:
-        return then[0], then[1]
-    return tuple(torch.cat([a.to(b), b], dim=-2) for a, b in zip(first, then, strict=True))  # type: ignore[return-value]
+        return then
+    keys, values = (torch.cat([a.to(b), b], dim=-2) for a, b in zip(first, then, strict=True))
+    return keys, values
 
 
 def _as(pair: tuple[Tensor, Tensor], dtype: torch.dtype) -> tuple[Tensor, Tensor]:

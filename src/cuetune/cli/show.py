@@ -2,9 +2,12 @@
 
 import json as json_module
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from cuetune.library.tuned import TunedPrompt
 
 
 def show(
@@ -15,42 +18,113 @@ def show(
 
     `cuetune show prompts/reviews`
     """
-    from cuetune.cli.report import recorded_scores
-    from cuetune.cli.tables import console, cost_line
     from cuetune.library.tuned import TunedPrompt
-    from cuetune.tasks.inference import describe
 
     tuned = TunedPrompt.load(prompt)
+    files = {path.name: path.stat().st_size for path in sorted(prompt.iterdir()) if path.is_file()}
     if json:
-        whole = {
-            "kind": tuned.prompt.kind,
-            "virtual_tokens": tuned.prompt.injection().n_tokens,
-            "task": tuned.task.to_dict(),
-            "backbone": tuned.backbone.to_dict(),
-            "record": tuned.record,
-        }
-        typer.echo(json_module.dumps(whole, indent=2, ensure_ascii=False))
-        return
+        typer.echo(json_module.dumps(as_dict(tuned, files), indent=2, ensure_ascii=False))
+    else:
+        show_page(tuned, prompt, files)
+
+
+def as_dict(tuned: "TunedPrompt", files: dict[str, int]) -> dict[str, Any]:
+    """Everything that the page shows, as JSON-ready values."""
+    return {
+        "kind": tuned.prompt.kind,
+        "virtual_tokens": tuned.prompt.injection().n_tokens,
+        "learned_numbers": tuned.prompt.n_trained,
+        "origin": tuned.origin,
+        "task": tuned.task.to_dict(),
+        "backbone": tuned.backbone.to_dict(),
+        "record": tuned.record,
+        "files": files,
+    }
+
+
+def show_page(tuned: "TunedPrompt", folder: Path, files: dict[str, int]) -> None:
+    """Print the page: what it is, what it is asked, how it was made, how well it does, what it cost, what is next."""
+    from cuetune.cli.report import recorded_scores
+    from cuetune.cli.tables import console, cost_line
+    from cuetune.tasks.inference import describe
+
+    # What strangers wrote is printed as it stands: no colours or links of theirs, no control characters.
+    record = _harmless(tuned.record)
+    for line in [_headline(tuned, folder), *describe(tuned.task), *_made(tuned)]:
+        console.print(_harmless(line), highlight=False, soft_wrap=True)
+    if record.get("settings"):
+        console.print(_settings_table(tuned.record["settings"]))
+    if any(record.get("scores", {}).values()):
+        console.print(recorded_scores(record))
+    if record.get("cost"):
+        console.print(cost_line(record["cost"]), highlight=False, soft_wrap=True)
+    for line in _files_and_next(folder, files):
+        console.print(_harmless(line), highlight=False, soft_wrap=True)
+
+
+def _headline(tuned: "TunedPrompt", folder: Path) -> str:
     length = tuned.prompt.injection().n_tokens
-    console.print(
-        f"[bold]{prompt}[/bold]: a {tuned.prompt.kind} prompt of {length} virtual tokens "
-        f"({tuned.prompt.n_trained:,} learned numbers) for {tuned.backbone.name}",
-        highlight=False,
+    return (
+        f"{folder}: a {tuned.prompt.kind} prompt of {length} virtual tokens ({tuned.prompt.n_trained:,} learned "
+        f"numbers) for {tuned.backbone.name}"
     )
-    for line in describe(tuned.task):
-        console.print(line, highlight=False, markup=False)
-    if "scores" in tuned.record:
-        console.print(recorded_scores(tuned.record))
-    if "cost" in tuned.record:
-        console.print(cost_line(tuned.record["cost"]), highlight=False)
-    if data := tuned.record.get("data"):
-        console.print(
-            f"tuned on {data['rows']['train']:,} rows of {data['source']}, {tuned.record.get('created', '')}, "
-            f"seed {tuned.record.get('seed', 0)}",
-            highlight=False,
-            markup=False,
-        )
-    size = sum(path.stat().st_size for path in prompt.iterdir() if path.is_file())
-    console.print(f"{size / 1024:.0f} KiB on disk; {prompt / 'README.md'} is its card", highlight=False)
-    console.print(f"next: cuetune predict {prompt} NEW_ROWS.csv --to answers.csv", highlight=False)
-    console.print(f"      cuetune evaluate {prompt} LABELLED_ROWS.csv", highlight=False)
+
+
+def _made(tuned: "TunedPrompt") -> list[str]:
+    """Backbone and origin, as far as they are known."""
+    backbone, record = tuned.backbone, tuned.record
+    known = [
+        f"width {backbone.hidden_size:,}",
+        f"revision {backbone.revision}" if backbone.revision else "",
+        f"weights {backbone.weights_hash[:12]}" if backbone.weights_hash else "",
+        f"tokenizer {backbone.tokenizer_hash[:12]}" if backbone.tokenizer_hash else "",
+    ]
+    lines = [f"backbone {backbone.name}: " + ", ".join(filter(None, known))]
+    if tuned.origin == "peft":
+        lines.append("made by PEFT, which does not record the task: say it with cuetune.load(folder, task)")
+    if data := record.get("data"):
+        rows = f"{data['rows']['train']:,} rows of " if "train" in data["rows"] else ""
+        when = f", {record['created']}" if record.get("created") else ""
+        seed = f", seed {record['seed']}" if "seed" in record else ""
+        lines.append(f"tuned on {rows}{data['source']}{when}{seed}")
+    return lines
+
+
+def _settings_table(settings: dict[str, Any]) -> Any:
+    from rich.table import Table
+
+    table = Table("setting", "value", title="settings, as used", title_justify="left")
+    for name, value in settings.items():
+        if value is not None:
+            table.add_row(_harmless(name.replace("_", " ")), _harmless(str(value)))
+    return table
+
+
+def _files_and_next(folder: Path, files: dict[str, int]) -> list[str]:
+    import shlex
+
+    from cuetune.library.saving import CARD
+
+    place = shlex.quote(str(folder))
+    listed = ", ".join(f"{name} {size:,}" for name, size in files.items())
+    about = [f"{folder / CARD} is its card"] if CARD in files else []
+    return [
+        f"{sum(files.values()) / 1024:.0f} KiB on disk; bytes: {listed}",
+        *about,
+        f"next: cuetune predict {place} NEW_ROWS.csv --to answers.csv",
+        f"      cuetune evaluate {place} LABELLED_ROWS.csv",
+    ]
+
+
+def _harmless(value: Any) -> Any:
+    """Strings, in any nesting, without markup for rich and without control characters for the terminal."""
+    from rich.markup import escape
+
+    if isinstance(value, dict):
+        return {_harmless(key): _harmless(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_harmless(each) for each in value]
+    if not isinstance(value, str):
+        return value
+    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in value)
+    return escape(shown)

@@ -1,20 +1,31 @@
-"""The card beside a saved prompt, written for whoever finds the folder: what it does, how well, at what cost."""
+"""The card beside a saved prompt, written for whoever finds the folder: what it does, how well, at what cost.
+
+Sections whose numbers are not known are left out. Users' words are escaped: nothing in them is markup.
+"""
 
 import json
+import re
+import shlex
 from typing import Any
 
-from cuetune.library.tuned import TunedPrompt
+from cuetune.backbones.bundled import CATALOGUE
+from cuetune.library.record import visible
+from cuetune.library.tuned import UNKNOWN_BACKBONE, TunedPrompt
+
+METRICS = {"macro_f1": "f1"}  # what the hub calls a metric, where it calls it otherwise
 
 
-def card(tuned: TunedPrompt, name: str) -> str:
-    """Markdown with YAML front matter. Sections whose numbers are not known are left out."""
+def card(tuned: TunedPrompt, name: str | None = None) -> str:
+    """Markdown with YAML front matter. name: of the folder, used in title and commands; by default the task's name."""
+    name = name or tuned.task.name
     sections = [
         _front(tuned, name),
         _what(tuned, name),
         _use(tuned, name),
         _labels(tuned),
+        _prompt(tuned),
         _scores(tuned),
-        _training(tuned),
+        _tuning(tuned),
         _cost(tuned),
         _origin(tuned),
         _limits(tuned),
@@ -23,175 +34,254 @@ def card(tuned: TunedPrompt, name: str) -> str:
 
 
 def _front(tuned: TunedPrompt, name: str) -> str:
-    kind = "text-generation" if tuned.task.generates else "text-classification"
+    own = own_scores(tuned.record)
     lines = [
         "---",
-        f"base_model: {_yaml(tuned.backbone.name)}",
+        *([] if tuned.backbone.name == UNKNOWN_BACKBONE else [f"base_model: {_yaml(tuned.backbone.name)}"]),
         "base_model_relation: adapter",
         "library_name: cuetune",
-        f"pipeline_tag: {kind}",
+        f"pipeline_tag: {_pipeline(tuned)}",
+        *([f"license: {_yaml(tuned.record['license'])}"] if "license" in tuned.record else []),
         "tags:",
         "- prompt-tuning",
         "- peft",
         f"- {tuned.prompt.kind}-prompt",
     ]
-    own = _own_scores(tuned)
     if own:
+        lines += ["metrics:", *(f"- {_yaml(METRICS.get(metric, metric))}" for metric in own)]
+    if own and "data" in tuned.record:
         lines += [
             "model-index:",
             f"- name: {_yaml(name)}",
             "  results:",
-            f"  - task: {{type: {kind}}}",
-            f"    dataset: {{name: {_yaml(_source(tuned))}, type: custom}}",
+            f"  - task: {{type: {_pipeline(tuned)}}}",
+            f"    dataset: {{name: {_yaml(tuned.record['data']['source'])}, type: custom, split: test}}",
             "    metrics:",
+            *(_metric(metric, score) for metric, score in own.items()),
         ]
-        lines += [f"    - {{type: {metric}, value: {score['value']:.4f}}}" for metric, score in own.items()]
     return "\n".join([*lines, "---"])
+
+
+def _metric(metric: str, score: dict[str, float]) -> str:
+    kind = _yaml(METRICS.get(metric, metric))
+    return f"    - {{type: {kind}, name: {_yaml(_title(metric))}, value: {score['value']:.4f}}}"
 
 
 def _what(tuned: TunedPrompt, name: str) -> str:
     task = tuned.task
-    length = tuned.prompt.injection().n_tokens
-    does = "writes an answer to" if task.generates else "tells " + " / ".join(map(_plain, task.labels[:6])) + " for"
-    learned = f"{tuned.prompt.n_trained:,} learned numbers" if tuned.prompt.n_trained else "nothing learned, words only"
-    return (
-        f"# {_plain(name)}\n\nA {tuned.prompt.kind} prompt of {length} virtual tokens ({learned}) for the frozen model "
-        f"**{_plain(tuned.backbone.name)}**. It {does} each row. The model itself is unchanged."
+    more = f" and {len(task.labels) - 6} more labels" if len(task.labels) > 6 else ""
+    labels = " / ".join(map(_plain, task.labels[:6])) + more
+    does = "writes an answer to each row" if task.generates else f"tells {labels} for each row"
+    model = (
+        "a frozen model"
+        if tuned.backbone.name == UNKNOWN_BACKBONE
+        else f"the frozen model **{_plain(tuned.backbone.name)}**"
     )
+    return f"# {_plain(name)}\n\nThis {tuned.prompt.kind} prompt for {model} {does}. The model itself is unchanged."
 
 
 def _use(tuned: TunedPrompt, name: str) -> str:
-    field = tuned.task.columns.get(tuned.task.fields[0], tuned.task.fields[0])
-    return f"""## Use
+    columns = [tuned.task.columns.get(field, field) for field in tuned.task.fields]
+    row = ", ".join(f'{json.dumps(column, ensure_ascii=False)}: "…"' for column in columns)
+    quoted = json.dumps(name, ensure_ascii=False)
+    printed = "answer.label" if tuned.task.generates else "answer.label, answer.probabilities"
+    python = f"import cuetune\n\nfor answer in cuetune.predict({quoted}, [{{{row}}}]):\n    print({printed})"
+    parts = [
+        "## Use",
+        "On the command line:",
+        _fenced(f"cuetune predict {shlex.quote(name)} new_rows.csv --to answers.csv", "bash"),
+        "In Python:",
+        _fenced(python, "python"),
+    ]
+    if tuned.backbone.name != UNKNOWN_BACKBONE:
+        parts += ["With PEFT, which loads the same folder:", _fenced(_with_peft(tuned, quoted), "python")]
+    parts += [
+        "PEFT takes text that follows the template, without padding on the left:",
+        _fenced(tuned.task.template, "text"),
+    ]
+    return "\n\n".join(parts)
 
-```bash
-cuetune predict {name} new_rows.csv --to answers.csv
-```
 
-```python
-import cuetune
-
-for answer in cuetune.predict({json.dumps(name)}, [{{{json.dumps(field)}: "…"}}]):
-    print(answer.label, answer.probabilities)
-```
-
-PEFT loads the same folder (`PeftModel.from_pretrained(model, {json.dumps(name)})`). The input must then follow the
-template, without padding on the left:
-
-```text
-{tuned.task.template}
-```"""
+def _with_peft(tuned: TunedPrompt, quoted: str) -> str:
+    model, revision = json.dumps(tuned.backbone.name, ensure_ascii=False), tuned.backbone.revision
+    bundled = tuned.backbone.name in CATALOGUE
+    loaded = f"resolve({model})" if bundled else model + (f", revision={json.dumps(revision)}" if revision else "")
+    lines = [
+        "from peft import PeftModel",
+        "from transformers import AutoModelForCausalLM",
+        *(["", "from cuetune.backbones.bundled import resolve"] if bundled else []),
+        "",
+        f"model = AutoModelForCausalLM.from_pretrained({loaded})",
+        f"model = PeftModel.from_pretrained(model, {quoted})",
+    ]
+    return "\n".join(lines)
 
 
 def _labels(tuned: TunedPrompt) -> str:
     if tuned.task.generates:
         return ""
-    rows = [
-        f"| {_plain(label)} | `{_plain(repr(word))}` |"
-        for label, word in zip(tuned.task.labels, tuned.task.label_words, strict=True)
-    ]
-    return "\n".join(["## Labels", "", "| label | words that are scored |", "| --- | --- |", *rows])
+    pairs = zip(tuned.task.labels, tuned.task.label_words, strict=True)
+    rows = [(_plain(label), _code(repr(word))) for label, word in pairs]
+    return "## Labels\n\n" + _table(("label", "words that are scored"), rows)
+
+
+def _prompt(tuned: TunedPrompt) -> str:
+    settings = tuned.record.get("settings", {})
+    learned = f"{tuned.prompt.n_trained:,} learned numbers" if tuned.prompt.n_trained else "words only, nothing learned"
+    said = f"A {tuned.prompt.kind} prompt of {tuned.prompt.injection().n_tokens} virtual tokens: {learned}."
+    if settings.get("init"):
+        said += f" It started from: {_plain(str(settings['init']))}."
+    text = settings.get("init_text") or (tuned.task.instruction if settings.get("init") == "text" else "")
+    if text:
+        said += "\n\nInitial text:\n\n" + _fenced(str(text), "text")
+    return "## Prompt\n\n" + said
 
 
 def _scores(tuned: TunedPrompt) -> str:
-    scores = tuned.record.get("scores")
+    scores = {method: each for method, each in tuned.record.get("scores", {}).items() if each}
     if not scores:
         return ""
     names = list(dict.fromkeys(metric for each in scores.values() for metric in each))
-    lines = [
-        "## Scores",
-        "",
-        f"On {tuned.record.get('scored_rows', 0):,} held-out rows, with 95 % confidence intervals, beside "
-        "the same task said in words.",
-        "",
-        "| prompt | " + " | ".join(name.replace("_", "-") for name in names) + " |",
-        "| --- |" + " --- |" * len(names),
+    rows = [
+        (_plain(method), *(interval(each[name]) if name in each else "" for name in names))
+        for method, each in scores.items()
     ]
-    for method, each in scores.items():
-        cells = [
-            f"{s['value']:.3f} ({s['low']:.3f}–{s['high']:.3f})" if (s := each.get(name)) else "" for name in names
-        ]
-        lines.append(f"| {_plain(method)} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    beside = ", beside the same task said in words" if len(scores) > 1 else ""
+    return (
+        f"## Scores\n\nOn {tuned.record['scored_rows']:,} held-out rows, with 95 % confidence intervals{beside}.\n\n"
+        + _table(("prompt", *(_plain(_title(name)) for name in names)), rows)
+    )
 
 
-def _training(tuned: TunedPrompt) -> str:
-    settings = tuned.record.get("settings")
+def _tuning(tuned: TunedPrompt) -> str:
+    settings = {key: value for key, value in tuned.record.get("settings", {}).items() if value not in (None, "")}
     if not settings:
         return ""
-    known = {key: value for key, value in settings.items() if value is not None}
-    rows = [f"| {key.replace('_', ' ')} | {_plain(str(value))} |" for key, value in known.items()]
     ended = {"early": "stopped early", "interrupted": "was interrupted", "finished": "ran to the end"}
-    how = ended.get(tuned.record.get("stopped", ""), "ended")
-    return "\n".join(
-        [
-            "## Tuning",
-            "",
-            f"The run {how}; the numbers are those of step {tuned.record.get('best_step', '?')}, the "
-            "best on the validation rows.",
-            "",
-            "| setting | value |",
-            "| --- | --- |",
-            *rows,
-        ]
-    )
+    said = []
+    if how := ended.get(tuned.record.get("stopped", "")):
+        said.append(f"The run {how}.")
+    if "best_step" in tuned.record:
+        said.append(f"The numbers are those of step {tuned.record['best_step']}, the best on the validation rows.")
+    rows = [(_plain(key.replace("_", " ")), _plain(_value(value))) for key, value in settings.items()]
+    return "\n\n".join(["## Tuning", *([" ".join(said)] if said else []), _table(("setting", "value"), rows)])
 
 
 def _cost(tuned: TunedPrompt) -> str:
     cost = tuned.record.get("cost")
     if not cost:
         return ""
-    return (
-        "## Cost\n\n"
-        f"{cost['seconds']:.0f} seconds on {cost['device']}: {cost['steps']} steps, {cost['tokens']:,} tokens, "
-        f"{cost['tflop']:.1f} TFLOP, peak memory {cost['peak_memory_bytes'] / 2**20:,.0f} MiB. "
-        f"{cost['trained_parameters']:,} numbers were trained; the prompt takes {cost['stored_bytes'] / 1024:.0f} KiB."
+    return "## Cost\n\n" + _table(
+        ("what", "tuning took"),
+        [
+            ("time", f"{cost['seconds']:,.1f} seconds on {_plain(cost['device'])}"),
+            ("steps", f"{cost['steps']:,}"),
+            ("tokens", f"{cost['tokens']:,}"),
+            ("operations", f"{cost['tflop']:,.3g} TFLOP"),
+            ("peak memory", f"{cost['peak_memory_bytes'] / 2**20:,.0f} MiB"),
+            ("trained numbers", f"{cost['trained_parameters']:,}"),
+            ("stored", f"{cost['stored_bytes']:,} bytes"),
+        ],
     )
 
 
 def _origin(tuned: TunedPrompt) -> str:
-    backbone, data = tuned.backbone, tuned.record.get("data", {})
-    lines = [
-        f"- backbone: {_plain(backbone.name)}, revision {backbone.revision or 'not recorded'}, weights "
-        f"`{backbone.weights_hash[:16]}`, tokenizer `{backbone.tokenizer_hash[:16]}`"
-    ]
+    backbone, data = tuned.backbone, tuned.record.get("data")
+    hashes = {
+        "backbone": "" if backbone.name == UNKNOWN_BACKBONE else _plain(backbone.name),
+        "revision": _plain(backbone.revision or ""),
+        "weights (SHA-256)": backbone.weights_hash and _code(backbone.weights_hash),
+        "tokenizer (SHA-256)": backbone.tokenizer_hash and _code(backbone.tokenizer_hash),
+    }
+    rows = [pair for pair in hashes.items() if pair[1]]
     if data:
-        rows = ", ".join(f"{count:,} {part}" for part, count in data["rows"].items())
-        lines.append(f"- data: {_plain(data['source'])} ({rows} rows), fingerprint `{data['fingerprint'][:16]}`")
+        parts = ", ".join(f"{count:,} {_plain(part)}" for part, count in data["rows"].items())
+        rows += [("data", _plain(data["source"]) + (f" (rows: {parts})" if parts else ""))]
+        rows += [("data (SHA-256)", _code(data["fingerprint"]))] if data["fingerprint"] else []
     if versions := tuned.record.get("versions"):
-        lines.append("- made with " + ", ".join(f"{name} {version}" for name, version in versions.items()))
-    if created := tuned.record.get("created"):
-        lines.append(f"- made on {created}")
-    return "\n".join(["## Where it came from", "", *lines])
+        rows += [("versions", _plain(", ".join(f"{name} {version}" for name, version in versions.items())))]
+    rows += [(key, _plain(str(tuned.record[key]))) for key in ("seed", "created") if key in tuned.record]
+    return "## Where it came from\n\n" + _table(("what", "value"), rows) if rows else ""
 
 
 def _limits(tuned: TunedPrompt) -> str:
-    inside = (
-        "The prompt consists of the words of its instruction and demonstrations, so it contains those rows."
-        if tuned.prompt.kind == "hard"
-        else "No training row is stored in this folder."
-    )
-    return (
-        "## Limits\n\nThe scores hold for rows like those it was tested on. Fairness between groups of people was not "
-        f"measured. {inside}"
-    )
+    data = tuned.record.get("data")
+    tested = "It was not scored on held-out rows."
+    if own_scores(tuned.record):
+        where = f" of {_plain(data['source'])}" if data else ""
+        tested = (
+            f"The scores hold for rows like the {tuned.record['scored_rows']:,} held-out rows{where}; rows of another "
+            "source, language or period were not tested."
+        )
+    cut = f"Of texts longer than {tuned.task.max_tokens:,} tokens the middle is cut."
+    return f"## Limits\n\n{tested} {cut} Fairness between groups of people was not measured. {_inside(tuned)}"
 
 
-def _own_scores(tuned: TunedPrompt) -> dict[str, Any]:
-    scores = tuned.record.get("scores", {})
+def _inside(tuned: TunedPrompt) -> str:
+    """What of the training data someone with this folder can read."""
+    if tuned.prompt.kind == "hard":
+        return (
+            "The prompt consists of the words of its instruction and demonstrations, so it contains those rows: share "
+            "it only where they may be shared."
+        )
+    if tuned.record.get("start") == "soft-from-hard":
+        return (
+            "No training row is stored, but the prompt started from the words of its demonstrations and may still be "
+            "close enough to them to be read back."
+        )
+    return "No training example is stored in this folder."
+
+
+def own_scores(record: dict[str, Any]) -> dict[str, Any]:
+    """The scores of the saved prompt itself, without the baselines."""
+    scores = record.get("scores", {})
     return scores.get("tuned") or scores.get("hard") or {}
 
 
-def _source(tuned: TunedPrompt) -> str:
-    return str(tuned.record.get("data", {}).get("source", "unknown"))
+def interval(score: dict[str, float]) -> str:
+    """A score as people read it: value and its confidence interval."""
+    return f"{score['value']:.3f} ({score['low']:.3f}–{score['high']:.3f})"
+
+
+def _pipeline(tuned: TunedPrompt) -> str:
+    return "text-generation" if tuned.task.generates else "text-classification"
+
+
+def _title(metric: str) -> str:
+    return metric.replace("_", "-")
+
+
+def _value(value: Any) -> str:
+    """A setting as it would be written by hand."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _table(head: tuple[str, ...], rows: list[Any]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _plain(text: str) -> str:
     """Users' words inside Markdown: on one line, and nothing in them is markup."""
-    flat = " ".join(text.split())
-    return "".join("\\" + char if char in "|*_[]<>#`" else char for char in flat)
+    return "".join("\\" + char if char in "\\`|*_[]<>#~$&" else char for char in visible(text))
+
+
+def _code(text: str) -> str:
+    """Users' words as code, also inside a table: fenced by more backticks than they hold."""
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    pad = " " if "`" in text else ""
+    return f"{fence}{pad}{visible(text)}{pad}{fence}".replace("|", "\\|")
+
+
+def _fenced(text: str, language: str) -> str:
+    """A block of code that its own content cannot end."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}{language}\n{text}\n{fence}"
 
 
 def _yaml(text: str) -> str:
-    """A string that YAML reads back as itself: JSON strings are YAML strings."""
-    return json.dumps(text, ensure_ascii=False)
+    """A string that YAML reads back as itself: JSON's, with what YAML does not allow in plain sight escaped."""
+    quoted = json.dumps(text, ensure_ascii=False)
+    return "".join(char if char.isprintable() else f"\\U{ord(char):08x}" for char in quoted)

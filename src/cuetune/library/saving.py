@@ -2,51 +2,105 @@
 
 import hashlib
 import json
-from pathlib import Path
+import os
+from dataclasses import replace
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+import torch
+from pydantic import ValidationError
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from cuetune.errors import CuetuneError
 from cuetune.files import atomic_folder
 from cuetune.library.card import card
-from cuetune.library.tuned import TunedPrompt
+from cuetune.library.record import FORMAT, PromptFile, first_fault
+from cuetune.library.tuned import UNKNOWN_BACKBONE, TunedPrompt
+from cuetune.prompts import Prompt
 
-FORMAT = 1
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
 RECORD = "cuetune.json"
+STATE = "prompt.safetensors"  # only for kinds whose state is more than the embeddings that PEFT knows
 CARD = "README.md"
+OURS = {WEIGHTS, CONFIG, RECORD, STATE, CARD}
+HARMLESS = {".DS_Store", ".gitattributes"}  # left by file browsers and the hub, worth nothing to anyone
 PEFT_VERSION = "0.21.2"  # the version whose format this is; tested against it
 
 
 def save(tuned: TunedPrompt, folder: Path, *, overwrite: bool = False) -> Path:
     """Write `tuned` to `folder`. An older prompt there is replaced only by a whole new one, and only with overwrite.
 
-    Raises CuetuneError when the folder holds something that is not a saved prompt, or the disk refuses.
+    Raises CuetuneError when the folder holds anything but a saved prompt, when the prompt or its record could not be
+    loaded again (numbers that are not finite, wrong types), or when the disk refuses.
     """
-    if folder.exists() and overwrite and any(folder.iterdir()) and not (folder / CONFIG).exists():
-        raise CuetuneError(f"{folder}: is not a saved prompt, so it is not overwritten; choose another folder.")
-    tensors = {"prompt_embeddings": embeddings(tuned)}
-    weights = to_bytes(tensors, {"format": "pt"})
-    with atomic_folder(folder, overwrite=overwrite) as new:
-        (new / WEIGHTS).write_bytes(weights)
-        _write_json(new / CONFIG, peft_config(tuned, tensors["prompt_embeddings"]))
-        _write_json(
-            new / RECORD,
-            {
-                "format": FORMAT,
-                "kind": tuned.prompt.kind,
-                "spec": tuned.prompt.spec(),
-                "task": tuned.task.to_dict(),
-                "backbone": tuned.backbone.to_dict(),
-                "record": tuned.record,
-                "weights_sha256": hashlib.sha256(weights).hexdigest(),
-            },
-        )
-        (new / CARD).write_text(card(tuned, folder.name), encoding="utf-8")
+    if overwrite:
+        check_replaceable(folder)
+    tuned = replace(tuned, backbone=replace(tuned.backbone, name=public_name(tuned.backbone.name)))
+    files = contents(tuned, folder)
+    # Behind a link, what it points to is replaced and not the link.
+    with atomic_folder(folder.resolve() if folder.is_symlink() else folder, overwrite=overwrite) as new:
+        for name, content in files.items():
+            _write(new / name, content)
     return folder
+
+
+def check_replaceable(folder: Path) -> None:
+    """Raise CuetuneError unless `folder` is missing, empty, or a saved prompt and nothing else."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise CuetuneError(f"{folder}: is a file; choose another place for the prompt's folder.")
+    try:
+        found = {path.name for path in folder.iterdir()} - HARMLESS
+    except OSError as error:
+        raise CuetuneError(f"{folder}: cannot be read ({error.strerror}); choose another folder.") from error
+    if not found:
+        return
+    if RECORD not in found and not _is_peft_prompt(folder / CONFIG):
+        raise CuetuneError(f"{folder}: is not a saved prompt, so it is not overwritten; choose another folder.")
+    if strangers := sorted(found - OURS):
+        raise CuetuneError(
+            f"{folder}: holds {strangers[0]!r}, which is no part of a saved prompt and would be lost; move it away or "
+            "choose another folder."
+        )
+
+
+def _is_peft_prompt(config: Path) -> bool:
+    try:
+        values = json.loads(config.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(values, dict) and values.get("peft_type") == "PROMPT_TUNING"
+
+
+def contents(tuned: TunedPrompt, folder: Path) -> dict[str, bytes | str]:
+    """Every file of the folder by name. Raises CuetuneError for what could not be loaded again."""
+    tensor = embeddings(tuned)
+    _check_numbers(folder, {"prompt_embeddings": tensor})
+    weights = to_bytes({"prompt_embeddings": tensor}, {"format": "pt"})
+    files: dict[str, bytes | str] = {WEIGHTS: weights, CONFIG: _json(peft_config(tuned, tensor), folder)}
+    values = {
+        "format": FORMAT,
+        "kind": tuned.prompt.kind,
+        "spec": tuned.prompt.spec(),
+        "task": tuned.task.to_dict(),
+        "backbone": tuned.backbone.to_dict(),
+        "record": tuned.record,
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+    }
+    if state := further_state(tuned.prompt, tensor):
+        _check_numbers(folder, state)
+        files[STATE] = state_bytes = to_bytes(state, {"format": "pt"})
+        values["state_sha256"] = hashlib.sha256(state_bytes).hexdigest()
+    files[RECORD] = text = _json(values, folder)
+    try:
+        PromptFile.model_validate(json.loads(text))
+    except ValidationError as error:
+        raise CuetuneError(f"{folder}: not saved: {first_fault(error)}.") from error
+    files[CARD] = card(tuned, folder.name)
+    return files
 
 
 def embeddings(tuned: TunedPrompt) -> Tensor:
@@ -60,13 +114,20 @@ def embeddings(tuned: TunedPrompt) -> Tensor:
     return injection.tokens[0].detach().float().cpu().contiguous()
 
 
+def further_state(prompt: Prompt, tensor: Tensor) -> dict[str, Tensor]:
+    """The tensors that rebuild the prompt, empty when they are no more than its embeddings: those are stored once."""
+    state = {name: value.detach().cpu().contiguous().clone() for name, value in prompt.state_dict().items()}
+    once = set(state) == {"embeddings"} and torch.equal(state["embeddings"], tensor)
+    return {} if once else state
+
+
 def peft_config(tuned: TunedPrompt, tensor: Tensor) -> dict[str, Any]:
     """`adapter_config.json` as PEFT reads it; no key that it does not know, no path of this machine."""
     backbone = tuned.backbone
     return {
         "peft_type": "PROMPT_TUNING",
         "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": backbone.name,
+        "base_model_name_or_path": None if backbone.name == UNKNOWN_BACKBONE else backbone.name,
         "revision": backbone.revision,
         "inference_mode": True,
         "num_virtual_tokens": tensor.shape[0],
@@ -82,5 +143,41 @@ def peft_config(tuned: TunedPrompt, tensor: Tensor) -> dict[str, Any]:
     }
 
 
-def _write_json(path: Path, values: dict[str, Any]) -> None:
-    path.write_text(json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+def public_name(name: str) -> str:
+    """A backbone's name as others may see it: of a machine's path only the folder's own name; hub ids stay."""
+    windows = PureWindowsPath(name)
+    if windows.drive or "\\" in name:
+        return windows.name or UNKNOWN_BACKBONE
+    if name.startswith(("/", "~", ".")) or name.count("/") > 1:
+        return PurePosixPath(name).name or UNKNOWN_BACKBONE
+    return name
+
+
+def _check_numbers(folder: Path, tensors: dict[str, Tensor]) -> None:
+    for name, tensor in tensors.items():
+        if not tensor.numel():
+            raise CuetuneError(f"{folder}: not saved: {name} is empty, so there is no prompt.")
+        if not tensor.isfinite().all():
+            raise CuetuneError(
+                f"{folder}: not saved: {name} holds numbers that are not finite (NaN or infinity), so the run "
+                "diverged; tune again with a lower learning rate."
+            )
+
+
+def _json(values: dict[str, Any], folder: Path) -> str:
+    try:
+        text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        text.encode("utf-8")
+    except (TypeError, ValueError) as error:
+        raise CuetuneError(f"{folder}: not saved: JSON cannot hold what the record holds ({error}).") from error
+    return text
+
+
+def _write(path: Path, content: bytes | str) -> None:
+    """Write and wait until it is on the disk: the folder is moved into place only after all its files are safe."""
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        path.write_text(content, encoding="utf-8", newline="\n")
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())

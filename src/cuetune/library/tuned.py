@@ -8,15 +8,16 @@ from cuetune.backbones.identity import BackboneIdentity
 from cuetune.prompts import Prompt
 from cuetune.tasks.task import Task
 
+UNKNOWN_BACKBONE = "unknown"  # the name of the backbone of a PEFT folder that does not say it
+
 
 @dataclass(frozen=True)
 class TunedPrompt:
     """prompt, task and backbone identity, and the record of how it was made.
 
-    record: {"data": {"source", "fingerprint", "rows"}, "settings", "seed", "versions", "created", "stopped",
-    "best_step", "validation_scores", "scores": {method: {metric: {"value", "low", "high"}}}, "scored_rows",
-    "cost"}; any of them may be missing. Holds no training example, but a hard prompt consists of the words of its
-    demonstrations.
+    record: data fingerprint, settings as actually used, versions, seed, scores with intervals, cost; JSON values in the
+    shape of `library.record.Record`, any part of which may be missing. Holds no training example, but a hard prompt
+    consists of the words of its demonstrations.
     origin: "cuetune", or "peft" for a folder that PEFT wrote.
     """
 

@@ -1,0 +1,155 @@
+"""The shape of cuetune.json: what a saved prompt carries beside its tensors, and in it the record of how it was made.
+
+`TunedPrompt.record` is the JSON form of `Record`. Whatever is saved is checked against these shapes, and whatever is
+loaded too, so that everything downstream (card, `show`, serving) can rely on them.
+"""
+
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+FORMAT = 1  # of cuetune.json; a folder with a higher number asks for a newer cuetune
+
+Count = Annotated[int, Field(ge=0)]
+Size = Annotated[int, Field(ge=1)]
+
+
+class Shape(BaseModel):
+    """Exact types, finite numbers, no unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Open(Shape):
+    """A shape that later versions may add measurements to: unknown keys are kept."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Score(Open):
+    """One metric of one method with its 95 % confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Data(Open):
+    """What was tuned on: a name (never a path), a SHA-256 over the examples, rows of "train", "validation", "test"."""
+
+    source: str
+    fingerprint: str
+    rows: dict[str, Count]
+
+
+class Cost(Open):
+    """What tuning took. tflop: 10^12 operations; tokens: those that were run; device: its name for a reader."""
+
+    seconds: float
+    steps: Count
+    tokens: Count
+    tflop: float
+    peak_memory_bytes: Count
+    device: str
+    stored_bytes: Count
+    trained_parameters: Count
+
+
+class Record(Open):
+    """How a prompt was made. Every part may be left out, none may be null.
+
+    settings: as actually used, every default filled in. start: what the prompt started from, where that was the words
+    of demonstrations ("soft-from-hard"). stopped: "finished", "early" or "interrupted". best_step: the step that was
+    kept, with its validation_scores. scores: method ("tuned", "hard", "zero-shot", "few-shot (k=8)") -> metric ->
+    score, over scored_rows held-out rows. created: an ISO date. license: of the prompt, when its maker chose one.
+    """
+
+    data: Data | None = None
+    settings: dict[str, Any] | None = None
+    start: str | None = None
+    versions: dict[str, str] | None = None
+    seed: int | None = None
+    created: str | None = None
+    stopped: str | None = None
+    best_step: Count | None = None
+    validation_scores: dict[str, float] | None = None
+    scores: dict[str, dict[str, Score]] | None = None
+    scored_rows: Count | None = None
+    cost: Cost | None = None
+    license: str | None = None
+
+    @model_validator(mode="after")
+    def _said_or_left_out(self) -> Self:
+        known = set(type(self).model_fields) & self.model_fields_set
+        null = sorted(name for name in known if getattr(self, name) is None)
+        if null:
+            raise ValueError(f"{null[0]} is null; leave it out instead")
+        if self.scores and self.scored_rows is None:
+            raise ValueError("scores without scored_rows")
+        return self
+
+
+class TaskFile(Shape):
+    """The shape of a saved task."""
+
+    template: str
+    label_column: str
+    labels: list[str]
+    label_words: list[str]
+    instruction: str
+    columns: dict[str, str]
+    max_tokens: Size
+    name: str
+
+
+class BackboneFile(Shape):
+    """The shape of a saved backbone identity; of a prompt that PEFT made, hashes are empty and counts may be 0."""
+
+    name: str
+    revision: str | None
+    weights_hash: str
+    tokenizer_hash: str
+    model_type: str
+    hidden_size: Size
+    num_layers: Count
+    num_heads: Count
+
+
+class PromptFile(Shape):
+    """The shape of cuetune.json. state_sha256: of prompt.safetensors, for kinds that are more than their embeddings."""
+
+    format: int
+    kind: str
+    spec: dict[str, Any]
+    task: TaskFile
+    backbone: BackboneFile
+    record: Record
+    weights_sha256: str
+    state_sha256: str | None = None
+
+
+class PeftFile(BaseModel):
+    """What is read of adapter_config.json; PEFT's other keys are ignored. Other adapters have no sizes of a prompt."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+    peft_type: str
+    num_virtual_tokens: int = 0
+    token_dim: int = 0
+    base_model_name_or_path: str | None = None
+    revision: str | None = None
+    num_layers: int | None = None
+    num_attention_heads: int | None = None
+    num_transformer_submodules: int | None = 1
+
+
+def first_fault(error: ValidationError) -> str:
+    """The first thing that is wrong, as "key: what"."""
+    fault = error.errors(include_url=False, include_input=False)[0]
+    key = visible(".".join(map(str, fault["loc"])))[:80] or "the whole file"
+    return f"{key}: {visible(fault['msg']).removeprefix('Value error, ').lower()}"
+
+
+def visible(text: str) -> str:
+    """Strangers' words on one line without control characters: they are shown as escapes and steer no terminal."""
+    flat = " ".join(text.split())
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in flat)
