@@ -4,6 +4,7 @@ import json
 import re
 import runpy
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -134,3 +135,23 @@ def test_the_snippets_of_the_card_run_as_they_stand(tmp_path, monkeypatch, capsy
     monkeypatch.setattr(sys, "argv", shlex.split(command))
     app(standalone_mode=False)
     assert len((tmp_path / "answers.csv").read_text().splitlines()) == 2
+
+
+def test_the_snippets_of_the_guide_run_as_they_stand(tmp_path, monkeypatch):
+    """One after the other, as a reader would; the tiny model stands in for the bundled one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("cuetune.backbones.bundled.resolve", lambda name: str(folder()))
+    saved = made()
+    saved.save("prompts/reviews")
+    guide = (Path(__file__).parents[2] / "docs" / "saved-prompts.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)\n```", guide, re.DOTALL)
+    assert len(blocks) == 3
+    said: dict = {}
+    for block in blocks:
+        exec(block, said)
+    assert said["prompt"].task.labels == ("negative", "positive")
+    for name in ("copy", "from-peft"):
+        assert torch.equal(TunedPrompt.load(f"prompts/{name}").prompt.embeddings, saved.prompt.embeddings)
+    assert set(json.loads(Path("prompts/copy/cuetune.json").read_text())) | {"state_sha256"} == set(
+        re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (.*?) \|", guide.split("## `cuetune.json`")[1], re.MULTILINE)))
+    )

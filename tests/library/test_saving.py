@@ -125,6 +125,21 @@ def test_kinds_with_more_state_keep_all_of_it(tmp_path, product):
         TunedPrompt.load(folder)
 
 
+def test_a_state_that_is_called_embeddings_but_is_not_what_is_injected_is_kept_too(tmp_path, monkeypatch):
+    class Scaled(SoftPrompt):
+        kind = ""
+
+        def injection(self):
+            return Injection(tokens={0: 2 * self.embeddings})
+
+    monkeypatch.setattr(Scaled, "kind", "scaled")
+    monkeypatch.setitem(Prompt.kinds, "scaled", Scaled)
+    made = tuned(Scaled(torch.ones(5, 6)))
+    again = TunedPrompt.load(made.save(tmp_path / "p"))
+    assert torch.equal(again.prompt.embeddings, torch.ones(5, 6))
+    assert torch.equal(again.prompt.injection().tokens[0], torch.full((5, 6), 2.0))
+
+
 @pytest.mark.parametrize("call", ["pathlib.Path.write_bytes", "pathlib.Path.write_text", "os.fsync", "os.replace"])
 def test_a_full_disk_leaves_the_earlier_prompt_whole(tmp_path, monkeypatch, call):
     folder = tuned().save(tmp_path / "p")
