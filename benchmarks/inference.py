@@ -14,7 +14,7 @@ import json
 import statistics
 from typing import Any
 
-from side_by_side import ask, keep, load_model, machine, make_rows, paired_ratios, timed
+from side_by_side import ask, described, keep, load_model, machine, make_rows, paired_ratios, timed
 
 SCRIPT = __file__
 WORDS = (2, 3)  # the two label words: any tokens will do
@@ -96,7 +96,7 @@ class CuetuneSide:
                 return {}
 
             def batch_decode(self, ids: Any, **_: Any) -> list[str]:
-                return [str(row[0]) for row in ids.tolist()]
+                return [str(row[0]) for row in ids]
 
         self.backbone = TextBackbone(model, Ids(), "benchmark")
         self.prompt = self.backbone.compile(Injection(tokens={0: start.to(device)}))
@@ -142,8 +142,7 @@ def summary(result: dict[str, Any], dtypes: list[str]) -> list[str]:
     runs = result["runs"]
     head = ["dtype", "what", "cuetune", "PEFT", "times faster", "same answers"]
     lines = [
-        f"{result['model']}, {result['length']} virtual tokens, texts of 12–48 tokens, on {result['machine']['device']} "
-        f"({result['machine']['threads']} threads), PEFT {result['machine']['peft']}, torch {result['machine']['torch']}.",
+        f"{result['model']}, {result['length']} virtual tokens, texts of 12–48 tokens; {described(result)}",
         "",
         "| " + " | ".join(head) + " |",
         "|" + " --- |" * len(head),
@@ -164,7 +163,7 @@ def summary(result: dict[str, Any], dtypes: list[str]) -> list[str]:
             same = f"{sum(x == y for x, y in pairs)} of {len(pairs)}"
             faster = f"**{ratio['median']:.1f}** ({ratio['low']:.1f}–{ratio['high']:.1f})"
             lines.append("| " + " | ".join([dtype, name, *values, faster, same]) + " |")
-    note = "PEFT puts its prompt before left padding, so in a ragged batch its written tokens are not those of each row alone."
+    note = "PEFT puts its prompt before left padding: in a ragged batch it does not write what each row writes alone."
     return [*lines, "", note]
 
 

@@ -128,3 +128,9 @@ def load_model(name: str, dtype: str, device: str) -> Any:
 
     quiet()
     return AutoModelForCausalLM.from_pretrained(resolve(name), dtype=getattr(torch, dtype)).to(device)
+
+
+def described(result: dict[str, Any]) -> str:
+    """One line for above a table: the machine and the versions."""
+    found = result["machine"]
+    return f"{found['device']}, {found['threads']} threads, PEFT {found['peft']}, torch {found['torch']}."

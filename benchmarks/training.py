@@ -14,7 +14,7 @@ import json
 import statistics
 from typing import Any
 
-from side_by_side import LABEL_TOKEN, Memory, ask, keep, load_model, machine, make_rows, paired_ratios, timed
+from side_by_side import LABEL_TOKEN, Memory, ask, described, keep, load_model, machine, make_rows, paired_ratios, timed
 
 SCRIPT = __file__
 
@@ -188,8 +188,7 @@ def summary(result: dict[str, Any], lengths: list[int], dtypes: list[str]) -> li
         "same loss",
     ]
     lines = [
-        f"{result['model']}, batch {result['batch']}, texts of 12–48 tokens, on {result['machine']['device']} "
-        f"({result['machine']['threads']} threads), PEFT {result['machine']['peft']}, torch {result['machine']['torch']}.",
+        f"{result['model']}, batch {result['batch']}, texts of 12–48 tokens; {described(result)}",
         "",
         "| " + " | ".join(head) + " |",
         "|" + " --- |" * len(head),

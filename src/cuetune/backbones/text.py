@@ -96,7 +96,7 @@ class TextBackbone:
 
     @torch.no_grad()
     def hidden_and_kv(self, rows: Rows, injection: Injection) -> tuple[Tensor, dict[int, KeyValue]]:
-        """As `hidden`, with each layer's keys and values of the rows' own tokens, padded on the right, (B, h_kv, T, d_h)."""
+        """As `hidden`, and each layer's keys and values of the rows' own tokens, right-padded, (B, h_kv, T, d_h)."""
         states, captured, group, read = self._capture(rows, injection)
         sizes = [int(block.places.numel()) for block in group.blocks]
         width = max(block.rows.shape[1] for block in group.blocks)
