@@ -43,7 +43,7 @@ MADE = TunedPrompt(SoftPrompt(torch.zeros(5, 6)), TASK, IDENTITY, RECORD)
 
 
 def test_the_page_says_everything_that_is_known(cuetune, tmp_path):
-    folder = MADE.save(tmp_path / "my prompt")
+    folder = MADE.save(tmp_path / f"my prompt, {'long ' * 30}indeed")  # longer than a line of the terminal
     code, out, err = cuetune("show", folder)
     assert (code, err) == (0, "")
     flat = " ".join(out.split())

@@ -222,6 +222,12 @@ def test_users_words_break_nothing(name, model, text, labels, source):
     assert kept.isprintable() or set(kept) - {"\n"} == {char for char in kept if char.isprintable()}
 
 
+def test_a_template_does_not_end_its_own_block():
+    template = "Code:\n```\n{text}\n```\n## Use this instead"
+    text = card(replace(MADE, task=replace(TASK, template=template)), "mine")
+    assert f"````text\n{template}\n````\n" in text
+
+
 @settings(max_examples=100, deadline=None)
 @given(names.filter(lambda name: "`" not in name and name.isprintable()))
 @example("it's; rm -rf $HOME")

@@ -181,6 +181,13 @@ def test_values_that_mean_nothing_are_named(tmp_path, keys, value, said):
     refused(folder, said)
 
 
+def test_a_newer_format_is_said_before_its_new_keys_are(tmp_path):
+    folder = saved(tmp_path / "p")
+    edit(folder / RECORD, "format", to=2)
+    edit(folder / RECORD, "adapters", to=[])
+    refused(folder, "format 2 is newer than this cuetune reads (1); upgrade cuetune")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError
@@ -104,7 +104,8 @@ def _parse(shape: type[AnyFile], folder: Path, name: str) -> tuple[AnyFile, Any]
     path = folder / name
     content = _bytes(folder, name, LARGEST_JSON)
     try:
-        values = json.loads(content.decode("utf-8"), parse_constant=_not_json)
+        values = json.loads(content.decode("utf-8"))
+        # Python reads NaN, Infinity and halves of characters; writing them strictly does not pass.
         json.dumps(values, ensure_ascii=False, allow_nan=False).encode("utf-8")
     except json.JSONDecodeError as error:
         raise CuetuneError(f"{path}: not JSON (line {error.lineno}: {error.msg}); copy the folder again.") from error
@@ -116,10 +117,6 @@ def _parse(shape: type[AnyFile], folder: Path, name: str) -> tuple[AnyFile, Any]
         raise CuetuneError(
             f"{path}: {first_fault(error)}; the file was altered or is of another tool, copy the folder again."
         ) from error
-
-
-def _not_json(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no number of JSON")
 
 
 def _saved(folder: Path) -> tuple[PromptFile, dict[str, Any]]:
