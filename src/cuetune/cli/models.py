@@ -19,29 +19,26 @@ def models(context: typer.Context) -> None:
 
 def models_list() -> None:
     """Print the bundled models: size, licence, whether and where each is cached."""
+    from rich.console import Console
     from rich.table import Table
 
     from cuetune.backbones.bundled import CATALOGUE, folder_of, is_cached
     from cuetune.backbones.loading import DEFAULT
-    from cuetune.cli.tables import console
 
-    table = Table("model", "parameters", "licence", "download", "cached", "what it is")
+    console = Console(highlight=False)  # the shared console of the tables would load torch for a list
+    table = Table()
+    table.add_column("model", no_wrap=True)
+    for heading in ("parameters", "licence", "download", "cached", "what it is"):
+        table.add_column(heading, overflow="fold")
     for name, model in CATALOGUE.items():
-        cached = str(folder_of(name)) if is_cached(name) else "no"
-        title = f"{name} (default)" if name == DEFAULT else name
-        table.add_row(
-            title,
-            f"{model.parameters / 1e6:.1f} M",
-            model.licence,
-            f"{model.size / 2**20:.0f} MiB",
-            cached,
-            model.description,
-        )
+        size, cached = f"{model.size / 2**20:.0f} MiB", "yes" if is_cached(name) else "no"
+        table.add_row(name, f"{model.parameters / 1e6:.1f} M", model.licence, size, cached, model.description)
     console.print(table)
-    console.print("Hub ids and local folders of causal language models work by name too.", highlight=False)
+    console.print(f"The default is {DEFAULT}. Hub ids and local folders of causal language models work by name too.")
+    for name in filter(is_cached, CATALOGUE):
+        console.print(f"{name} is in {folder_of(name)}", soft_wrap=True)
     missing = [name for name in CATALOGUE if not is_cached(name)]
-    if missing:
-        console.print(f"next: cuetune models pull {missing[0]}", highlight=False)
+    console.print(f"next: cuetune models pull {missing[0]}" if missing else "next: cuetune demo")
 
 
 @app.command("pull")
@@ -55,5 +52,5 @@ def models_pull(name: Annotated[str, typer.Argument(help="A bundled model, e.g. 
 
     with downloading(name) as progress:
         folder = pull(name, progress)
-    console.print(f"{name} is ready in {folder}", highlight=False)
+    console.print(f"{name} is ready in {folder}", highlight=False, soft_wrap=True)
     console.print("next: cuetune tune YOUR_ROWS.csv --to prompts/first", highlight=False)

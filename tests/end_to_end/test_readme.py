@@ -1,0 +1,41 @@
+"""The README and the demo are run as they stand, on the real model."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_set_up_commands_exist():
+    commands = [
+        line.split("#")[0].split() for kind, text in BLOCKS if kind == "sh" for line in text.strip().splitlines()
+    ]
+    assert [command[0] for command in commands] == ["make", "make"]
+    for _, target in commands:
+        made = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True)
+        assert made.returncode == 0, made.stderr
+
+
+@pytest.mark.timeout(1800)
+def test_every_block_of_the_readme_runs(smollm2, tmp_path):
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    for kind, text in BLOCKS:
+        if kind not in ("bash", "python"):
+            continue
+        command = ["bash", "-euo", "pipefail", "-c", text] if kind == "bash" else [sys.executable, "-c", text]
+        ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert ran.returncode == 0, f"{text}\n{ran.stdout}\n{ran.stderr}"
+
+
+@pytest.mark.timeout(900)
+def test_the_demo_runs(smollm2, cuetune, tmp_path):
+    code, out, err = cuetune("demo", "--to", tmp_path / "amazon", "--steps", "2")
+    assert code == 0, err
+    for said in ("zero-shot", "few-shot (k=8)", "new sentences", "cost:", "next: cuetune predict"):
+        assert said in out

