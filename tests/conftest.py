@@ -104,7 +104,12 @@ def fake_reviews(fake_pip, tmp_path, monkeypatch):
     """A source archive like vaderSentiment's, of four rows for each domain, which the fake pip hands over."""
     from cuetune.tasks import reviews
 
-    lines = ["1\t2.5\tGood, \"really\" good — S&amp;M", "2\t0.5\tjust so", "3\t-0.50001\t  poor\t stuff ", "4\t-3\tüble Ware"]
+    lines = (
+        '1\t2.5\tGood, "really" good — S&amp;M',
+        "2\t0.5\tso-so",
+        "3\t-0.50001\t  poor\t stuff ",
+        "4\t-3\tüble Ware",
+    )
     text = "\r\n".join(lines).encode()
     inner, path = io.BytesIO(), tmp_path / "vaderSentiment-3.3.2.tar.gz"
     with tarfile.open(fileobj=inner, mode="w:gz") as files:

@@ -1,7 +1,9 @@
 """Files appear whole or not at all: written beside their target under a temporary name, then moved into place."""
 
+import ctypes
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -72,14 +74,27 @@ def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
 
 
 def _swap(new: Path, target: Path) -> None:
-    """Move `new` to `target`; an older folder there is removed only after the new one stands."""
+    """Move `new` to `target`; an older folder there gives way only when the new one stands."""
     if not target.exists():
         os.replace(new, target)
-        return
-    old = new.with_suffix(".old")
-    os.replace(target, old)
-    os.replace(new, target)
-    shutil.rmtree(old, ignore_errors=True)
+    elif not _exchange(new, target):
+        old = new.with_suffix(".old")
+        os.replace(target, old)
+        try:
+            os.replace(new, target)
+        except OSError:
+            os.replace(old, target)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(new: Path, target: Path) -> bool:
+    """Let two folders change places in one step, so that even a kill leaves one of them there; False where unknown."""
+    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform.startswith("linux") else None
+    if renameat2 is None:
+        return False
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return bool(renameat2(here, os.fsencode(new.absolute()), here, os.fsencode(target.absolute()), exchange) == 0)
 
 
 def _open_to_others(folder: Path) -> None:

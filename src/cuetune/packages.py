@@ -21,7 +21,7 @@ Progress = Callable[[int, int], None]  # (bytes done, bytes in all)
 
 
 def cache_dir() -> Path:
-    """Where fetched models and archives are kept: $CUETUNE_CACHE, else $XDG_CACHE_HOME/cuetune, else ~/.cache/cuetune."""
+    """Where fetched files are kept: $CUETUNE_CACHE, else $XDG_CACHE_HOME/cuetune, else ~/.cache/cuetune."""
     if own := os.environ.get("CUETUNE_CACHE"):
         return Path(own).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cuetune"
@@ -83,9 +83,7 @@ def _plain(name: str) -> str:
     return name.replace("_", "-").lower()
 
 
-def _download(
-    requirement: str, sha256: str, folder: Path, source: bool, size: int, progress: Progress | None
-) -> Path:
+def _download(requirement: str, sha256: str, folder: Path, source: bool, size: int, progress: Progress | None) -> Path:
     """Let pip fetch the archive to `folder`. pip checks the hash too, before it runs a source archive's set-up code."""
     wanted, output = folder / "wanted.txt", folder / "output.txt"
     wanted.write_text(f"{requirement} --hash=sha256:{sha256}\n", encoding="utf-8")
@@ -108,9 +106,7 @@ def _download(
     return files[0]
 
 
-def _wait(
-    pip: "subprocess.Popen[bytes]", requirement: str, folder: Path, size: int, progress: Progress | None
-) -> None:
+def _wait(pip: "subprocess.Popen[bytes]", requirement: str, folder: Path, size: int, progress: Progress | None) -> None:
     deadline = time.monotonic() + TIMEOUT
     while pip.poll() is None:
         if time.monotonic() > deadline:

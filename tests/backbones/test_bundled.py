@@ -186,7 +186,7 @@ def test_a_name_that_is_not_bundled_stays_as_it_is(package, tmp_path, monkeypatc
     ("says", "told"),
     [
         ("/usr/bin/python: No module named pip", "has no pip .* -m ensurepip"),
-        ("WARNING: Retrying (Retry(total=4)) after connection broken\nERROR: No matching distribution", "check the net"),
+        ("WARNING: Retrying (Retry(total=4)) after connection\nERROR: No matching distribution", "check the network"),
         ("ERROR: No matching distribution found for tiny-model==1.0", "does not have it; .*PIP_INDEX_URL"),
         ("ERROR: Could not install: [Errno 28] No space left on device", "No space left on device.*CUETUNE_CACHE"),
         ("    Expected sha256 aa\n         Got        " + "0f" * 32, "SHA-256 0f0f0f0f0f0f0f0f…, expected .*not kept"),

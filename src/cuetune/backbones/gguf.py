@@ -32,9 +32,10 @@ LAYER = {
 def convert(gguf: Path, folder: Path) -> None:
     """Write configuration, weights and tokenizer of the Llama model in `gguf` to `folder`.
 
-    Weights are kept in float16: a restored 4-bit value is scale · q + minimum with float16 scale and minimum, so float16
-    loses little. On English text the logits of SmolLM2-135M move by 0.02 at most against float32 (KL 1.5e-6 per token);
-    bfloat16 moves them by 0.13 (KL 4.5e-5) for the same bytes, and float32 doubles the file.
+    Weights are kept in float16: a restored 4-bit value is scale · q + minimum with float16 scale and minimum, so
+    float16 loses little. On 115 tokens of English the logits of SmolLM2-135M move by 0.02 at most against float32 (KL
+    1.5e-6 per token); bfloat16 moves them by 0.13 (KL 4.5e-5) for the same bytes, and float32 doubles the file.
+    Raises ValueError when the file is not of a Llama model or its tokenizer is of a kind that is not known.
     """
     from transformers import AutoConfig, GenerationConfig
 

@@ -1,9 +1,9 @@
 """Labelled review sentences of four domains, scored by people (Hutto & Gilbert, ICWSM 2014; vaderSentiment, MIT).
 
-Each sentence has the mean of 15 or more human ratings (mostly 20) from -4 to 4. Above 0.5 it counts as positive, below -0.5 as
-negative; those between are left out. Texts stand as in the source, but for outer white space: the files are sound UTF-8
-without control characters, and what looks odd in them is how the sentences were collected and rated. HTML entities
-(`&amp;`; 37 Amazon, 22 movie, 133 tweet, 1 editorial rows), two single quotes for a double one and repeated texts stay.
+Each sentence has the mean of 15 or more human ratings (mostly 20) from -4 to 4. Above 0.5 it counts as positive, below
+-0.5 as negative; those between are left out. Texts stand as in the source, but for outer white space. The files are
+sound UTF-8 without control characters or mojibake. What looks odd stays: HTML entities (`&amp;`; in 37 Amazon, 22
+movie, 133 tweet and 1 editorial rows), two single quotes for a double one, and repeated texts.
 """
 
 import csv

@@ -13,6 +13,7 @@ from cuetune.backbones.text import TextBackbone
 from cuetune.cost.meter import tuning_flops
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.evaluate import Evaluation, evaluate_prompts, hard_baselines
+from cuetune.library.saving import check_replaceable
 from cuetune.library.tuned import TunedPrompt
 from cuetune.prompts.base import Prompt
 from cuetune.prompts.initial import soft_from_hard, soft_prompt
@@ -71,6 +72,7 @@ def tune(
     target = Path(to)
     if target.exists() and not overwrite:
         raise CuetuneError(f"{target}: exists already; choose another --to, or pass --overwrite.")
+    check_replaceable(target)
     prepared = prepare(data, validation, test, task, settings or Settings(), **task_options)
     for line in describe(prepared.task, prepared.splits.train):
         say(line)
@@ -89,7 +91,8 @@ def tune(
             watching.append(TensorBoard(run_folder))
         outcome = run(backbone, started, prepared, resolved, run_folder, watching, fresh)
     # Saved before it is scored: whatever goes wrong from here on, the run was not in vain.
-    tuned = TunedPrompt(started, prepared.task, backbone.identity, record(backbone, started, prepared, outcome))
+    made = {**record(backbone, started, prepared, outcome), "start": prompt}
+    tuned = TunedPrompt(started, prepared.task, backbone.identity, made)
     tuned.save(target, overwrite=overwrite)
     if outcome and outcome.progress.stopped == "interrupted":
         return tuned  # the checkpoint stays: the same command goes on from it
