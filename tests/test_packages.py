@@ -89,7 +89,7 @@ def test_a_conversion_that_fails_leaves_no_model(monkeypatch, tmp_path):
     assert list((tmp_path / "models").iterdir()) == []
 
 
-def test_reviews_are_as_counted(smollm2, tmp_path):
+def test_reviews_are_as_counted(smollm2_folder, tmp_path):
     """The fixture stands for "packages can be fetched here"."""
     from collections import Counter
 

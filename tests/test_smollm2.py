@@ -10,7 +10,7 @@ from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
 
 
-def test_the_tokenizer_takes_digits_alone_and_words_with_their_space(smollm2):
+def test_the_tokenizer_takes_digits_alone_and_words_with_their_space(smollm2_folder):
     tokenizer = load_backbone("smollm2-135m", dtype="float32").tokenizer
     assert len(tokenizer(" 2024")["input_ids"]) == 5
     assert [len(tokenizer(word)["input_ids"]) for word in (" positive", " negative", "<|im_end|>")] == [1, 1, 1]
@@ -19,7 +19,7 @@ def test_the_tokenizer_takes_digits_alone_and_words_with_their_space(smollm2):
     assert tokenizer.chat_template
 
 
-def test_it_speaks_english_and_its_embeddings_are_tied(smollm2):
+def test_it_speaks_english_and_its_embeddings_are_tied(smollm2_folder):
     backbone = load_backbone("smollm2-135m", dtype="float32")
     tokenizer, model = backbone.tokenizer, backbone.model
     chat = [{"role": "user", "content": "What is the capital of France?"}]
@@ -30,7 +30,7 @@ def test_it_speaks_english_and_its_embeddings_are_tied(smollm2):
     assert sum(p.numel() for p in model.parameters()) == CATALOGUE["smollm2-135m"].parameters
 
 
-def test_packed_compiled_and_mixed_equal_row_by_row(smollm2):
+def test_packed_compiled_and_mixed_equal_row_by_row(smollm2_folder):
     backbone = load_backbone("smollm2-135m", dtype="float32")
     prompts = [torch.randn(n, backbone.width, generator=torch.Generator().manual_seed(n)) * 0.13 for n in (5, 9)]
     rows = [[5, 600, 7000], [80, 90, 1000, 11000, 120], [13]]
@@ -44,9 +44,9 @@ def test_packed_compiled_and_mixed_equal_row_by_row(smollm2):
             assert ((ours - stock).abs().max() / stock.abs().max()).item() < 1e-5
 
 
-def test_packed_gradient_equals_row_by_row(smollm2):
+def test_packed_gradient_equals_row_by_row(smollm2_folder):
     """In float64: thirty layers amplify float32's rounding to 1e-4 of the gradient in either computation alike."""
-    model = AutoModelForCausalLM.from_pretrained(smollm2, dtype=torch.float64)
+    model = AutoModelForCausalLM.from_pretrained(smollm2_folder, dtype=torch.float64)
     backbone = TextBackbone(model, load_tokenizer("smollm2-135m"), "smollm2-135m")
     head = model.get_output_embeddings().weight
     start = backbone.embed(torch.tensor([3000, 400, 52, 600, 700, 810]))
@@ -71,8 +71,8 @@ def test_packed_gradient_equals_row_by_row(smollm2):
     assert ((ours - theirs).abs().max() / theirs.abs().max()).item() < 1e-5
 
 
-def test_a_second_pull_is_instant_and_names_resolve(smollm2, tmp_path):
-    assert pull("smollm2-135m") == smollm2
-    assert resolve("smollm2-135m") == str(smollm2)
+def test_a_second_pull_is_instant_and_names_resolve(smollm2_folder, tmp_path):
+    assert pull("smollm2-135m") == smollm2_folder
+    assert resolve("smollm2-135m") == str(smollm2_folder)
     assert resolve(str(tmp_path)) == str(tmp_path)
     assert resolve("someone/else") == "someone/else"

@@ -23,7 +23,7 @@ def test_the_set_up_commands_exist():
 
 
 @pytest.mark.timeout(1800)
-def test_every_block_of_the_readme_runs(smollm2, tmp_path):
+def test_every_block_of_the_readme_runs(smollm2_folder, tmp_path):
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     for kind, text in BLOCKS:
         if kind not in ("bash", "python"):
@@ -34,7 +34,7 @@ def test_every_block_of_the_readme_runs(smollm2, tmp_path):
 
 
 @pytest.mark.timeout(900)
-def test_the_demo_runs(smollm2, cuetune, tmp_path):
+def test_the_demo_runs(smollm2_folder, cuetune, tmp_path):
     code, out, err = cuetune("demo", "--to", tmp_path / "amazon", "--steps", "2")
     assert code == 0, err
     for said in ("zero-shot", "few-shot (k=8)", "new sentences", "cost:", "next: cuetune predict"):
