@@ -145,6 +145,12 @@ def test_the_tokenizer_is_the_files_own(tmp_path):
     assert made.apply_chat_template([{"role": "user", "content": "good"}], tokenize=False) == "good<eos>"
 
 
+def test_digits_stand_alone_where_the_model_was_trained_so():
+    pieces = {kind: converter._pre_tokenizer(kind).pre_tokenize_str("in 2024 ½") for kind in ("smollm", "gpt-2")}
+    assert [piece for piece, _ in pieces["smollm"]] == ["in", "Ġ", "2", "0", "2", "4", "Ġ", "Â½"]
+    assert [piece for piece, _ in pieces["gpt-2"]] == ["in", "Ġ2024", "ĠÂ½"]
+
+
 def test_what_is_not_understood_is_refused(tmp_path):
     with pytest.raises(ValueError, match="pre-tokenizer 'other'"):
         converter.convert(write_gguf(tmp_path / "a.gguf", llama(tied=True), pre="other"), tmp_path)
