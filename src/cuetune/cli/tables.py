@@ -2,17 +2,18 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
-from cuetune.evaluation.evaluate import Evaluation
+if TYPE_CHECKING:
+    from cuetune.evaluation.evaluate import Evaluation
 
 console = Console()
 
 
-def scores_table(evaluation: Evaluation) -> Table:
+def scores_table(evaluation: "Evaluation") -> Table:
     """Method by metric with 95 % intervals; the best value of each column stands out."""
     names = list(next(iter(evaluation.results.values())).scores)
     table = Table(title=f"{evaluation.rows:,} held-out rows, 95 % confidence intervals", title_justify="left")
