@@ -76,10 +76,23 @@ def cpu_has_bf16() -> bool:
 
 
 def filled_cache(keys_values: list[tuple[Tensor, Tensor]]) -> Any:
-    """A transformers cache that already holds `keys_values`, one (B, h_kv, P, d_h) pair per layer."""
+    """A transformers cache that already holds `keys_values`, one (B, h_kv, P, d_h) pair per layer.
+
+    Its length is that of the longest layer, so that positions and masks are right for layers that hold fewer.
+    """
     from transformers import DynamicCache
 
-    cache = DynamicCache()
+    lengths = [keys.shape[2] for keys, _ in keys_values]
+    longest = lengths.index(max(lengths))
+
+    class Filled(DynamicCache):
+        def get_seq_length(self, layer_idx: int = 0) -> int:
+            return super().get_seq_length(longest)
+
+        def get_mask_sizes(self, query_length: int, layer_idx: int) -> tuple[int, int]:
+            return super().get_mask_sizes(query_length, longest)
+
+    cache = Filled()
     for layer, (keys, values) in enumerate(keys_values):
         cache.update(keys, values, layer)
     return cache
@@ -99,16 +112,34 @@ def keep_freed_memory() -> None:
             mallopt(option, value)
 
 
+def wrap_layer(layer: nn.Module, index: int) -> None:
+    """Let a packed pass put states into a layer, or skip it. Every other call goes through as before."""
+    layer._cuetune_forward = layer.forward  # type: ignore[assignment]
+    layer.forward = partial(_layer, layer, index, layer.forward)
+
+
+def _layer(layer: nn.Module, index: int, forward: Callable[..., Any], hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
+    layout = kwargs.get("cuetune_layout")
+    if layout is None:
+        return forward(hidden, *args, **kwargs)
+    hidden = layout.enter(index, hidden)
+    if not layout.runs(index):
+        return (hidden,) if layer._cuetune_gives_tuple else hidden
+    output = forward(hidden, *args, **kwargs)
+    if not hasattr(layer, "_cuetune_gives_tuple"):  # known from the self-test on
+        layer._cuetune_gives_tuple = isinstance(output, tuple)  # type: ignore[assignment]
+    return output
+
+
 def prepare_for_tuning(model: PreTrainedModel, gradient_checkpointing: bool, compiled: bool) -> None:
     """Switch gradient checkpointing of the layers on or off, and compile them if asked to.
 
     transformers checkpoints only in training mode, which in some families also switches dropout on; a frozen model
     stays in evaluation mode, so its layers' forward passes are wrapped here instead.
     """
-    for layer in decoder_layers(model):
-        layer.__dict__.pop("forward", None)
-        if gradient_checkpointing:
-            layer.forward = partial(_checkpointed, layer.forward)
+    for index, layer in enumerate(decoder_layers(model)):
+        plain: Any = layer._cuetune_forward
+        layer.forward = partial(_layer, layer, index, partial(_checkpointed, plain) if gradient_checkpointing else plain)
         if compiled and layer._compiled_call_impl is None:
             layer.compile(dynamic=True)
 

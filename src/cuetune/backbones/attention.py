@@ -45,7 +45,8 @@ class Group:
 
     start, n_shared: where the shared part stands, S positions long (0 for rows that each carry their own prompt).
     blocks: the rows, in packed order. shared_positions: (S,).
-    kv: layer -> keys and values before the sequence, (h_kv, K, d_h) shared or (B, h_kv, K, d_h) per row.
+    kv: layer -> keys and values before the sequence, (h_kv, K, d_h) shared or (B, h_kv, K, d_h) per row; a layer with
+        fewer than the longest has the last of the K positions.
     kv_lengths: (B,) valid leading positions of per-row `kv`, or None when all are.
     tokens: layer -> virtual token states (P, d) or (B, P, d); slots: (P,) or (B, P) where they stand when packed.
     """
@@ -66,36 +67,39 @@ class Group:
 
     @property
     def n_kv(self) -> int:
-        return next((keys.shape[-2] for keys, _ in self.kv.values()), 0)
+        return max((keys.shape[-2] for keys, _ in self.kv.values()), default=0)
 
     def once(self, what: str, make: Callable[..., Any], layer: int, *key: Any) -> Any:
         """A mask, built for the first layer that needs it and shared by all that see the same."""
         asleep = layer < min(self.tokens, default=0)
-        if (what, asleep, key) not in self._made:
-            self._made[what, asleep, key] = make(asleep, *key)
-        return self._made[what, asleep, key]
+        n_kv = self.kv[layer][0].shape[-2] if layer in self.kv else 0
+        seen = (what, asleep, n_kv, key)
+        if seen not in self._made:
+            self._made[seen] = make(asleep, n_kv, *key)
+        return self._made[seen]
 
-    def shared_visible(self, asleep: bool, window: int | None) -> Tensor:
+    def shared_visible(self, asleep: bool, n_kv: int, window: int | None) -> Tensor:
         """(S, K + S) who of the shared positions sees whom. asleep: below the layer where the prompt enters."""
-        before = self._before()
+        before = self._before(n_kv)
         visible = self.shared_positions[:, None] >= before
         if asleep:  # the prompt's slots are empty there: nobody sees them but themselves
             hidden = self._hidden()
-            visible[:, hidden] = torch.eye(self.n_shared, dtype=torch.bool, device=before.device)[:, hidden - self.n_kv]
+            alone = torch.eye(self.n_shared, dtype=torch.bool, device=before.device)[:, hidden]
+            visible[:, hidden + n_kv] = alone
         if window is not None:
             visible &= self.shared_positions[:, None] - before < window
         return visible
 
-    def row_visible(self, asleep: bool, number: int, window: int | None) -> Tensor:
+    def row_visible(self, asleep: bool, n_kv: int, number: int, window: int | None) -> Tensor:
         """(b, T, K + S + T) what the rows of one block see: what is before them, and themselves."""
-        block, before = self.blocks[number], self._before()
+        block, before = self.blocks[number], self._before(n_kv)
         batch, width = block.rows.shape
         memory = torch.ones(batch, before.numel(), dtype=torch.bool, device=before.device)
         if self.kv_lengths is not None:
-            memory[:, : self.n_kv] = before[: self.n_kv] < self.kv_lengths[block.numbers, None]
+            memory[:, :n_kv] = before[:n_kv] < self.kv_lengths[block.numbers, None]
         own = block.own
         if asleep and self.n_shared:
-            memory[:, self._hidden()] = False
+            memory[:, self._hidden() + n_kv] = False
         elif asleep and block.slots is not None:
             own = own & (~block.slots[:, None] | torch.eye(width, dtype=torch.bool, device=own.device))
         visible = torch.cat([memory[:, None].expand(-1, width, -1), own], dim=-1)
@@ -104,13 +108,14 @@ class Group:
             visible &= block.positions[:, :, None] - keys[:, None] < window
         return visible
 
-    def _before(self) -> Tensor:
-        kv = torch.arange(self.n_kv, device=self.shared_positions.device)
+    def _before(self, n_kv: int) -> Tensor:
+        """(K + S,) positions of what stands before the rows, in a layer with `n_kv` keys of its own."""
+        kv = torch.arange(self.n_kv - n_kv, self.n_kv, device=self.shared_positions.device)
         return torch.cat([kv, self.shared_positions])
 
     def _hidden(self) -> Tensor:
         assert self.slots is not None
-        return self.slots - self.start + self.n_kv
+        return self.slots - self.start
 
     def enter(self, layer: int, hidden: Tensor) -> Tensor:
         """Put the virtual tokens of `layer` into their slots of the packed states (1, N, d)."""
@@ -123,10 +128,35 @@ class Group:
 
 @dataclass
 class Layout:
-    """How one packed pass is laid out; a dict as `capture` receives every layer's keys and values, (N, h_kv, d_h)."""
+    """How one packed pass is laid out, and which part of the model it goes through.
+
+    capture: a dict that receives every layer's keys and values, (N, h_kv, d_h) each.
+    inputs: a dict that receives every layer's input states, (N, d).
+    first: the layer that the pass enters at; those below are skipped, and `states` (1, N, d) are its input.
+    last: the layer that the pass ends before; it and those above are skipped.
+    """
 
     groups: list[Group]
     capture: dict[int, KeyValue] | None = None
+    inputs: dict[int, Tensor] | None = None
+    first: int = 0
+    states: Tensor | None = None
+    last: int | None = None
+
+    def runs(self, layer: int) -> bool:
+        """Whether the pass goes through this layer."""
+        return layer >= self.first and (self.last is None or layer < self.last)
+
+    def enter(self, layer: int, hidden: Tensor) -> Tensor:
+        """What goes into a layer, (1, N, d): the states that the pass starts with, the virtual tokens that enter here."""
+        if layer == self.first and self.states is not None:
+            hidden = self.states
+        if layer:
+            for group in self.groups:
+                hidden = group.enter(layer, hidden)
+        if self.inputs is not None:
+            self.inputs[layer] = hidden[0]
+        return hidden
 
 
 class RowAttention(torch.autograd.Function):
@@ -240,7 +270,7 @@ def attend_group(query: Tensor, key: Tensor, value: Tensor, group: Group, how: H
     sizes = [group.n_shared, *(block.places.numel() for block in group.blocks)]
     queries, keys, values = (states.split(sizes) for states in (query, key, value))
     before = [keys[0].transpose(0, 1), values[0].transpose(0, 1)]  # (h_kv, S, d_h)
-    if group.kv:
+    if how.layer in group.kv:
         before = _behind(group.kv[how.layer], before)
     outputs = []
     if group.n_shared:
@@ -306,6 +336,8 @@ def packed_attention(
     Returns (1, N, h, d_h).
     """
     if cuetune_layout is None:
+        if attention_mask is not None and attention_mask.shape[-1] > key.shape[2] > query.shape[2]:
+            attention_mask = attention_mask[..., -key.shape[2] :]  # a cache with fewer keys than another layer's
         return compat.stock_attention(
             module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **kwargs
         )

@@ -11,6 +11,7 @@ from cuetune import compat
 from cuetune.backbones.injection import Injection, KeyValue
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
+from cuetune.errors import CuetuneError
 
 
 @dataclass(frozen=True)
@@ -36,15 +37,37 @@ def generate(backbone: TextBackbone, rows: Sequence[Sequence[int]], prompt: Inje
     sliding windows too. Every row writes what it would write alone (greedily; a sampled row depends on the seed and on
     its batch).
     """
-    packed = Rows.of(rows)
-    packed = replace(packed, read=torch.tensor(packed.lengths).cumsum(0) - 1)
+    if prompt.offsets is not None:
+        raise CuetuneError("a prompt with offsets (DePT) cannot write text; use it with labels, or another prompt.")
     torch.manual_seed(writing.seed)
-    if writing.max_tokens == 1:
-        written = _choose(backbone.logits(backbone.hidden(packed, prompt)), writing)[:, None].tolist()
-    else:
-        written = _write(backbone, packed, prompt, writing)
+    written: list[list[int]] = [[] for _ in rows]
+    for numbers in _batches(rows, prompt):
+        batch = Rows.of([rows[number] for number in numbers])
+        batch = replace(batch, read=torch.tensor(batch.lengths).cumsum(0) - 1)
+        own = prompt.of_rows(torch.tensor(numbers))
+        for number, answer in zip(numbers, _answers(backbone, batch, own, writing), strict=True):
+            written[number] = answer
     texts = backbone.tokenizer.batch_decode(written, skip_special_tokens=True)
     return [_until(text, writing.stop) for text in texts]
+
+
+def _batches(rows: Sequence[Sequence[int]], prompt: Injection) -> list[list[int]]:
+    """Numbers of rows that are written together: all, unless layers hold prompts of different lengths.
+
+    Padding would then have to stand in a different place of every layer, so only rows of one length go together.
+    """
+    if prompt.even:
+        return [list(range(len(rows)))]
+    by_length: dict[int, list[int]] = {}
+    for number, row in enumerate(rows):
+        by_length.setdefault(len(row), []).append(number)
+    return list(by_length.values())
+
+
+def _answers(backbone: TextBackbone, rows: Rows, prompt: Injection, writing: Writing) -> list[list[int]]:
+    if writing.max_tokens == 1:
+        return _choose(backbone.logits(backbone.hidden(rows, prompt)), writing)[:, None].tolist()
+    return _write(backbone, rows, prompt, writing)
 
 
 def _write(backbone: TextBackbone, rows: Rows, prompt: Injection, writing: Writing) -> list[list[int]]:
@@ -116,8 +139,10 @@ def _cache(
     order = real.long().argsort(dim=1, stable=True)  # padding first, the rest in order
 
     def aligned(layer: int, which: int) -> Tensor:
-        before = [prompt.kv[layer][which].to(backbone.dtype)] if prompt.kv else []
+        before = [prompt.kv[layer][which].to(backbone.dtype)] if layer in prompt.kv else []
         whole = torch.cat([part.expand(batch, *part.shape[-3:]) for part in [*before, own[layer][which]]], dim=2)
+        if not prompt.even:  # rows of one length: there is no padding
+            return whole
         return whole.gather(2, order[:, None, :, None].expand(-1, whole.shape[1], -1, whole.shape[3]))
 
     return [(aligned(layer, 0), aligned(layer, 1)) for layer in range(len(own))], real.gather(1, order)

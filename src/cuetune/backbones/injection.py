@@ -18,21 +18,24 @@ class Injection:
         (B, P, d). At layer 0 they are embeddings; at a higher layer they take the place of the previous layer's
         virtual tokens, or enter there if no lower layer has any. All layers have the same P.
     kv: layer -> (keys, values) added inside attention, each (h_kv, P, d_h) shared or (B, h_kv, P, d_h), keys as
-        attention sees them (already rotated where the model rotates keys). Either all layers or none.
+        attention sees them (already rotated where the model rotates keys). A layer may have fewer than another: they
+        stand right before the sequence, so a prompt that enters late is simply missing below.
     lengths: (B,) valid leading positions of per-row `kv`, for mixed batches of prompts of different lengths.
+    offsets: (N, d) added to the embeddings of the first N tokens of every row's text, shared beginning included.
     """
 
     tokens: Mapping[int, Tensor] = field(default_factory=dict)
     kv: Mapping[int, KeyValue] = field(default_factory=dict)
     lengths: Tensor | None = None
+    offsets: Tensor | None = None
 
     def __post_init__(self) -> None:
         sizes = {states.shape[-2] for states in self.tokens.values()}
         if len(sizes) > 1:
             raise CuetuneError(f"virtual tokens of different lengths {sorted(sizes)}; every layer needs the same.")
-        sizes = {part.shape[-2] for pair in self.kv.values() for part in pair}
-        if len(sizes) > 1:
-            raise CuetuneError(f"keys and values of different lengths {sorted(sizes)}; every layer needs the same.")
+        for layer, (keys, values) in self.kv.items():
+            if keys.shape != values.shape:
+                raise CuetuneError(f"layer {layer}: keys {tuple(keys.shape)} but values {tuple(values.shape)}.")
 
     @property
     def n_tokens(self) -> int:
@@ -42,7 +45,12 @@ class Injection:
     @property
     def n_kv(self) -> int:
         """Positions that stand before the sequence as keys and values."""
-        return next((keys.shape[-2] for keys, _ in self.kv.values()), 0)
+        return max((keys.shape[-2] for keys, _ in self.kv.values()), default=0)
+
+    @property
+    def even(self) -> bool:
+        """True when every layer that has keys has equally many."""
+        return len({keys.shape[-2] for keys, _ in self.kv.values()}) <= 1
 
     @property
     def per_row(self) -> bool:
@@ -54,7 +62,8 @@ class Injection:
         """What belongs to these rows of the batch, in this order; what is shared stays shared."""
         tokens = {layer: states[numbers] if states.dim() == 3 else states for layer, states in self.tokens.items()}
         kv = {layer: (_rows(keys, numbers), _rows(values, numbers)) for layer, (keys, values) in self.kv.items()}
-        return Injection(tokens, kv, None if self.lengths is None else self.lengths[numbers])
+        lengths = None if self.lengths is None else self.lengths[numbers]
+        return Injection(tokens, kv, lengths, self.offsets)
 
 
 def _rows(part: Tensor, numbers: Tensor) -> Tensor:

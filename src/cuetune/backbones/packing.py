@@ -96,7 +96,7 @@ Placed = tuple[Tensor, Tensor, Group, Tensor]
 def _shared_once(rows: Rows, injection: Injection, embed: Callable[[Tensor], Tensor], start: int) -> Placed:
     """[prompt | shared text | row 1 | row 2 | …]: the prompt belongs to all rows."""
     device, n_tokens = rows.ids.device, injection.n_tokens
-    text = embed(torch.cat([rows.shared, rows.ids]))
+    text = _text(rows, injection, embed)
     states = torch.cat([_virtual(injection, text), text])
     n_shared = n_tokens + len(rows.shared)
     shared_positions = injection.n_kv + torch.arange(n_shared, device=device)
@@ -115,7 +115,7 @@ def _per_row(rows: Rows, injection: Injection, embed: Callable[[Tensor], Tensor]
     row_of = torch.repeat_interleave(torch.arange(batch, device=device), lengths)
     moved = torch.arange(len(rows.ids), device=device) + (row_of + 1) * extra  # where each text token lands
     before = lengths.cumsum(0) - lengths + torch.arange(batch, device=device) * extra  # where each row starts
-    source = embed(torch.cat([rows.shared, rows.ids]))
+    source = _text(rows, injection, embed)
     states = source.new_empty((batch * extra + len(rows.ids), source.shape[-1]))
     slots = before[:, None] + torch.arange(n_tokens, device=device)
     shared_at = before[:, None] + n_tokens + torch.arange(len(rows.shared), device=device)
@@ -131,6 +131,29 @@ def _per_row(rows: Rows, injection: Injection, embed: Callable[[Tensor], Tensor]
     nothing = lengths.new_empty(0)
     group = Group(start, 0, blocks, nothing, kv, injection.lengths, injection.tokens, start + slots)
     return states, torch.cat([_real(block) for block in blocks]), group, start + moved[rows.read]
+
+
+def _text(rows: Rows, injection: Injection, embed: Callable[[Tensor], Tensor]) -> Tensor:
+    """(S + N, d) embeddings of the shared text and of all rows, with the prompt's offsets added."""
+    text = embed(torch.cat([rows.shared, rows.ids]))
+    if injection.offsets is None:
+        return text
+    place = torch.cat([torch.arange(len(rows.shared), device=text.device), len(rows.shared) + _in_row(rows)])
+    reached = place < len(injection.offsets)
+    added = injection.offsets.to(text).index_select(0, place[reached])
+    return text.index_add(0, reached.nonzero().squeeze(1), added)
+
+
+def _in_row(rows: Rows) -> Tensor:
+    """(N,) how far each token stands behind the beginning of its row; nodes of the tree at one depth share a place."""
+    lengths = torch.tensor(rows.lengths, dtype=torch.long, device=rows.ids.device)
+    starts = torch.repeat_interleave(lengths.cumsum(0) - lengths, lengths)
+    column = torch.arange(len(rows.ids), device=rows.ids.device) - starts
+    if rows.depth is None:
+        return column
+    own = torch.repeat_interleave(lengths, lengths) - len(rows.depth)  # tokens of the row before the tree
+    node = column - own
+    return torch.where(node >= 0, own - 1 + rows.depth[node.clamp(min=0)], column)
 
 
 def _each(part: Tensor, batch: int) -> Tensor:

@@ -1,6 +1,7 @@
 """A frozen causal language model: runs packed rows under an injection and knows who it is."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -35,7 +36,7 @@ class TextBackbone:
         for index, layer in enumerate(compat.decoder_layers(model)):
             for module in layer.modules():
                 module._cuetune_layer = index  # type: ignore[assignment]
-            layer.register_forward_pre_hook(_enter_tokens, with_kwargs=True)
+            compat.wrap_layer(layer, index)
         self.identity = self._identify(name or str(model.config.name_or_path), revision)
         self._self_test()
 
@@ -85,14 +86,19 @@ class TextBackbone:
         """
         if injection.per_row:
             raise CuetuneError("a prompt that differs from row to row cannot be compiled.")
+        offsets = injection.offsets
+        if offsets is not None:
+            offsets = offsets[len(shared) :].detach().to(self.dtype)
         if not injection.n_tokens and not len(shared):
-            return Injection(kv={layer: _as(pair, self.dtype) for layer, pair in injection.kv.items()})
+            return Injection(kv={layer: _as(pair, self.dtype) for layer, pair in injection.kv.items()}, offsets=offsets)
         _, captured, _, _ = self._capture(Rows.of([], shared), injection)
-        heads_first = {
-            layer: (keys.transpose(0, 1).contiguous(), values.transpose(0, 1).contiguous())
-            for layer, (keys, values) in captured.items()
-        }
-        return Injection(kv={layer: _joined(injection.kv.get(layer), pair) for layer, pair in heads_first.items()})
+        entered = min(injection.tokens, default=0)
+        kv = {}
+        for layer, pair in captured.items():
+            missing = injection.n_tokens if layer < entered else 0  # the prompt is not there yet
+            keys, values = (part[missing:].transpose(0, 1).contiguous() for part in pair)
+            kv[layer] = _joined(injection.kv.get(layer), (keys, values))
+        return Injection(kv=kv, offsets=offsets)
 
     @torch.no_grad()
     def hidden_and_kv(self, rows: Rows, injection: Injection) -> tuple[Tensor, dict[int, KeyValue]]:
@@ -108,6 +114,44 @@ class TextBackbone:
 
         own = {layer: (padded(keys), padded(values)) for layer, (keys, values) in captured.items()}
         return states.index_select(0, read), own
+
+    @torch.no_grad()
+    def layer_inputs(self, ids: Sequence[int], injection: Injection | None = None) -> list[Tensor]:
+        """What goes into each layer when this text is read, L tensors (S, d): where prompts above layer 0 can start."""
+        packed = pack([(Rows.of([], ids).to(self.device), injection or Injection())], self.embed)
+        inputs: dict[int, Tensor] = {}
+        packed.layout.inputs = inputs
+        self._run(packed)
+        return [inputs[layer] for layer in sorted(inputs)]
+
+    @torch.no_grad()
+    def states_at(self, layer: int, rows: Rows, n_tokens: int) -> Tensor:
+        """States (S + N, d) of the shared text and the rows, in this order, as they enter `layer`.
+
+        No prompt is there yet, but `n_tokens` positions before the text are kept free for the one that enters.
+        """
+        free = torch.empty((1, n_tokens, 1), device=self.device)  # stands at `layer`, which is not run
+        packed = pack([(rows.to(self.device), Injection(kv={layer: (free, free)}))], self.embed, by_length=False)
+        inputs: dict[int, Tensor] = {}
+        packed.layout.inputs, packed.layout.last = inputs, layer
+        self._run(packed)
+        return inputs[layer]
+
+    def hidden_from(self, layer: int, states: Tensor, rows: Rows, injection: Injection) -> Tensor:
+        """As `hidden`, from the text's states (S + N, d) at `layer` (`states_at`) on: the layers below are not run.
+
+        injection: tokens at `layer` or above only.
+        """
+        if min(injection.tokens, default=layer) < layer or injection.kv:
+            raise CuetuneError(f"a prompt that enters below layer {layer} needs the whole model.")
+        n_shared = len(rows.shared)
+        places = replace(
+            rows, ids=torch.arange(n_shared, n_shared + len(rows.ids)), shared=torch.arange(n_shared)
+        ).to(self.device)
+        table = states.to(self.device, self.dtype)
+        packed = pack([(places, injection)], lambda wanted: table.index_select(0, wanted))
+        packed.layout.first, packed.layout.states = layer, packed.embeddings
+        return self._run(packed)[0].index_select(0, packed.read[0])
 
     def _capture(self, rows: Rows, injection: Injection) -> tuple[Tensor, dict[int, KeyValue], Group, Tensor]:
         """One pass in the caller's order of rows that keeps every layer's keys and values, (N, h_kv, d_h)."""
@@ -179,14 +223,3 @@ def _joined(first: KeyValue | None, then: KeyValue) -> KeyValue:
 
 def _as(pair: tuple[Tensor, Tensor], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     return pair[0].detach().to(dtype), pair[1].detach().to(dtype)
-
-
-def _enter_tokens(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
-    """Before a layer above the first: put the virtual tokens that an injection names for it into their slots."""
-    layout, layer = kwargs.get("cuetune_layout"), module._cuetune_layer
-    if layout is None or not layer or not any(layer in group.tokens for group in layout.groups):
-        return None
-    hidden = args[0]
-    for group in layout.groups:
-        hidden = group.enter(layer, hidden)
-    return (hidden, *args[1:]), kwargs
