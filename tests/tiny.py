@@ -113,10 +113,10 @@ def stock_logits(bare: Any, embeddings: torch.Tensor) -> torch.Tensor:
 
 
 @cache
-def folder() -> Path:
-    """A tiny Llama saved as a user would have it on disk, for tests through the public loading path."""
-    path = Path(tempfile.mkdtemp(prefix="tiny-")) / "tiny-llama"
-    model("llama").save_pretrained(path)
+def folder(family: str = "llama") -> Path:
+    """A tiny model saved as a user would have it on disk, for tests through the public loading path."""
+    path = Path(tempfile.mkdtemp(prefix="tiny-")) / f"tiny-{family}"
+    model(family).save_pretrained(path)
     tokenizer().save_pretrained(path)
     atexit.register(shutil.rmtree, path.parent, ignore_errors=True)
     return path

@@ -139,7 +139,9 @@ def prepare_for_tuning(model: PreTrainedModel, gradient_checkpointing: bool, com
     """
     for index, layer in enumerate(decoder_layers(model)):
         plain: Any = layer._cuetune_forward
-        layer.forward = partial(_layer, layer, index, partial(_checkpointed, plain) if gradient_checkpointing else plain)
+        layer.forward = partial(
+            _layer, layer, index, partial(_checkpointed, plain) if gradient_checkpointing else plain
+        )
         if compiled and layer._compiled_call_impl is None:
             layer.compile(dynamic=True)
 

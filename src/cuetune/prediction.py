@@ -39,11 +39,13 @@ class Predictor:
         self.task = task
         self.writing = writing or Writing()
         self.readout = readout_for(backbone, task)
-        injection = prompt.injection()
-        used = injection.n_tokens + injection.n_kv
+        self.prompt = prompt
+        injections = [member.injection() for member in prompt.members]
+        for injection in injections:
+            backbone.check(injection)
         answer = self.readout.n_answer if isinstance(self.readout, LabelWords) else self.writing.max_tokens
-        self.renderer = renderer_for(backbone, task, used + answer)
-        self.compiled = backbone.compile(injection, self.renderer.shared)
+        self.renderer = renderer_for(backbone, task, prompt.length + answer)
+        self.compiled = [backbone.compile(injection, self.renderer.shared) for injection in injections]
 
     def predict(self, examples: Iterable[Example]) -> Iterator[Prediction]:
         """One prediction for each example, in order; memory does not grow with their number."""
@@ -59,18 +61,27 @@ class Predictor:
     def _answer(self, rows: list[Rendered]) -> list[Prediction]:
         if isinstance(self.readout, LabelWords):
             return self._classify(rows, self.readout)
-        texts = generate(self.backbone, [row.ids for row in rows], self.compiled, self.writing)
-        return [Prediction(row.where, text.strip(), (), row.cut) for row, text in zip(rows, texts, strict=True)]
+        ids = [row.ids for row in rows]
+        written = [generate(self.backbone, ids, compiled, self.writing) for compiled in self.compiled]
+        texts = [commonest([text.strip() for text in each]) for each in zip(*written, strict=True)]
+        return [Prediction(row.where, text, (), row.cut) for row, text in zip(rows, texts, strict=True)]
 
     @torch.inference_mode()
     def _classify(self, rows: list[Rendered], readout: LabelWords) -> list[Prediction]:
-        hidden = self.backbone.hidden(readout.rows(rows, ()), self.compiled)
-        probabilities = readout.scores(self.backbone, hidden).softmax(dim=-1).cpu()
+        packed = readout.rows(rows, ())
+        states = self.backbone.hidden_mixed([(packed, compiled) for compiled in self.compiled])
+        members = torch.stack([readout.scores(self.backbone, hidden).softmax(dim=-1) for hidden in states])
+        probabilities = self.prompt.combine(members).cpu()
         best = probabilities.argmax(dim=-1).tolist()
         return [
             Prediction(row.where, self.task.labels[label], tuple(each), row.cut)
             for row, label, each in zip(rows, best, probabilities.tolist(), strict=True)
         ]
+
+
+def commonest(texts: Sequence[str]) -> str:
+    """The text that most members of an ensemble wrote; the first of them where several did."""
+    return max(dict.fromkeys(texts), key=texts.count)
 
 
 def renderer_for(backbone: TextBackbone, task: Task, used: int) -> Renderer:

@@ -60,7 +60,9 @@ def test_going_on_from_cached_states_equals_the_whole_pass(family):
         layer.requires_grad_()
     gradients = []
     for hidden in (frozen.hidden(rows, injection), frozen.hidden_from(1, states, rows, injection)):
-        gradients.append(torch.autograd.grad((hidden * random_states(len(hidden), 9)).sum(), [*injection.tokens.values()]))
+        gradients.append(
+            torch.autograd.grad((hidden * random_states(len(hidden), 9)).sum(), [*injection.tokens.values()])
+        )
         values = hidden.detach()
     with torch.no_grad():
         assert error(values, frozen.hidden(rows, injection)) < 1e-5
@@ -104,7 +106,7 @@ def test_a_late_prompt_writes_what_whole_passes_write(family):
     assert generate(frozen, [row], frozen.compile(late(1), SHARED), Writing(max_tokens=5)) == [wanted]
 
 
-@pytest.mark.parametrize("family", ("gpt2", "llama"))
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
 def test_offsets_are_added_to_the_first_tokens_of_every_row(family):
     """The oracle embeds each row by hand and enters it as a prompt of its own."""
     frozen, offsets = backbone(family), random_states(4, 7)

@@ -48,7 +48,7 @@ def test_the_page_says_everything_that_is_known(cuetune, tmp_path):
     assert (code, err) == (0, "")
     flat = " ".join(out.split())
     for said in (
-        "a soft prompt of 5 virtual tokens (30 learned numbers) for tiny-llama",
+        "a soft prompt for tiny-llama: 5 virtual tokens at the embedding layer; 30 learned numbers",
         "width 6, revision v1.2, weights abababababab, tokenizer cdcdcdcdcdcd",
         "'neg' scored as ' bad'",
         repr(TASK.template),

@@ -238,7 +238,7 @@ def test_a_full_disk_leaves_earlier_answers_whole(cuetune, made, tmp_path, monke
         (("tune", "nothing.csv", "--to", "p"), "no such file"),
         (("tune", "{rows}", "--to", "{prompt}"), "--overwrite"),
         (("tune", "{rows}", "--to", "p", "--steps", "0"), "--steps"),
-        (("tune", "{rows}", "--to", "p", "--columns", "oops"), "field=column"),
+        (("tune", "{rows}", "--to", "p", "--columns", "oops"), "name=value"),
         (("tune", "{rows}", "--to", "p", "--model", "no/such-model"), "not found"),
         (("tune", "{rows}", "--to", "p", "--dtype", "int3"), "dtype"),
         (("tune", "{rows}", "--to", "p", "--device", "warp"), "device"),

@@ -155,7 +155,7 @@ def test_every_number_of_the_record_is_there():
         "seed": "7",
         "created": "2026-01-02",
     }
-    assert "5 virtual tokens: 30 learned numbers" in text
+    assert "5 virtual tokens at the embedding layer; 30 learned numbers" in text
     assert "Initial text:\n\n```text\nJudge the review.\n```" in text
     assert "45 held-out rows of reviews.csv" in text
 

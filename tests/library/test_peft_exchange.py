@@ -11,9 +11,10 @@ import torch
 from safetensors.torch import load_file
 
 import cuetune as package
+from cuetune.backbones.packing import Rows
 from cuetune.errors import CuetuneError
 from cuetune.library.tuned import TunedPrompt
-from cuetune.prompts import HardPrompt, SoftPrompt
+from cuetune.prompts import HardPrompt, PrefixPrompt, SoftPrompt
 from cuetune.tasks.task import Task
 from tiny import WIDTH, backbone, folder, model, stock_logits
 
@@ -97,18 +98,56 @@ def test_a_prompt_of_peft_becomes_one_of_ours(tmp_path):
     assert torch.equal(again.prompt.embeddings, read.prompt.embeddings)
 
 
+def test_other_adapters_are_named(tmp_path):
+    peft.get_peft_model(model("llama"), peft.LoraConfig(task_type="CAUSAL_LM")).save_pretrained(tmp_path / "theirs")
+    with pytest.raises(CuetuneError, match="holds a LORA adapter; only PROMPT_TUNING, P_TUNING, PREFIX_TUNING, CART"):
+        TunedPrompt.load(tmp_path / "theirs")
+
+
 CONFIGS = {
-    "LORA": lambda: peft.LoraConfig(task_type="CAUSAL_LM"),
+    "PROMPT_TUNING": lambda: peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4),
     "PREFIX_TUNING": lambda: peft.PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4),
+    "PREFIX_TUNING projected": lambda: peft.PrefixTuningConfig(
+        task_type="CAUSAL_LM", num_virtual_tokens=4, prefix_projection=True, encoder_hidden_size=8
+    ),
     "P_TUNING": lambda: peft.PromptEncoderConfig(task_type="CAUSAL_LM", num_virtual_tokens=4, encoder_hidden_size=8),
+    "CARTRIDGE": lambda: peft.CartridgeConfig(task_type="CAUSAL_LM", num_virtual_tokens=4),
 }
 
 
-@pytest.mark.parametrize("kind", CONFIGS)
-def test_other_adapters_are_named(tmp_path, kind):
-    peft.get_peft_model(model("llama"), CONFIGS[kind]()).save_pretrained(tmp_path / "theirs")
-    with pytest.raises(CuetuneError, match=f"holds a {kind} adapter; only PROMPT_TUNING"):
-        TunedPrompt.load(tmp_path / "theirs")
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+@pytest.mark.parametrize("name", CONFIGS)
+@torch.no_grad()
+def test_what_peft_saves_gives_its_logits_here(tmp_path, name, family):
+    """Grouped heads (llama) and one head each (gpt2); encoders of P-tuning and prefixes are folded by PEFT."""
+    theirs = peft.get_peft_model(model(family), CONFIGS[name]()).eval()
+    for parameter in theirs.prompt_encoder.parameters():
+        parameter.mul_(0.3)
+    wanted = theirs(input_ids=IDS).logits[0][-IDS.shape[1] :]
+    theirs.save_pretrained(tmp_path / "theirs")
+    frozen, read = backbone(family), TunedPrompt.load(tmp_path / "theirs")
+    ours = frozen.logits(frozen.hidden(Rows.of(IDS.tolist()), read.prompt.injection()))
+    assert torch.allclose(ours, wanted, atol=1e-4)
+    again = TunedPrompt.load(read.save(tmp_path / "ours")).prompt
+    assert torch.equal(frozen.logits(frozen.hidden(Rows.of(IDS.tolist()), again.injection())), ours)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+@torch.no_grad()
+def test_peft_gives_our_logits_of_a_prefix(tmp_path, family):
+    frozen = backbone(family)
+    layers, heads, size = frozen.kv_shape
+    generator = torch.Generator().manual_seed(0)
+    keys, values = (torch.randn(layers, heads, 4, size, generator=generator) for _ in range(2))
+    saved = TunedPrompt(PrefixPrompt(keys, values), Task(labels=("neg", "pos")), frozen.identity, {})
+    folder = saved.save(tmp_path / "p")
+    assert not (folder / "prompt.safetensors").exists()  # stored once
+    theirs = peft.PeftModel.from_pretrained(model(family), str(folder))(input_ids=IDS).logits[0]
+    ours = frozen.logits(frozen.hidden(Rows.of(IDS.tolist()), saved.prompt.injection()))
+    assert torch.allclose(ours, theirs, atol=1e-4)
+    plain = frozen.logits(frozen.hidden(Rows.of(IDS.tolist())))
+    assert (ours - plain).abs().max() > 0.01
+    assert torch.equal(TunedPrompt.load(folder).prompt.keys(), keys)
 
 
 def test_the_snippets_of_the_card_run_as_they_stand(tmp_path, monkeypatch, capsys):

@@ -8,7 +8,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save, save_file
 
-from cuetune.backbones.injection import Injection
 from cuetune.errors import CuetuneError
 from cuetune.library.card import card
 from cuetune.library.tuned import TunedPrompt
@@ -256,16 +255,3 @@ def test_saved_folders_name_no_path_of_this_machine(tmp_path):
     folder = tuned().save(tmp_path / "p")
     for path in folder.iterdir():
         assert str(tmp_path).encode() not in path.read_bytes()
-
-
-def test_prompts_that_are_more_than_virtual_tokens_are_not_half_saved(tmp_path):
-    class Other(SoftPrompt):
-        kind = ""
-
-        def injection(self):
-            return Injection(tokens={1: self.embeddings})
-
-    odd = TunedPrompt(Other(torch.zeros(2, WIDTH)), tuned().task, tuned().backbone)
-    with pytest.raises(CuetuneError, match="more than virtual tokens"):
-        odd.save(tmp_path / "p")
-    assert not (tmp_path / "p").exists()

@@ -148,7 +148,7 @@ class Layout:
         return layer >= self.first and (self.last is None or layer < self.last)
 
     def enter(self, layer: int, hidden: Tensor) -> Tensor:
-        """What goes into a layer, (1, N, d): the states that the pass starts with, the virtual tokens that enter here."""
+        """What goes into a layer, (1, N, d): the pass's first states, and the virtual tokens that enter here."""
         if layer == self.first and self.states is not None:
             hidden = self.states
         if layer:

@@ -34,7 +34,7 @@ class BackboneIdentity:
 
     def check(self, other: "BackboneIdentity", where: str) -> None:
         """Raise CuetuneError unless a prompt found for `self` fits the loaded backbone `other`."""
-        if self.hidden_size != other.hidden_size:
+        if self.hidden_size and self.hidden_size != other.hidden_size:
             raise CuetuneError(
                 f"{where}: made for {self.name} of width {self.hidden_size}, but {other.name} has width "
                 f"{other.hidden_size}; load it with --model {self.name}."

@@ -37,6 +37,7 @@ class TextBackbone:
             for module in layer.modules():
                 module._cuetune_layer = index  # type: ignore[assignment]
             compat.wrap_layer(layer, index)
+        self.kv_shape: tuple[int, int, int] = (0, 0, 0)  # L, h_kv, d_h: what an injection's `kv` must fit
         self.identity = self._identify(name or str(model.config.name_or_path), revision)
         self._self_test()
 
@@ -57,6 +58,23 @@ class TextBackbone:
     def max_positions(self) -> int:
         """The longest sequence in tokens, prompt included, that the model was made for."""
         return int(getattr(self.config, "max_position_embeddings", 0) or 2**31)
+
+    def check(self, injection: Injection, where: str = "prompt") -> None:
+        """Raise CuetuneError unless an injection has this backbone's width, layers and heads."""
+        layers, heads, size = self.kv_shape
+        for layer, states in injection.tokens.items():
+            if states.shape[-1] != self.width or layer >= layers:
+                raise CuetuneError(
+                    f"{where}: virtual tokens of width {states.shape[-1]} at layer {layer}, but {self.identity.name} "
+                    f"has width {self.width} and {layers} layers; load the model the prompt was made for."
+                )
+        for layer, (keys, _) in injection.kv.items():
+            if (keys.shape[-3], keys.shape[-1]) != (heads, size) or layer >= layers:
+                raise CuetuneError(
+                    f"{where}: a prefix of {keys.shape[-3]} heads of {keys.shape[-1]} numbers at layer {layer}, but "
+                    f"{self.identity.name} has {heads} heads of {size} and {layers} layers; load the model the prompt "
+                    "was made for."
+                )
 
     def embed(self, ids: Tensor) -> Tensor:
         """Rows of the embedding table, (…) -> (…, d), scaled as the model scales them."""
@@ -145,9 +163,9 @@ class TextBackbone:
         if min(injection.tokens, default=layer) < layer or injection.kv:
             raise CuetuneError(f"a prompt that enters below layer {layer} needs the whole model.")
         n_shared = len(rows.shared)
-        places = replace(
-            rows, ids=torch.arange(n_shared, n_shared + len(rows.ids)), shared=torch.arange(n_shared)
-        ).to(self.device)
+        places = replace(rows, ids=torch.arange(n_shared, n_shared + len(rows.ids)), shared=torch.arange(n_shared)).to(
+            self.device
+        )
         table = states.to(self.device, self.dtype)
         packed = pack([(places, injection)], lambda wanted: table.index_select(0, wanted))
         packed.layout.first, packed.layout.states = layer, packed.embeddings
@@ -200,6 +218,7 @@ class TextBackbone:
         stock = self.model(input_ids=ids[None], use_cache=False).logits[0, -1].float()
         try:
             compiled = self.compile(Injection(tokens={0: self.embed(ids[:2])}), ids[2:3].tolist())
+            self.kv_shape = (len(compiled.kv), compiled.kv[0][0].shape[0], compiled.kv[0][0].shape[2])
             ours = self.logits(self.hidden(Rows.of([ids[3:5].tolist(), ids[3:].tolist()]), compiled)[-1])
             error = ((ours - stock).abs().max() / stock.abs().max().clamp_min(1e-6)).item()
         except Exception as problem:

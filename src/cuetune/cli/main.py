@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import typer
 
-from cuetune.cli import check, data, demo, evaluate, models, predict, show, tune
+from cuetune.cli import check, data, demo, ensemble, evaluate, models, predict, show, tune
 from cuetune.errors import CuetuneError
 
 VERBS: dict[str, Callable[..., None]] = {
@@ -13,6 +13,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "tune": tune.tune,
     "predict": predict.predict,
     "evaluate": evaluate.evaluate,
+    "ensemble": ensemble.ensemble,
     "show": show.show,
     "check": check.check,
 }

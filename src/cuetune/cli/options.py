@@ -38,14 +38,16 @@ def as_list(values: list[str] | None) -> list[str] | None:
     return values
 
 
-def as_mapping(values: list[str] | None) -> dict[str, str] | None:
-    """Repeated field=column pairs as a dictionary."""
+def as_mapping(
+    values: list[str] | None, option: str = "--columns", example: str = "text=review_body"
+) -> dict[str, str] | None:
+    """Repeated name=value pairs as a dictionary."""
     if not values:
         return None
     pairs = [value.partition("=") for value in values]
     wrong = [field for field, equals, column in pairs if not (field and equals and column)]
     if wrong:
-        raise CuetuneError(f"--columns {wrong[0]!r}: write field=column, e.g. --columns text=review_body.")
+        raise CuetuneError(f"{option} {wrong[0]!r}: write name=value, e.g. {option} {example}.")
     return {field: column for field, _, column in pairs}
 
 

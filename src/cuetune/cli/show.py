@@ -21,7 +21,8 @@ def show(
     from cuetune.library.tuned import TunedPrompt
 
     tuned = TunedPrompt.load(prompt)
-    files = {path.name: path.stat().st_size for path in sorted(prompt.iterdir()) if path.is_file()}
+    places = sorted(prompt.iterdir()) if prompt.is_dir() else [prompt]
+    files = {path.name: path.stat().st_size for path in places if path.is_file()}
     if json:
         typer.echo(json_module.dumps(as_dict(tuned, files), indent=2, ensure_ascii=False))
     else:
@@ -32,7 +33,8 @@ def as_dict(tuned: "TunedPrompt", files: dict[str, int]) -> dict[str, Any]:
     """Everything that the page shows, as JSON-ready values."""
     return {
         "kind": tuned.prompt.kind,
-        "virtual_tokens": tuned.prompt.injection().n_tokens,
+        "virtual_tokens": tuned.prompt.length,
+        "adds": tuned.prompt.described(),
         "learned_numbers": tuned.prompt.n_trained,
         "origin": tuned.origin,
         "task": tuned.task.to_dict(),
@@ -63,10 +65,9 @@ def show_page(tuned: "TunedPrompt", folder: Path, files: dict[str, int]) -> None
 
 
 def _headline(tuned: "TunedPrompt", folder: Path) -> str:
-    length = tuned.prompt.injection().n_tokens
     return (
-        f"{folder}: a {tuned.prompt.kind} prompt of {length} virtual tokens ({tuned.prompt.n_trained:,} learned "
-        f"numbers) for {tuned.backbone.name}"
+        f"{folder}: a {tuned.prompt.kind} prompt for {tuned.backbone.name}: {tuned.prompt.described()}; "
+        f"{tuned.prompt.n_trained:,} learned numbers"
     )
 
 

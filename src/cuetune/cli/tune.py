@@ -7,6 +7,9 @@ import typer
 
 from cuetune.cli import options as o
 
+KINDS = ("soft", "prefix", "prefix-mlp", "p-tuning", "residual", "decomposed", "ultra-low", "dept", "late")
+PROMPTS = f"One of {', '.join(KINDS)}; hard (words, nothing tuned) or soft-from-hard."
+
 
 def tune(
     data: Annotated[str, typer.Argument(help="CSV, TSV, JSONL or Parquet file, a folder, or a name for `datasets`.")],
@@ -25,7 +28,11 @@ def tune(
     max_tokens: o.MaxTokens = None,
     generate: Annotated[bool, typer.Option("--generate", help="The answer is free text, not one of a set.")] = False,
     encoding: o.Encoding = "utf-8",
-    prompt: Annotated[str, typer.Option(help="soft, hard (words, nothing tuned) or soft-from-hard.")] = "soft",
+    prompt: Annotated[str, typer.Option(help=PROMPTS)] = "soft",
+    option: Annotated[
+        list[str] | None, typer.Option("--option", help="name=value of this kind of prompt; repeatable: rank=64.")
+    ] = None,
+    start: Annotated[str | None, typer.Option(help="Saved prompt to begin from, instead of --init.")] = None,
     shots: Annotated[int, typer.Option(help="Demonstrations in hard prompts and in the few-shot baseline.")] = 8,
     init: Annotated[str, typer.Option(help="Where a soft prompt starts: text, labels, vocabulary or random.")] = "text",
     init_text: Annotated[str | None, typer.Option(help="The text to start from; else the instruction.")] = None,
@@ -55,6 +62,8 @@ def tune(
 
     `cuetune tune train.jsonl --test test.jsonl --text body --label topic --to prompts/topics`
 
+    `cuetune tune reviews.csv --prompt prefix --length 10 --to prompts/reviews-prefix`
+
     `cuetune tune pairs.csv --text english --label french --generate --to prompts/french`
 
     A run that was stopped goes on when the same command is given again. Ctrl-C keeps the best step so far.
@@ -64,6 +73,7 @@ def tune(
     from cuetune.tuning.settings import Settings
 
     values: dict[str, Any] = {
+        "options": o.as_mapping(option, "--option", "rank=64") or {},
         "init": init,
         "init_text": init_text,
         "length": length,
@@ -84,6 +94,7 @@ def tune(
         test=test,
         model=model,
         prompt=prompt,
+        start=start,
         shots=shots,
         settings=o.checked(Settings, values),
         baselines=baselines,

@@ -9,6 +9,7 @@ import shlex
 from typing import Any
 
 from cuetune.backbones.bundled import CATALOGUE
+from cuetune.library.peft_format import to_peft
 from cuetune.library.record import visible
 from cuetune.library.tuned import UNKNOWN_BACKBONE, TunedPrompt
 
@@ -93,7 +94,7 @@ def _use(tuned: TunedPrompt, name: str) -> str:
         "In Python:",
         _fenced(python, "python"),
     ]
-    if tuned.backbone.name != UNKNOWN_BACKBONE:
+    if tuned.backbone.name != UNKNOWN_BACKBONE and to_peft(tuned.prompt, tuned.backbone) is not None:
         parts += ["With PEFT, which loads the same folder:", _fenced(_with_peft(tuned, quoted), "python")]
     parts += [
         "PEFT takes text that follows the template, without padding on the left:",
@@ -128,7 +129,7 @@ def _labels(tuned: TunedPrompt) -> str:
 def _prompt(tuned: TunedPrompt) -> str:
     settings = tuned.record.get("settings", {})
     learned = f"{tuned.prompt.n_trained:,} learned numbers" if tuned.prompt.n_trained else "words only, nothing learned"
-    said = f"A {tuned.prompt.kind} prompt of {tuned.prompt.injection().n_tokens} virtual tokens: {learned}."
+    said = f"A {tuned.prompt.kind} prompt: {tuned.prompt.described()}; {learned}."
     if settings.get("init"):
         said += f" It started from: {_plain(str(settings['init']))}."
     text = settings.get("init_text") or (tuned.task.instruction if settings.get("init") == "text" else "")

@@ -12,11 +12,14 @@ from safetensors.torch import load as from_bytes
 from torch import Tensor
 
 from cuetune.backbones.identity import BackboneIdentity
+from cuetune.backbones.injection import Injection
 from cuetune.errors import CuetuneError
+from cuetune.library.foreign import foreign_file, load_foreign
+from cuetune.library.peft_format import PREFIXES, TOKENS, from_peft
 from cuetune.library.record import FORMAT, PeftFile, PromptFile, first_fault, visible
 from cuetune.library.saving import CONFIG, RECORD, STATE, WEIGHTS
 from cuetune.library.tuned import UNKNOWN_BACKBONE, TunedPrompt
-from cuetune.prompts import Prompt, SoftPrompt
+from cuetune.prompts import Prompt
 from cuetune.tasks.task import Task
 
 LARGEST = 512 * 2**20  # bytes of tensors; a prompt of 4,096 tokens on the widest models is a fifth of this
@@ -33,23 +36,13 @@ def load(folder: Path, task: Task | None = None) -> TunedPrompt:
 
     Raises CuetuneError naming the file for anything missing, cut short, altered, not finite or of the wrong size.
     """
+    if (bare := foreign_file(folder)) is not None:
+        return load_foreign(bare, task)
     _check_folder(folder)
-    config, _ = _parse(PeftFile, folder, CONFIG)
-    if config.peft_type != "PROMPT_TUNING":
-        kind = visible(config.peft_type)[:40]
-        raise CuetuneError(f"{folder / CONFIG}: holds a {kind} adapter; only PROMPT_TUNING can be loaded.")
-    data = _bytes(folder, WEIGHTS, LARGEST)
-    embeddings = _embeddings(folder / WEIGHTS, data, config)
     if not os.path.lexists(folder / RECORD):
-        return _from_peft(folder, embeddings, config, task)
+        return _from_peft(folder, task)
     saved, record = _saved(folder)
-    _check_hash(folder / WEIGHTS, data, saved.weights_sha256)
-    if embeddings.shape[1] != saved.backbone.hidden_size:
-        raise CuetuneError(
-            f"{folder / WEIGHTS}: width {embeddings.shape[1]}, but its backbone {visible(saved.backbone.name)} has "
-            f"{saved.backbone.hidden_size}; the folder is damaged, copy it again."
-        )
-    prompt = _prompt(folder, saved, embeddings)
+    prompt = _prompt(folder, saved)
     try:
         task = task or Task.from_dict(saved.task.model_dump())
     except CuetuneError as error:
@@ -64,13 +57,13 @@ def _check_folder(folder: Path) -> None:
         raise CuetuneError(f"{folder}: no such folder; give the folder that `cuetune tune --to` wrote.") from None
     except OSError as error:
         raise CuetuneError(f"{folder}: cannot be read as a folder ({error.strerror}).") from error
-    if CONFIG not in found:
+    if CONFIG not in found and (RECORD not in found or WEIGHTS in found):
         named = visible(", ".join(found[:6])) or "nothing"
         raise CuetuneError(
             f"{folder}: not a saved prompt: no {CONFIG} (found: {named}); give the folder that `cuetune tune --to` "
             "wrote."
         )
-    if WEIGHTS in found:
+    if WEIGHTS in found or CONFIG not in found:
         return
     if "adapter_model.bin" in found:
         raise CuetuneError(
@@ -160,34 +153,38 @@ def _tensors(path: Path, data: bytes) -> dict[str, Tensor]:
     return tensors
 
 
-def _embeddings(path: Path, data: bytes, config: PeftFile) -> Tensor:
-    """The prompt of PEFT's format, (P, d) in float32."""
-    tensors = _tensors(path, data)
+def _peft_prompt(folder: Path, data: bytes) -> tuple[Prompt, PeftFile]:
+    """The prompt of PEFT's files, and their configuration."""
+    config, _ = _parse(PeftFile, folder, CONFIG)
+    if config.peft_type not in TOKENS + PREFIXES:
+        kind = visible(config.peft_type)[:40]
+        raise CuetuneError(f"{folder / CONFIG}: holds a {kind} adapter; only {', '.join(TOKENS + PREFIXES)} load.")
+    tensors = _tensors(folder / WEIGHTS, data)
     found = tensors.get("prompt_embeddings")
     if found is None or not found.is_floating_point():
         named = visible(", ".join(list(tensors)[:5]))[:80] or "none"
-        raise CuetuneError(f"{path}: has no tensor 'prompt_embeddings' of floating point (found: {named}).")
-    if config.num_transformer_submodules not in (None, 1):
-        raise CuetuneError(
-            f"{path.with_name(CONFIG)}: a prompt for encoder and decoder; only prompts for causal models can be loaded."
-        )
-    wanted = (config.num_virtual_tokens, config.token_dim)
-    if tuple(found.shape) != wanted or not found.numel():
-        raise CuetuneError(f"{path}: shape {tuple(found.shape)}, but {CONFIG} says {wanted}; the folder is damaged.")
-    return found.float()
+        raise CuetuneError(f"{folder / WEIGHTS}: has no tensor 'prompt_embeddings' of floating point (found: {named}).")
+    return from_peft(found, config, str(folder / WEIGHTS)), config
 
 
-def _prompt(folder: Path, saved: PromptFile, embeddings: Tensor) -> Prompt:
-    tensors = {"embeddings": embeddings}
+def _prompt(folder: Path, saved: PromptFile) -> Prompt:
+    """The prompt that cuetune.json describes; both files of numbers, where there are two, must say the same."""
+    tensors: dict[str, Tensor] = {}
+    known = None
+    if saved.weights_sha256 is not None:
+        data = _bytes(folder, WEIGHTS, LARGEST)
+        known, _ = _peft_prompt(folder, data)
+        _check_hash(folder / WEIGHTS, data, saved.weights_sha256)
+        tensors = dict(known.state_dict())
     if saved.state_sha256 is not None:
         data = _bytes(folder, STATE, LARGEST)
         _check_hash(folder / STATE, data, saved.state_sha256)
         tensors = _tensors(folder / STATE, data)
     kind = visible(saved.kind)[:40]
     try:
-        _check_ids(saved.spec, embeddings.shape[0])
         prompt = Prompt.rebuild(saved.kind, saved.spec, tensors)
-        added = prompt.injection().tokens[0].shape
+        injections = [member.injection() for member in prompt.members]
+        _check_ids(saved.spec, injections[0].n_tokens)
     except CuetuneError as error:
         raise CuetuneError(f"{folder / RECORD}: {visible(str(error))[:300]}") from error
     except BAD_VALUES as error:
@@ -195,9 +192,37 @@ def _prompt(folder: Path, saved: PromptFile, embeddings: Tensor) -> Prompt:
             f"{folder / RECORD}: the {kind} prompt cannot be rebuilt ({visible(str(error))[:80]}); copy the folder "
             "again."
         ) from error
-    if added != embeddings.shape:
+    for injection in injections:
+        _check_sizes(folder, saved, injection)
+    if known is not None and not _alike(known.injection(), injections[0]):
         raise CuetuneError(f"{folder / RECORD}: the {kind} prompt and {WEIGHTS} differ in size; copy the folder again.")
     return prompt
+
+
+def _check_sizes(folder: Path, saved: PromptFile, injection: Injection) -> None:
+    """A prompt must have the width and the layers of the backbone that it says it is for."""
+    backbone = saved.backbone
+    for layer, states in injection.tokens.items():
+        if states.shape[-1] != backbone.hidden_size or layer >= max(1, backbone.num_layers):
+            raise CuetuneError(
+                f"{folder}: width {states.shape[-1]} at layer {layer}, but its backbone {visible(backbone.name)} has "
+                f"{backbone.hidden_size} and {backbone.num_layers} layers; the folder is damaged, copy it again."
+            )
+    if injection.kv and max(injection.kv) >= backbone.num_layers:
+        raise CuetuneError(
+            f"{folder}: a prefix for layer {max(injection.kv)}, but its backbone {visible(backbone.name)} has "
+            f"{backbone.num_layers} layers; the folder is damaged, copy it again."
+        )
+
+
+def _alike(first: Injection, second: Injection) -> bool:
+    """Whether two injections have the same places and sizes."""
+
+    def sizes(injection: Injection) -> list[Any]:
+        tokens = [(layer, *states.shape) for layer, states in sorted(injection.tokens.items())]
+        return [*tokens, *((layer, *pair[0].shape) for layer, pair in sorted(injection.kv.items()))]
+
+    return sizes(first) == sizes(second)
 
 
 def _check_ids(spec: dict[str, Any], length: int) -> None:
@@ -209,16 +234,17 @@ def _check_ids(spec: dict[str, Any], length: int) -> None:
         raise ValueError(f"{len(ids)} token ids for {length} virtual tokens")
 
 
-def _from_peft(folder: Path, embeddings: Tensor, config: PeftFile, task: Task | None) -> TunedPrompt:
-    """A folder that PEFT wrote: the model is known by name and width only, and the task is for the caller to say."""
+def _from_peft(folder: Path, task: Task | None) -> TunedPrompt:
+    """A folder that PEFT wrote: the model is known by name and sizes only, and the task is for the caller to say."""
+    prompt, config = _peft_prompt(folder, _bytes(folder, WEIGHTS, LARGEST))
     backbone = BackboneIdentity(
         name=config.base_model_name_or_path or UNKNOWN_BACKBONE,
         revision=config.revision,
         weights_hash="",
         tokenizer_hash="",
         model_type="",
-        hidden_size=config.token_dim,
+        hidden_size=config.token_dim if config.peft_type in TOKENS else 0,  # a prefix does not say it
         num_layers=config.num_layers or 0,
         num_heads=config.num_attention_heads or 0,
     )
-    return TunedPrompt(SoftPrompt(embeddings), task or Task(template="{text}", name="peft"), backbone, {}, "peft")
+    return TunedPrompt(prompt, task or Task(template="{text}", name="peft"), backbone, {}, "peft")

@@ -110,13 +110,17 @@ class BackboneFile(Shape):
     weights_hash: str
     tokenizer_hash: str
     model_type: str
-    hidden_size: Size
+    hidden_size: Count
     num_layers: Count
     num_heads: Count
 
 
 class PromptFile(Shape):
-    """The shape of cuetune.json. state_sha256: of prompt.safetensors, for kinds that are more than their embeddings."""
+    """The shape of cuetune.json.
+
+    weights_sha256: of adapter_model.safetensors, for prompts that PEFT has a form for. state_sha256: of
+    prompt.safetensors, for kinds that are more than their embeddings.
+    """
 
     format: int
     kind: str
@@ -124,8 +128,14 @@ class PromptFile(Shape):
     task: TaskFile
     backbone: BackboneFile
     record: Record
-    weights_sha256: str
+    weights_sha256: str | None = None
     state_sha256: str | None = None
+
+    @model_validator(mode="after")
+    def _has_numbers(self) -> Self:
+        if self.weights_sha256 is None and self.state_sha256 is None:
+            raise ValueError("names neither adapter_model.safetensors nor prompt.safetensors")
+        return self
 
 
 class PeftFile(BaseModel):

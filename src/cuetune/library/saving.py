@@ -1,4 +1,4 @@
-"""Saving: a folder that PEFT loads as PROMPT_TUNING, with cuetune's own record and a card for readers beside it."""
+"""Saving: a folder that PEFT loads where it has a form for the prompt, with our own record and a card for readers."""
 
 import hashlib
 import json
@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-import torch
 from pydantic import ValidationError
 from safetensors.torch import save as to_bytes
 from torch import Tensor
@@ -15,18 +14,19 @@ from torch import Tensor
 from cuetune.errors import CuetuneError
 from cuetune.files import atomic_folder
 from cuetune.library.card import card
+from cuetune.library.peft_format import PREFIXES, TOKENS, to_peft
 from cuetune.library.record import FORMAT, PromptFile, first_fault
 from cuetune.library.tuned import UNKNOWN_BACKBONE, TunedPrompt
-from cuetune.prompts import Prompt
+from cuetune.prompts import HardPrompt, PrefixPrompt, SoftPrompt
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
 RECORD = "cuetune.json"
-STATE = "prompt.safetensors"  # only for kinds whose state is more than the embeddings that PEFT knows
+STATE = "prompt.safetensors"  # only for kinds whose state is more than the tensor that PEFT knows
 CARD = "README.md"
 OURS = {WEIGHTS, CONFIG, RECORD, STATE, CARD}
+PLAIN = (SoftPrompt, HardPrompt, PrefixPrompt)  # PEFT's tensor is all there is to them, so it is stored once
 HARMLESS = {".DS_Store", ".gitattributes"}  # left by file browsers and the hub, worth nothing to anyone
-PEFT_VERSION = "0.21.2"  # the version whose format this is; tested against it
 
 
 def save(tuned: TunedPrompt, folder: Path, *, overwrite: bool = False) -> Path:
@@ -72,27 +72,29 @@ def _is_peft_prompt(config: Path) -> bool:
         values = json.loads(config.read_bytes())
     except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(values, dict) and values.get("peft_type") == "PROMPT_TUNING"
+    return isinstance(values, dict) and values.get("peft_type") in TOKENS + PREFIXES
 
 
 def contents(tuned: TunedPrompt, folder: Path) -> dict[str, bytes | str]:
     """Every file of the folder by name. Raises CuetuneError for what could not be loaded again."""
-    tensor = embeddings(tuned)
-    _check_numbers(folder, {"prompt_embeddings": tensor})
-    weights = to_bytes({"prompt_embeddings": tensor}, {"format": "pt"})
-    files: dict[str, bytes | str] = {WEIGHTS: weights, CONFIG: _json(peft_config(tuned, tensor), folder)}
-    values = {
+    files: dict[str, bytes | str] = {}
+    values: dict[str, Any] = {
         "format": FORMAT,
         "kind": tuned.prompt.kind,
         "spec": tuned.prompt.spec(),
         "task": tuned.task.to_dict(),
         "backbone": tuned.backbone.to_dict(),
         "record": tuned.record,
-        "weights_sha256": hashlib.sha256(weights).hexdigest(),
     }
-    if state := further_state(tuned.prompt, tensor):
-        _check_numbers(folder, state)
-        files[STATE] = state_bytes = to_bytes(state, {"format": "pt"})
+    known = to_peft(tuned.prompt, tuned.backbone)
+    if known is not None:
+        tensor, config = known
+        files[WEIGHTS] = weights = _bytes_of({"prompt_embeddings": tensor}, folder)
+        files[CONFIG] = _json(config, folder)
+        values["weights_sha256"] = hashlib.sha256(weights).hexdigest()
+    if known is None or type(tuned.prompt) not in PLAIN:
+        state = {name: value.detach().cpu().contiguous().clone() for name, value in tuned.prompt.state_dict().items()}
+        files[STATE] = state_bytes = _bytes_of(state, folder)
         values["state_sha256"] = hashlib.sha256(state_bytes).hexdigest()
     files[RECORD] = text = _json(values, folder)
     try:
@@ -103,44 +105,9 @@ def contents(tuned: TunedPrompt, folder: Path) -> dict[str, bytes | str]:
     return files
 
 
-def embeddings(tuned: TunedPrompt) -> Tensor:
-    """What a prompt puts at the embedding layer, (P, d) in float32: the tensor that PEFT knows."""
-    injection = tuned.prompt.injection()
-    if set(injection.tokens) != {0} or injection.kv or injection.per_row:
-        raise CuetuneError(
-            f"a {tuned.prompt.kind!r} prompt adds more than virtual tokens at the embedding layer; "
-            "its saved form is not known yet."
-        )
-    return injection.tokens[0].detach().float().cpu().contiguous()
-
-
-def further_state(prompt: Prompt, tensor: Tensor) -> dict[str, Tensor]:
-    """The tensors that rebuild the prompt, empty when they are no more than its embeddings: those are stored once."""
-    state = {name: value.detach().cpu().contiguous().clone() for name, value in prompt.state_dict().items()}
-    once = set(state) == {"embeddings"} and torch.equal(state["embeddings"], tensor)
-    return {} if once else state
-
-
-def peft_config(tuned: TunedPrompt, tensor: Tensor) -> dict[str, Any]:
-    """`adapter_config.json` as PEFT reads it; no key that it does not know, no path of this machine."""
-    backbone = tuned.backbone
-    return {
-        "peft_type": "PROMPT_TUNING",
-        "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": None if backbone.name == UNKNOWN_BACKBONE else backbone.name,
-        "revision": backbone.revision,
-        "inference_mode": True,
-        "num_virtual_tokens": tensor.shape[0],
-        "token_dim": tensor.shape[1],
-        "num_transformer_submodules": 1,
-        "num_attention_heads": backbone.num_heads,
-        "num_layers": backbone.num_layers,
-        "prompt_tuning_init": "RANDOM",
-        "prompt_tuning_init_text": None,
-        "tokenizer_name_or_path": None,
-        "tokenizer_kwargs": None,
-        "peft_version": PEFT_VERSION,
-    }
+def _bytes_of(tensors: dict[str, Tensor], folder: Path) -> bytes:
+    _check_numbers(folder, tensors)
+    return to_bytes(tensors, {"format": "pt"})
 
 
 def public_name(name: str) -> str:

@@ -1,7 +1,27 @@
 """What is learned or said: one file per prompt kind. Importing this makes all kinds known to `Prompt.rebuild`."""
 
 from cuetune.prompts.base import Prompt
+from cuetune.prompts.dept import OffsetPrompt
+from cuetune.prompts.ensemble import EnsemblePrompt
 from cuetune.prompts.hard import HardPrompt
+from cuetune.prompts.late import LatePrompt
+from cuetune.prompts.lowrank import DecomposedPrompt, UltraLowPrompt
+from cuetune.prompts.prefix import PrefixNetwork, PrefixPrompt
+from cuetune.prompts.ptuning import EncodedPrompt
+from cuetune.prompts.residual import ResidualPrompt
 from cuetune.prompts.soft import SoftPrompt
 
-__all__ = ["HardPrompt", "Prompt", "SoftPrompt"]
+__all__ = [
+    "DecomposedPrompt",
+    "EncodedPrompt",
+    "EnsemblePrompt",
+    "HardPrompt",
+    "LatePrompt",
+    "OffsetPrompt",
+    "PrefixNetwork",
+    "PrefixPrompt",
+    "Prompt",
+    "ResidualPrompt",
+    "SoftPrompt",
+    "UltraLowPrompt",
+]

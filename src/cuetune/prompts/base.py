@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from cuetune.backbones.injection import Injection
 from cuetune.errors import CuetuneError
 
+NETWORK_RATE = 0.1  # how fast a network that puts out a prompt learns, relative to the prompt itself
+
 
 class Prompt(nn.Module):
     """Base of every prompt. A new kind is one subclass in one file: it registers itself under its `kind`.
@@ -47,7 +49,64 @@ class Prompt(nn.Module):
             )
         return Prompt.kinds[kind].from_spec(spec, tensors)
 
+    def fold(self) -> "Prompt":
+        """What is kept of this prompt after training: the same injection without what only helped to train it."""
+        return self
+
+    @property
+    def members(self) -> list["Prompt"]:
+        """The prompts that answer: this one, unless it is an ensemble."""
+        return [self]
+
+    def combine(self, probabilities: Tensor) -> Tensor:
+        """One answer from those of the members, (N, B, C) -> (B, C)."""
+        return probabilities[0]
+
+    def groups(self) -> list[tuple[list[nn.Parameter], float]]:
+        """What is trained, with the learning rate of each part relative to the run's."""
+        return [([parameter for parameter in self.parameters() if parameter.requires_grad], 1.0)]
+
+    def size(self, embedding_size: float) -> float:
+        """How large the trained numbers are at the start; the learning rate is stated relative to it.
+
+        embedding_size: root mean square of the backbone's embedding table.
+        """
+        return embedding_size
+
+    @property
+    def frozen_below(self) -> int:
+        """The lowest layer that this prompt touches; states below it are the frozen model's own."""
+        return 0
+
+    @property
+    def length(self) -> int:
+        """Positions that the prompt takes before the text."""
+        injections = [member.injection() for member in self.members]
+        return max(injection.n_tokens + injection.n_kv for injection in injections)
+
+    def described(self) -> str:
+        """What is added and where, for a reader: "20 virtual tokens at the embedding layer"."""
+        return described(self.injection())
+
     @property
     def n_trained(self) -> int:
         """How many numbers are learned."""
         return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
+
+
+def described(injection: Injection) -> str:
+    """What an injection adds and where, in words."""
+    parts = []
+    if injection.tokens:
+        parts.append(f"{injection.n_tokens} virtual tokens at {_layers(list(injection.tokens))}")
+    if injection.kv:
+        parts.append(f"{injection.n_kv} positions of keys and values in {_layers(list(injection.kv))}")
+    if injection.offsets is not None:
+        parts.append(f"offsets of the text's first {len(injection.offsets)} tokens")
+    return " and ".join(parts) or "nothing"
+
+
+def _layers(numbers: list[int]) -> str:
+    if numbers == [0]:
+        return "the embedding layer"
+    return f"layer {numbers[0]}" if len(numbers) == 1 else f"layers {min(numbers)} to {max(numbers)}"

@@ -19,10 +19,10 @@ from cuetune.tasks.task import Task
 COMMONEST = 5000
 
 
-def soft_prompt(
+def initial_embeddings(
     backbone: TextBackbone, task: Task, *, init: str = "text", length: int = 20, text: str | None = None, seed: int = 0
-) -> SoftPrompt:
-    """A new soft prompt of `length` virtual tokens, (P, d).
+) -> Tensor:
+    """The first embeddings of `length` virtual tokens, (P, d) in float32.
 
     init: "text" (the embeddings of `text`, by default the task's instruction, repeated or cut to length), "labels"
     (one row per label, the mean of its tokens; the rest common words), "vocabulary" (rows of the 5,000 commonest
@@ -34,7 +34,12 @@ def soft_prompt(
         raise CuetuneError(f"a prompt of {length} tokens; give at least 1.")
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        return SoftPrompt(INITS[init](backbone, task, length, text or task.instruction, generator).float())
+        return INITS[init](backbone, task, length, text or task.instruction, generator).float()
+
+
+def soft_prompt(backbone: TextBackbone, task: Task, **how: Any) -> SoftPrompt:
+    """A new soft prompt; how: see `initial_embeddings`."""
+    return SoftPrompt(initial_embeddings(backbone, task, **how))
 
 
 def soft_from_hard(hard: HardPrompt) -> SoftPrompt:

@@ -17,12 +17,12 @@ from cuetune.evaluation.metrics import negative_log_likelihood
 from cuetune.prediction import Predictor, renderer_for
 from cuetune.prompts.base import Prompt
 from cuetune.readouts import LabelWords, readout_for
-from cuetune.tasks.rendering import Rendered
 from cuetune.tasks.task import Example, Task
 from cuetune.tuning.checkpoint import Progress, load_checkpoint, restore_optimizer, run_key, save_checkpoint
 from cuetune.tuning.objectives import Batch, Objective, cross_entropy
 from cuetune.tuning.progress import Reporter
 from cuetune.tuning.settings import Settings
+from cuetune.tuning.states import FrozenStates
 
 
 @dataclass(frozen=True)
@@ -62,14 +62,17 @@ class Tuner:
         self.folder, self.reporters, self.objectives = folder, reporters, objectives
         self.readout = readout_for(backbone, task)
         injection = prompt.injection()
-        self.renderer = renderer_for(backbone, task, injection.n_tokens + injection.n_kv + self.readout.n_answer)
+        backbone.check(injection)
+        self.renderer = renderer_for(backbone, task, prompt.length + self.readout.n_answer)
         self.rows = list(self.renderer.render(train))
         self.validation = list(validation)[: settings.validation_rows]
+        self.n_tokens = injection.n_tokens
         self.optimizer = torch.optim.AdamW(
-            [parameter for parameter in prompt.parameters() if parameter.requires_grad],
+            [{"params": parameters, "relative": relative} for parameters, relative in prompt.groups()],
             lr=settings.rate(0),
             weight_decay=settings.weight_decay,
         )
+        self.states: FrozenStates | None = None
         self.key = run_key(
             task=task.to_dict(),
             settings=settings.model_dump(),
@@ -89,6 +92,7 @@ class Tuner:
         for reporter in self.reporters:
             reporter.start(self._steps, self.progress.step)
         try:
+            self._freeze()
             self._loop()
         except KeyboardInterrupt:
             self.progress.stopped = "interrupted"
@@ -99,11 +103,21 @@ class Tuner:
         cut = sum(row.cut > 0 for row in self.rows)
         return Outcome(self.progress, self.settings, peak_memory(self.backbone.device), cut)
 
+    def _freeze(self) -> None:
+        """Compute what the prompt cannot change, once; what is left of a step are the layers above."""
+        if not self.prompt.frozen_below or self.progress.step >= self._steps:
+            return
+        started = time.perf_counter()
+        layer, shared = self.prompt.frozen_below, self.renderer.shared
+        self.states = FrozenStates(
+            self.backbone, self.readout, self.rows, shared, layer, self.n_tokens, folder=self.folder
+        )
+        self.progress.seconds += time.perf_counter() - started
+
     def _loop(self) -> None:
         while self.progress.step < self._steps and not self.progress.stopped:
             started = time.perf_counter()
-            rows = self._batch(self.progress.step)
-            values = self._step(rows)
+            values = self._step(self._batch(self.progress.step))
             self.progress.step += 1
             self.progress.seconds += time.perf_counter() - started
             for reporter in self.reporters:
@@ -113,13 +127,18 @@ class Tuner:
             if self.progress.step % self.settings.checkpoint_every == 0 or self.progress.step == self._steps:
                 self._checkpoint()
 
-    def _step(self, rows: Sequence[Rendered]) -> dict[str, float]:
-        """One update of the prompt; returns loss, gradient norm and learning rate."""
+    def _step(self, numbers: Sequence[int]) -> dict[str, float]:
+        """One update of the prompt on these rows; returns loss, gradient norm and learning rate."""
         rate = self.settings.rate(self.progress.step)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["relative"]
+        rows = [self.rows[number] for number in numbers]
         packed = self.readout.rows(rows, self.renderer.shared)
-        hidden = self.backbone.hidden(packed, self.prompt.injection())
+        if self.states is None:
+            hidden = self.backbone.hidden(packed, self.prompt.injection())
+        else:
+            states = self.states.of(numbers)
+            hidden = self.backbone.hidden_from(self.states.layer, states, packed, self.prompt.injection())
         batch = Batch(self.backbone, self.prompt, self.readout, rows, hidden)
         loss = torch.stack([objective(batch) for objective in self.objectives]).sum()
         self.optimizer.zero_grad(set_to_none=True)
@@ -131,16 +150,16 @@ class Tuner:
                 "lower --learning-rate or use --dtype float32."
             )
         self.optimizer.step()
-        self.progress.tokens += len(packed.ids) + len(packed.shared) + self.prompt.injection().n_tokens
+        self.progress.tokens += len(packed.ids) + len(packed.shared) + self.n_tokens
         return {"loss": loss.item(), "gradient_norm": norm.item(), "learning_rate": rate}
 
-    def _batch(self, step: int) -> list[Rendered]:
-        """The rows of one step. Every epoch has its own order, which follows from the seed alone."""
+    def _batch(self, step: int) -> list[int]:
+        """The numbers of one step's rows. Every epoch has its own order, which follows from the seed alone."""
         size, n = self.settings.batch_size, len(self.rows)
         picked = []
         for position in range(step * size, (step + 1) * size):
             epoch, place = divmod(position, n)
-            picked.append(self.rows[self._order(epoch)[place]])
+            picked.append(self._order(epoch)[place])
         return picked
 
     def _order(self, epoch: int) -> list[int]:

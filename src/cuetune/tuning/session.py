@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 import cuetune
 from cuetune.backbones.loading import DEFAULT, load_backbone
 from cuetune.backbones.text import TextBackbone
@@ -16,7 +18,8 @@ from cuetune.evaluation.evaluate import Evaluation, evaluate_prompts, hard_basel
 from cuetune.library.saving import check_replaceable
 from cuetune.library.tuned import TunedPrompt
 from cuetune.prompts.base import Prompt
-from cuetune.prompts.initial import soft_from_hard, soft_prompt
+from cuetune.prompts.building import Start, build
+from cuetune.prompts.initial import initial_embeddings, soft_from_hard
 from cuetune.prompts.words import choose, hard_prompt
 from cuetune.tasks.inference import describe, infer_task
 from cuetune.tasks.reading import read_rows
@@ -49,6 +52,7 @@ def tune(
     test: Any = None,
     model: str | TextBackbone = DEFAULT,
     prompt: str = "soft",
+    start: str | Path | None = None,
     shots: int = 8,
     settings: Settings | None = None,
     task: Task | None = None,
@@ -64,10 +68,12 @@ def tune(
     """Tune a prompt on `data`, score it beside the same task said in words, and save it to the folder `to`.
 
     data: a file, folder, name, DataFrame or list of dicts (see `read_rows`); validation, test: the same, or None to
-    set parts of `data` aside. prompt: "soft" (tuned), "hard" (instruction and `shots` demonstrations, nothing tuned) or
-    "soft-from-hard" (starts as exactly that hard prompt). task: a `Task`, or None to infer it with `task_options`
-    (text, label, template, labels, label_words, instruction, columns, max_tokens, generate). A run that was stopped
-    goes on when called again; fresh=True starts over. Raises CuetuneError for anything the user can mend.
+    set parts of `data` aside. prompt: one of `prompts.building.METHODS` ("soft", "prefix", "late", …), "hard"
+    (instruction and `shots` demonstrations, nothing tuned) or "soft-from-hard" (starts as exactly that hard prompt).
+    start: folder of a saved prompt whose virtual tokens or words this one begins from. task: a `Task`, or None to infer
+    it with `task_options` (text, label, template, labels, label_words, instruction, columns, max_tokens, generate).
+    A run that was stopped goes on when called again; fresh=True starts over. Raises CuetuneError for anything the user
+    can mend.
     """
     target = Path(to)
     if target.exists() and not overwrite:
@@ -78,13 +84,13 @@ def tune(
         say(line)
     say(_sizes(prepared.splits))
     backbone = model if isinstance(model, TextBackbone) else load_backbone(model, **(model_options or {}))
-    started = first_prompt(backbone, prepared, prompt, shots, settings or Settings())
+    started = first_prompt(backbone, prepared, prompt, shots, settings or Settings(), start)
     run_folder = target.with_name(target.name + ".run")
     outcome = None
     if prompt != "hard":
-        resolved = (settings or Settings()).resolved(backbone, len(prepared.splits.train))
-        resolved = resolved.model_copy(update={"length": started.injection().n_tokens})
-        say(_settings_line(resolved, started, backbone))
+        resolved = (settings or Settings()).resolved(backbone, len(prepared.splits.train), started)
+        resolved = resolved.model_copy(update={"length": started.length})
+        say(_settings_line(prompt, resolved, started, backbone))
         watching: list[Reporter] = [Bar()] if reporters is None else list(reporters)
         watching.append(JsonLog(run_folder))
         if tensorboard:
@@ -92,6 +98,7 @@ def tune(
         outcome = run(backbone, started, prepared, resolved, run_folder, watching, fresh)
     # Saved before it is scored: whatever goes wrong from here on, the run was not in vain.
     made = {**record(backbone, started, prepared, outcome), "start": prompt}
+    started = started.fold()
     tuned = TunedPrompt(started, prepared.task, backbone.identity, made)
     tuned.save(target, overwrite=overwrite)
     if outcome and outcome.progress.stopped == "interrupted":
@@ -134,19 +141,35 @@ def _rows(source: Any, encoding: str) -> list[Row]:
     return list(read_rows(source, encoding=encoding))
 
 
-def first_prompt(backbone: TextBackbone, data: Data, kind: str, shots: int, settings: Settings) -> Prompt:
+def first_prompt(
+    backbone: TextBackbone, data: Data, method: str, shots: int, settings: Settings, start: str | Path | None = None
+) -> Prompt:
     """The prompt a run starts from, or the finished one where nothing is tuned."""
-    if kind == "soft":
-        return soft_prompt(
+    if method in ("hard", "soft-from-hard"):
+        shown = choose(data.splits.train, min(shots, len(data.splits.train)), seed=settings.seed) if shots > 0 else []
+        words = hard_prompt(backbone, data.task, shown)
+        if not words.ids:
+            raise CuetuneError("a hard prompt needs words: give an --instruction or --shots.")
+        return words if method == "hard" else soft_from_hard(words)
+    if start is not None:
+        embeddings = embeddings_of(start, backbone)
+    else:
+        embeddings = initial_embeddings(
             backbone, data.task, init=settings.init, length=settings.length, text=settings.init_text, seed=settings.seed
         )
-    if kind not in ("hard", "soft-from-hard"):
-        raise CuetuneError(f"unknown prompt {kind!r}; choose soft, hard or soft-from-hard.")
-    shown = choose(data.splits.train, min(shots, len(data.splits.train)), seed=settings.seed) if shots > 0 else []
-    words = hard_prompt(backbone, data.task, shown)
-    if not words.ids:
-        raise CuetuneError("a hard prompt needs words: give an --instruction or --shots.")
-    return words if kind == "hard" else soft_from_hard(words)
+    return build(method, Start(backbone, embeddings, settings.init, settings.seed), settings.options)
+
+
+def embeddings_of(folder: str | Path, backbone: TextBackbone) -> Tensor:
+    """The virtual tokens (P, d) of a saved prompt. Raises CuetuneError for one that has none at the embedding layer."""
+    saved = TunedPrompt.load(folder)
+    saved.backbone.check(backbone.identity, str(folder))
+    injection = saved.prompt.injection()
+    if set(injection.tokens) != {0} or injection.kv:
+        raise CuetuneError(
+            f"{folder}: a {saved.prompt.kind!r} prompt has no virtual tokens at the embedding layer to start from."
+        )
+    return injection.tokens[0].detach()
 
 
 def run(
@@ -238,9 +261,9 @@ def _sizes(splits: Splits) -> str:
     return f"rows: {len(splits.train)} to tune on, {len(splits.validation)} to validate, {len(splits.test)} held out"
 
 
-def _settings_line(settings: Settings, prompt: Prompt, backbone: TextBackbone) -> str:
+def _settings_line(method: str, settings: Settings, prompt: Prompt, backbone: TextBackbone) -> str:
     return (
-        f"tuning {prompt.n_trained:,} numbers ({settings.length} virtual tokens from {settings.init!r}) on "
+        f"{method}: tuning {prompt.n_trained:,} numbers ({prompt.described()}, from {settings.init!r}) on "
         f"{backbone.identity.name} ({str(backbone.dtype).removeprefix('torch.')}, {backbone.device}): "
         f"{settings.steps} steps of {settings.batch_size} rows, learning rate {settings.learning_rate:g}, "
         f"seed {settings.seed}"

@@ -5,16 +5,18 @@ import math
 from pydantic import BaseModel, ConfigDict, Field
 
 from cuetune.backbones.text import TextBackbone
+from cuetune.prompts.base import Prompt
 
 # AdamW moves each number by about the learning rate per step, so a step is stated relative to the size of the numbers
-# it moves: the root mean square of the embedding table (SmolLM2: 0.136, so 0.01).
+# it moves: for virtual tokens the root mean square of the embedding table (SmolLM2: 0.136, so 0.01).
 RATE_PER_RMS = 0.075
 
 
 class Settings(BaseModel):
     """How a prompt is tuned. None means "follows from data and backbone"; `resolved` fills those in.
 
-    init, init_text, length: where the prompt starts and how many virtual tokens it has.
+    init, init_text, length: where the prompt starts and how many virtual tokens it has. options: what only this kind of
+    prompt has, e.g. {"rank": 64} (see `prompts.building`).
     steps, batch_size: how long and how many rows at a time. learning_rate: AdamW's, reached after `warmup` steps and
     then lowered along a cosine to zero. clip: largest gradient norm. evaluate_every, patience: validation every so many
     steps, and after how many without a better score to stop. validation_rows: at most so many are scored each time.
@@ -25,6 +27,7 @@ class Settings(BaseModel):
     init: str = "text"
     init_text: str | None = None
     length: int = Field(20, ge=1, le=4096)
+    options: dict[str, str | bool | int | float] = Field(default_factory=dict)
     steps: int | None = Field(None, ge=1)
     batch_size: int = Field(16, ge=1)
     learning_rate: float | None = Field(None, gt=0)
@@ -39,14 +42,16 @@ class Settings(BaseModel):
     compile: bool = False
     seed: int = 0
 
-    def resolved(self, backbone: TextBackbone, n_train: int) -> "Settings":
+    def resolved(self, backbone: TextBackbone, n_train: int, prompt: Prompt | None = None) -> "Settings":
         """These settings with every None filled in: two passes over the data, but 60 to 400 steps."""
+        embedding_size = embedding_rms(backbone)
+        size = embedding_size if prompt is None else prompt.size(embedding_size)
         steps = self.steps or min(400, max(60, math.ceil(2 * n_train / self.batch_size)))
         return self.model_copy(
             update={
                 "steps": steps,
                 "batch_size": min(self.batch_size, n_train),
-                "learning_rate": self.learning_rate or float(f"{RATE_PER_RMS * embedding_rms(backbone):.3g}"),
+                "learning_rate": self.learning_rate or float(f"{RATE_PER_RMS * size:.3g}"),
                 "warmup": self.warmup if self.warmup is not None else min(10, steps // 4),
                 "evaluate_every": self.evaluate_every or max(10, steps // 8),
             }
