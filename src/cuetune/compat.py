@@ -1,6 +1,8 @@
 """All that depends on the version of a library, in one place. Tested with transformers 5.x and torch 2.6 and later."""
 
+import copy
 import ctypes
+import inspect
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -12,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+from transformers.modeling_outputs import BaseModelOutput
 
 ATTENTION = "cuetune"
 
@@ -45,11 +48,81 @@ def decoder(model: PreTrainedModel) -> nn.Module:
 
 def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
     """The decoder's layers in order: its longest list of modules of the configured depth."""
-    depth = text_config(model).num_hidden_layers
-    lists = [m for m in decoder(model).modules() if isinstance(m, nn.ModuleList) and len(m) == depth]
+    return layers_of(decoder(model), text_config(model).num_hidden_layers)
+
+
+def layers_of(part: nn.Module, depth: int) -> nn.ModuleList:
+    """The first list of `depth` modules in a part of a model. Raises LookupError where there is none."""
+    lists = [m for m in part.modules() if isinstance(m, nn.ModuleList) and len(m) == depth]
     if not lists:
-        raise LookupError(f"{type(model).__name__} has no list of {depth} layers")
+        raise LookupError(f"{type(part).__name__} has no list of {depth} layers")
     return lists[0]
+
+
+def encoder_layers(model: PreTrainedModel) -> list[tuple[int | None, nn.Module]]:
+    """An encoder's layers with their numbers; None where one module is several layers (ALBERT)."""
+    base = model.base_model
+    if hasattr(model.config, "num_hidden_groups"):
+        groups = base.encoder.albert_layer_groups  # type: ignore[union-attr]
+        return [(None, layer) for group in groups for layer in group.albert_layers]  # type: ignore[union-attr]
+    return list(enumerate(layers_of(base, model.config.num_hidden_layers)))
+
+
+def encoder_and_decoder(model: PreTrainedModel) -> tuple[nn.Module, nn.Module]:
+    """The two stacks of an encoder-decoder model."""
+    return model.get_encoder(), model.get_decoder()
+
+
+def before_and_after_head(model: PreTrainedModel, hidden: Tensor) -> tuple[Tensor, Tensor | None]:
+    """What encoder-decoder models do around their head: states as it takes them (T5's scale), and BART's bias (V,)."""
+    if getattr(model.config, "scale_decoder_outputs", False):
+        hidden = hidden * model.config.d_model**-0.5
+    bias: Tensor | None = getattr(model, "final_logits_bias", None)
+    return hidden, None if bias is None else bias[0]
+
+
+def first_position(model: PreTrainedModel) -> int:
+    """The position id of a text's first token: the RoBERTa family leaves the ids up to its padding token's free."""
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding) and module.padding_idx is not None:
+            return module.padding_idx + 1
+    return 0
+
+
+def takes(model: PreTrainedModel, argument: str) -> bool:
+    """Whether the base model's forward pass has an argument of this name, e.g. `token_type_ids`."""
+    return argument in inspect.signature(model.base_model.forward).parameters
+
+
+class MaskedHead(nn.Module):
+    """What a masked language model does to hidden states before its last linear layer, (…, d) -> (…, e).
+
+    It is the model's own code: a copy of its outer modules, its weights shared, in which the encoder hands the states
+    through and the last layer does nothing.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        names = {module: name for name, module in model.named_modules()}
+        self.outer = _with(model, names[model.base_model], _HandThrough())
+        self.outer = _with(self.outer, names[model.get_output_embeddings()], nn.Identity())
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return self.outer(inputs_embeds=hidden.reshape(1, -1, hidden.shape[-1])).logits.view(*hidden.shape[:-1], -1)
+
+
+class _HandThrough(nn.Module):
+    def forward(self, *args: Any, inputs_embeds: Tensor, **kwargs: Any) -> Any:
+        return BaseModelOutput(last_hidden_state=inputs_embeds)  # type: ignore[arg-type]
+
+
+def _with(module: Any, path: str, part: nn.Module) -> Any:
+    """A shallow copy of a module with the one at `path` replaced; everything else is the original's."""
+    name, _, rest = path.partition(".")
+    changed = copy.copy(module)
+    changed._modules = dict(module._modules)
+    changed._modules[name] = _with(module._modules[name], rest, part) if rest else part
+    return changed
 
 
 def text_config(model: PreTrainedModel) -> Any:
@@ -112,20 +185,28 @@ def keep_freed_memory() -> None:
             mallopt(option, value)
 
 
-def wrap_layer(layer: nn.Module, index: int) -> None:
-    """Let a packed pass put states into a layer, or skip it. Every other call goes through as before."""
-    layer._cuetune_forward = layer.forward  # type: ignore[assignment]
-    layer.forward = partial(_layer, layer, index, layer.forward)
+def wrap_layer(layer: nn.Module, index: int | None) -> None:
+    """Let a packed pass put states into a layer, or skip it. Every other call goes through as before.
+
+    index: the layer's number; None for a module that is several layers, which are then numbered as they are called.
+    """
+    plain = getattr(layer, "_cuetune_forward", layer.forward)  # a model may be wrapped again, e.g. a copy
+    layer._cuetune_forward = plain  # type: ignore[assignment]
+    layer._cuetune_index = index  # type: ignore[assignment]
+    layer.forward = partial(_layer, layer, index, plain)
 
 
-def _layer(layer: nn.Module, index: int, forward: Callable[..., Any], hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
+def _layer(
+    layer: nn.Module, number: int | None, forward: Callable[..., Any], hidden: Tensor, *args: Any, **kwargs: Any
+) -> Any:
     layout = kwargs.get("cuetune_layout")
     if layout is None:
         return forward(hidden, *args, **kwargs)
+    index = layout.next_layer() if number is None else number
     hidden = layout.enter(index, hidden)
     if not layout.runs(index):
         return (hidden,) if layer._cuetune_gives_tuple else hidden
-    output = forward(hidden, *args, **kwargs)
+    output = forward(hidden, *args, cuetune_layer=index, **kwargs)
     if not hasattr(layer, "_cuetune_gives_tuple"):  # known from the self-test on
         layer._cuetune_gives_tuple = isinstance(output, tuple)  # type: ignore[assignment]
     return output
@@ -137,8 +218,9 @@ def prepare_for_tuning(model: PreTrainedModel, gradient_checkpointing: bool, com
     transformers checkpoints only in training mode, which in some families also switches dropout on; a frozen model
     stays in evaluation mode, so its layers' forward passes are wrapped here instead.
     """
-    for index, layer in enumerate(decoder_layers(model)):
+    for layer in [module for module in model.modules() if hasattr(module, "_cuetune_forward")]:
         plain: Any = layer._cuetune_forward
+        index: Any = layer._cuetune_index
         layer.forward = partial(
             _layer, layer, index, partial(_checkpointed, plain) if gradient_checkpointing else plain
         )

@@ -9,7 +9,7 @@ import torch
 from cuetune.backbones.generation import Writing, generate
 from cuetune.backbones.text import TextBackbone
 from cuetune.prompts.base import Prompt
-from cuetune.readouts import LabelWords, readout_for
+from cuetune.readouts import LabelReadout, Readout, readout_for
 from cuetune.tasks.rendering import Rendered, Renderer
 from cuetune.tasks.task import Example, Task
 
@@ -30,21 +30,30 @@ class Prediction:
 class Predictor:
     """One prompt, compiled, ready to answer.
 
-    prompt: any static prompt; its keys and values and the template's beginning are computed here, once.
-    writing: how text is generated, for tasks without labels.
+    prompt: any static prompt; its keys and values and the template's beginning are computed here, once. An encoder
+    reads virtual tokens and the beginning anew with every row.
+    writing: how text is generated, for tasks without labels. readout: the one that was trained with the prompt, if any.
     """
 
-    def __init__(self, backbone: TextBackbone, task: Task, prompt: Prompt, writing: Writing | None = None) -> None:
+    def __init__(
+        self,
+        backbone: TextBackbone,
+        task: Task,
+        prompt: Prompt,
+        writing: Writing | None = None,
+        readout: Readout | None = None,
+    ) -> None:
         self.backbone = backbone
         self.task = task
         self.writing = writing or Writing()
-        self.readout = readout_for(backbone, task)
+        self.readout = readout or readout_for(backbone, task)
         self.prompt = prompt
         injections = [member.injection() for member in prompt.members]
         for injection in injections:
             backbone.check(injection)
-        answer = self.readout.n_answer if isinstance(self.readout, LabelWords) else self.writing.max_tokens
+        answer = self.readout.n_answer if isinstance(self.readout, LabelReadout) else self.writing.max_tokens
         self.renderer = renderer_for(backbone, task, prompt.length + answer)
+        self.shared = () if backbone.causal else self.renderer.shared  # what is not compiled
         self.compiled = [backbone.compile(injection, self.renderer.shared) for injection in injections]
 
     def predict(self, examples: Iterable[Example]) -> Iterator[Prediction]:
@@ -59,16 +68,16 @@ class Predictor:
             yield from (answer for answer in answers if answer is not None)
 
     def _answer(self, rows: list[Rendered]) -> list[Prediction]:
-        if isinstance(self.readout, LabelWords):
+        if isinstance(self.readout, LabelReadout):
             return self._classify(rows, self.readout)
-        ids = [row.ids for row in rows]
+        ids = [[*self.shared, *row.ids] for row in rows]
         written = [generate(self.backbone, ids, compiled, self.writing) for compiled in self.compiled]
         texts = [commonest([text.strip() for text in each]) for each in zip(*written, strict=True)]
         return [Prediction(row.where, text, (), row.cut) for row, text in zip(rows, texts, strict=True)]
 
     @torch.inference_mode()
-    def _classify(self, rows: list[Rendered], readout: LabelWords) -> list[Prediction]:
-        packed = readout.rows(rows, ())
+    def _classify(self, rows: list[Rendered], readout: LabelReadout) -> list[Prediction]:
+        packed = readout.rows(rows, self.shared)
         states = self.backbone.hidden_mixed([(packed, compiled) for compiled in self.compiled])
         members = torch.stack([readout.scores(self.backbone, hidden).softmax(dim=-1) for hidden in states])
         probabilities = self.prompt.combine(members).cpu()

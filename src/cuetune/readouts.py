@@ -1,69 +1,70 @@
-"""Readouts: from hidden states to an answer. Label words score a fixed set of labels; generated text writes freely."""
+"""Readouts: from hidden states to an answer. A fixed set of labels is scored; generated text is written freely."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from cuetune.answer_tree import AnswerTree
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
+from cuetune.backbones.tokens import surroundings
 from cuetune.errors import CuetuneError
 from cuetune.tasks.rendering import Rendered, encode
 from cuetune.tasks.task import Task
 
+READOUTS = ("auto", "words", "head")
+POOLINGS = ("first", "last", "mean")
 POSITIONS_AT_ONCE = 256  # full-vocabulary logits are made for this many positions at a time
 
 
-@dataclass(frozen=True)
-class AnswerTree:
-    """The label words as a tree of tokens: words with a common beginning share it, and no branch sees another.
+class LabelReadout(ABC):
+    """What every readout for labels can do: lay rows out, and score every label from the states that come back."""
 
-    Node 0 is the end of the row; node i > 0 is one token of the R that are put behind every row.
-    ids, depth: (R,). sees: (R, R) True where node i + 1 descends from, or is, node j + 1.
-    paths: for each label the (node, next token) pairs that spell it.
-    """
+    def __init__(self, task: Task) -> None:
+        self.labels = task.labels
+        self.index = {label: number for number, label in enumerate(task.labels)}
 
-    ids: Tensor
-    depth: Tensor
-    sees: Tensor
-    paths: tuple[tuple[tuple[int, int], ...], ...]
+    @property
+    @abstractmethod
+    def n_answer(self) -> int:
+        """Tokens that stand behind every row."""
 
-    @staticmethod
-    def of(words: Sequence[Sequence[int]]) -> "AnswerTree":
-        nodes: dict[tuple[int, ...], int] = {(): 0}
-        for word in words:
-            for end in range(1, len(word)):
-                nodes.setdefault(tuple(word[:end]), len(nodes))
-        prefixes = [prefix for prefix in nodes if prefix]
-        sees = [[mine[: len(other)] == other for other in prefixes] for mine in prefixes]
-        paths = tuple(tuple((nodes[tuple(word[:i])], word[i]) for i in range(len(word))) for word in words)
-        return AnswerTree(
-            ids=torch.tensor([prefix[-1] for prefix in prefixes], dtype=torch.long),
-            depth=torch.tensor([len(prefix) for prefix in prefixes], dtype=torch.long),
-            sees=torch.tensor(sees, dtype=torch.bool).view(len(prefixes), len(prefixes)),
-            paths=paths,
-        )
+    @abstractmethod
+    def rows(self, rendered: Sequence[Rendered], shared: Sequence[int]) -> Rows:
+        """Rendered rows as they go through the backbone, and which of their states are wanted."""
+
+    @abstractmethod
+    def scores(self, backbone: TextBackbone, hidden: Tensor) -> Tensor:
+        """Scores (B, C) of the labels from the states that `rows` asked for; softmax over C gives probabilities."""
+
+    def row_losses(self, backbone: TextBackbone, hidden: Tensor, rendered: Sequence[Rendered]) -> Tensor:
+        """Cross-entropy over the labels for each row, (B,)."""
+        targets = torch.tensor([self.index[str(row.label)] for row in rendered], device=hidden.device)
+        return F.cross_entropy(self.scores(backbone, hidden), targets, reduction="none")
 
 
-class LabelWords:
+class LabelWords(LabelReadout):
     """Scores every label by the probability of its words, log Pr(word_1, …, word_m | row), of any number of tokens.
 
     A label of one token costs one row of the vocabulary at one position. Longer ones are put behind the row once, as
     a tree, and normalised over the whole vocabulary behind their first token. Where one label's tokens begin another's
-    ("not" and "not sure"), every label is closed by a line end, so that both are complete answers.
+    ("not" and "not sure"), every label is closed, so that both are complete answers: by a line end in a causal model, by
+    the end token in a decoder.
     """
 
     def __init__(self, backbone: TextBackbone, task: Task) -> None:
-        self.labels = task.labels
-        self.index = {label: number for number, label in enumerate(task.labels)}
+        super().__init__(task)
         words = encode(backbone.tokenizer, list(task.label_words), control_tokens=True)
         self._refuse_unusable(task, words)
         if any(a is not b and b[: len(a)] == a for a in words for b in words):
-            close = encode(backbone.tokenizer, ["\n"], control_tokens=True)[0]
+            line_end = encode(backbone.tokenizer, ["\n"], control_tokens=True)[0]
+            close = line_end if backbone.causal else [backbone.tokenizer.eos_token_id]
             words = [word + close for word in words]
         self.words = words
         self.tree = AnswerTree.of(words)
@@ -86,7 +87,6 @@ class LabelWords:
 
     @property
     def n_answer(self) -> int:
-        """Tokens that stand behind every row."""
         return len(self.tree.ids)
 
     def rows(self, rendered: Sequence[Rendered], shared: Sequence[int]) -> Rows:
@@ -105,16 +105,89 @@ class LabelWords:
         Up to the same constant per row these are log-probabilities: softmax over C gives Pr(label | one of the labels).
         """
         tokens = self._tokens.to(hidden.device)
-        states = hidden.view(-1, 1 + self.n_answer, hidden.shape[-1])
+        n_nodes = len(self.tree.ids)
+        states = hidden.view(-1, 1 + n_nodes, hidden.shape[-1])
         logits = backbone.logits(states, tokens)  # (B, 1 + R, W)
-        if self.n_answer:
+        if n_nodes:
             logits = torch.cat([logits[:, :1], logits[:, 1:] - normaliser(backbone, states[:, 1:])[..., None]], dim=1)
         return torch.stack([sum_of(logits[:, node, token] for node, token in path) for path in self._steps], dim=1)
 
-    def row_losses(self, backbone: TextBackbone, hidden: Tensor, rendered: Sequence[Rendered]) -> Tensor:
-        """Cross-entropy over the labels for each row, (B,)."""
-        targets = torch.tensor([self.index[str(row.label)] for row in rendered], device=hidden.device)
-        return F.cross_entropy(self.scores(backbone, hidden), targets, reduction="none")
+
+class MaskedWords(LabelWords):
+    """Label words in an encoder: scored at the mask, by the model's own masked-language head. One token each.
+
+    The mask stands where the template writes it ("It was [MASK]. {text}"), or else at the end of the row; the
+    tokenizer's end token follows. What rows share is part of every row, because an encoder reads it with the row.
+    """
+
+    def __init__(self, backbone: TextBackbone, task: Task) -> None:
+        tokenizer = backbone.tokenizer
+        if not backbone.has_words or tokenizer.mask_token_id is None:
+            missing = "masked-language head" if not backbone.has_words else "mask token"
+            raise CuetuneError(f"{backbone.identity.name} has no {missing} to score words with; use --readout head.")
+        super().__init__(backbone, task)
+        self.mask = int(tokenizer.mask_token_id)
+        for word, ids in zip(task.label_words, self.words, strict=True):
+            if len(ids) > 1 or ids[0] == tokenizer.unk_token_id:
+                found = f"{len(ids)} tokens" if len(ids) > 1 else "unknown"
+                raise CuetuneError(
+                    f"label word {word!r} is {found} for {backbone.identity.name}, and a mask holds one known token; "
+                    "give another word with --label-words, or use --readout head."
+                )
+        masks = encode(tokenizer, [task.template], control_tokens=True)[0].count(self.mask)
+        if masks > 1:
+            raise CuetuneError(f"template {task.template!r} has {masks} masks; leave one, where the label stands.")
+        self._behind = ([] if masks else [self.mask]) + surroundings(tokenizer)[1]
+
+    @property
+    def n_answer(self) -> int:
+        return len(self._behind)
+
+    def rows(self, rendered: Sequence[Rendered], shared: Sequence[int]) -> Rows:
+        """Pack whole texts, beginning and end tokens included; read the mask of each."""
+        whole = Rows.of([[*shared, *row.ids, *self._behind] for row in rendered])
+        return replace(whole, read=torch.eq(whole.ids, self.mask).nonzero().squeeze(1))
+
+
+class LinearHead(LabelReadout, nn.Module):
+    """A trained classifier on one state of each row, W h + b with W (C, d) (P-tuning v2, Liu et al. 2022, section 3.3).
+
+    pooling: h is the row's "first" state ([CLS]), its "last" one, or the "mean" over the row; by default what the
+    backbone was made for (`TextBackbone.pooling`). States of the prompt are never read.
+    W starts small and random, b at zero, both float32. Trained: `parameters()`; kept: `state_dict()`.
+    """
+
+    def __init__(self, backbone: TextBackbone, task: Task, pooling: str | None = None, seed: int = 0) -> None:
+        nn.Module.__init__(self)
+        LabelReadout.__init__(self, task)
+        self.pooling = pooling or backbone.pooling
+        if self.pooling not in POOLINGS:
+            raise CuetuneError(f"unknown pooling {self.pooling!r}; choose one of {', '.join(POOLINGS)}.")
+        if backbone.writes and self.pooling == "first":
+            raise CuetuneError("the first state of a causal model has read nothing; pool the last one or the mean.")
+        self._apart = backbone.writes  # what rows share is not part of them
+        self._behind = [] if backbone.writes else surroundings(backbone.tokenizer)[1]
+        start = torch.randn(len(task.labels), backbone.state_width, generator=torch.Generator().manual_seed(seed))
+        self.weight = nn.Parameter((0.02 * start).to(backbone.device))
+        self.bias = nn.Parameter(torch.zeros(len(task.labels), device=backbone.device))
+
+    @property
+    def n_answer(self) -> int:
+        return len(self._behind)
+
+    def rows(self, rendered: Sequence[Rendered], shared: Sequence[int]) -> Rows:
+        """Pack rows, in an encoder as whole texts, beginning and end tokens included."""
+        start, apart = ((), shared) if self._apart else (shared, ())
+        whole = Rows.of([[*start, *row.ids, *self._behind] for row in rendered], apart)
+        lengths = torch.tensor(whole.lengths)
+        ends = lengths.cumsum(0)
+        if self.pooling == "mean":
+            return replace(whole, pool=torch.repeat_interleave(torch.arange(len(lengths)), lengths))
+        return replace(whole, read=ends - 1 if self.pooling == "last" else ends - lengths)
+
+    def scores(self, backbone: TextBackbone, hidden: Tensor) -> Tensor:
+        """Logits (B, C) from the pooled states (B, d)."""
+        return F.linear(hidden.float(), self.weight, self.bias)
 
 
 class GeneratedText:
@@ -162,12 +235,25 @@ class GeneratedText:
         return torch.stack([part.mean() for part in losses.split(sizes)])
 
 
-Readout = LabelWords | GeneratedText
+Readout = LabelWords | LinearHead | GeneratedText
 
 
-def readout_for(backbone: TextBackbone, task: Task) -> Readout:
-    """The readout that a task's answers need."""
-    return GeneratedText(backbone, task) if task.generates else LabelWords(backbone, task)
+def readout_for(backbone: TextBackbone, task: Task, kind: str = "auto") -> Readout:
+    """The readout that a task's answers need.
+
+    kind: "words" (label words; at the mask in an encoder), "head" (a new `LinearHead`, to be trained), or "auto": words
+    where the model can score them, else a head. Raises CuetuneError when backbone and task do not go together.
+    """
+    if kind not in READOUTS:
+        raise CuetuneError(f"unknown readout {kind!r}; choose one of {', '.join(READOUTS)}.")
+    if task.generates and (kind == "head" or not backbone.writes):
+        reason = "a head needs labels" if backbone.writes else f"{backbone.identity.name} is an encoder, writes no text"
+        raise CuetuneError(f"the task has no labels, and {reason}; name them with --labels, or use another readout.")
+    if task.generates:
+        return GeneratedText(backbone, task)
+    if kind == "head" or (kind == "auto" and not backbone.has_words):
+        return LinearHead(backbone, task)
+    return LabelWords(backbone, task) if backbone.writes else MaskedWords(backbone, task)
 
 
 def normaliser(backbone: TextBackbone, states: Tensor) -> Tensor:

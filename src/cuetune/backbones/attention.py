@@ -1,8 +1,9 @@
 """The one attention function: rows attend to what they share and to themselves, and no matrix product sees padding.
 
 A pass is one packed sequence made of groups, `[shared | row 1 | row 2 | …]` each. Shared positions attend causally to
-each other; a row attends to its group's shared part and, causally, to itself. Only inside attention are the rows laid
-out as (B, T) with padding; everything else in the model sees the packed sequence.
+each other; a row attends to its group's shared part and to itself: causally in a causal model, in both directions in an
+encoder, where nothing but keys and values can be shared. Only inside attention are the rows laid out as (B, T) with
+padding; everything else in the model sees the packed sequence.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from cuetune import compat
 from cuetune.backbones.injection import KeyValue
+from cuetune.backbones.padding import PaddedLayout
 
 # From this many scores per head on, fused attention wins over plain products because it never stores the scores.
 FUSED_FROM = 512 * 512
@@ -49,6 +51,7 @@ class Group:
         fewer than the longest has the last of the K positions.
     kv_lengths: (B,) valid leading positions of per-row `kv`, or None when all are.
     tokens: layer -> virtual token states (P, d) or (B, P, d); slots: (P,) or (B, P) where they stand when packed.
+    causal: whether a window reaches back only, or as far to both sides.
     """
 
     start: int
@@ -59,6 +62,7 @@ class Group:
     kv_lengths: Tensor | None = None
     tokens: Mapping[int, Tensor] = field(default_factory=dict)
     slots: Tensor | None = None
+    causal: bool = True
     _made: dict[Any, Any] = field(default_factory=dict)
 
     @property
@@ -87,7 +91,7 @@ class Group:
             alone = torch.eye(self.n_shared, dtype=torch.bool, device=before.device)[:, hidden]
             visible[:, hidden + n_kv] = alone
         if window is not None:
-            visible &= self.shared_positions[:, None] - before < window
+            visible &= self._near(self.shared_positions[:, None] - before, window)
         return visible
 
     def row_visible(self, asleep: bool, n_kv: int, number: int, window: int | None) -> Tensor:
@@ -105,8 +109,11 @@ class Group:
         visible = torch.cat([memory[:, None].expand(-1, width, -1), own], dim=-1)
         if window is not None:
             keys = torch.cat([before.expand(batch, -1), block.positions], dim=1)
-            visible &= block.positions[:, :, None] - keys[:, None] < window
+            visible &= self._near(block.positions[:, :, None] - keys[:, None], window)
         return visible
+
+    def _near(self, distance: Tensor, window: int) -> Tensor:
+        return (distance if self.causal else distance.abs()) < window
 
     def _before(self, n_kv: int) -> Tensor:
         """(K + S,) positions of what stands before the rows, in a layer with `n_kv` keys of its own."""
@@ -134,6 +141,7 @@ class Layout:
     inputs: a dict that receives every layer's input states, (N, d).
     first: the layer that the pass enters at; those below are skipped, and `states` (1, N, d) are its input.
     last: the layer that the pass ends before; it and those above are skipped.
+    called: how many layers have been entered; tells the layers of a model apart that all share one module.
     """
 
     groups: list[Group]
@@ -142,6 +150,12 @@ class Layout:
     first: int = 0
     states: Tensor | None = None
     last: int | None = None
+    called: int = 0
+
+    def next_layer(self) -> int:
+        """The number of the layer that is entered now, by the order of calls."""
+        self.called += 1
+        return self.called - 1
 
     def runs(self, layer: int) -> bool:
         """Whether the pass goes through this layer."""
@@ -327,7 +341,8 @@ def packed_attention(
     attention_mask: Tensor | None,
     scaling: float | None = None,
     dropout: float = 0.0,
-    cuetune_layout: Layout | None = None,
+    cuetune_layout: Layout | PaddedLayout | None = None,
+    cuetune_layer: int = 0,
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
     """What transformers calls in every layer: query (1, h, N, d_h), key and value (1, h_kv, N, d_h).
@@ -341,9 +356,10 @@ def packed_attention(
         return compat.stock_attention(
             module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **kwargs
         )
-    layer = int(module._cuetune_layer)  # type: ignore[arg-type]
+    if isinstance(cuetune_layout, PaddedLayout):
+        return cuetune_layout.attend(module, query, key, value, cuetune_layer, scaling=scaling, **kwargs)
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
-    how = How(layer, scale, kwargs.get("softcap"), kwargs.get("sliding_window"))
+    how = How(cuetune_layer, scale, kwargs.get("softcap"), kwargs.get("sliding_window"))
     packed = [states[0].transpose(0, 1) for states in (query, key, value)]
     if cuetune_layout.capture is not None:
         cuetune_layout.capture[how.layer] = (packed[1].detach(), packed[2].detach())

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from cuetune import compat
+from cuetune.backbones.encoder_decoder import EncoderDecoderBackbone
 from cuetune.backbones.injection import Injection, KeyValue
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
@@ -32,14 +33,18 @@ class Writing:
 def generate(backbone: TextBackbone, rows: Sequence[Sequence[int]], prompt: Injection, writing: Writing) -> list[str]:
     """One text for each row of tokens, behind the compiled `prompt` (`TextBackbone.compile`), in one batch.
 
+    An encoder-decoder model writes by transformers' `generate` alone, from the encoder's states. In a causal model:
     The rows go through one packed pass without padding, which gives the first token of each and fills the cache that
     transformers goes on from. The cache is padded on the left, before the prompt, so that distances are right for
     sliding windows too. Every row writes what it would write alone (greedily; a sampled row depends on the seed and on
     its batch).
     """
+    torch.manual_seed(writing.seed)
+    if isinstance(backbone, EncoderDecoderBackbone):
+        options = {"max_new_tokens": writing.max_tokens, "pad_token_id": _pad(backbone.tokenizer)}
+        return _texts(backbone, backbone.write(rows, prompt, **options, **_options(backbone, writing)), writing)
     if prompt.offsets is not None:
         raise CuetuneError("a prompt with offsets (DePT) cannot write text; use it with labels, or another prompt.")
-    torch.manual_seed(writing.seed)
     written: list[list[int]] = [[] for _ in rows]
     for numbers in _batches(rows, prompt):
         batch = Rows.of([rows[number] for number in numbers])
@@ -47,6 +52,10 @@ def generate(backbone: TextBackbone, rows: Sequence[Sequence[int]], prompt: Inje
         own = prompt.of_rows(torch.tensor(numbers))
         for number, answer in zip(numbers, _answers(backbone, batch, own, writing), strict=True):
             written[number] = answer
+    return _texts(backbone, written, writing)
+
+
+def _texts(backbone: TextBackbone, written: list[list[int]], writing: Writing) -> list[str]:
     texts = backbone.tokenizer.batch_decode(written, skip_special_tokens=True)
     return [_until(text, writing.stop) for text in texts]
 

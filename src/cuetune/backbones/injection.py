@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from cuetune.errors import CuetuneError
@@ -57,6 +58,16 @@ class Injection:
         """True when every row of the batch has its own prompt."""
         parts = [*self.tokens.values(), *(keys[0] for keys, _ in self.kv.values())]
         return any(part.dim() == 3 for part in parts)
+
+    def detached(self, dtype: torch.dtype) -> "Injection":
+        """The same numbers in another dtype, without a way back to what made them."""
+
+        def kept(part: Tensor) -> Tensor:
+            return part.detach().to(dtype)
+
+        tokens = {layer: kept(states) for layer, states in self.tokens.items()}
+        kv = {layer: (kept(keys), kept(values)) for layer, (keys, values) in self.kv.items()}
+        return Injection(tokens, kv, self.lengths, None if self.offsets is None else kept(self.offsets))
 
     def of_rows(self, numbers: Tensor) -> "Injection":
         """What belongs to these rows of the batch, in this order; what is shared stays shared."""

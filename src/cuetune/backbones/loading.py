@@ -21,26 +21,21 @@ def load_backbone(
     device: str = "auto",
     trust_remote_code: bool = False,
 ) -> "TextBackbone":
-    """A frozen `TextBackbone`, ready for prompts.
+    """A frozen `TextBackbone`, ready for prompts: a causal model, an `EncoderBackbone` or an `EncoderDecoderBackbone`.
 
     name: a bundled model (`cuetune models`), a local folder, or a model id of the hub (HF_HUB_OFFLINE is honoured).
     dtype: "float32", "bfloat16", "float16", or "auto": bfloat16 where the hardware multiplies it, else float32.
     device: "cpu", "cuda", "cuda:1", or "auto": a GPU when there is one.
-    Raises CuetuneError when the model is not found, is not a causal language model, or does not take injections.
+    Raises CuetuneError when the model is not found, is not a language model, or does not take injections.
     """
     import torch
-    from transformers import AutoModelForCausalLM
-
-    from cuetune.backbones.text import TextBackbone
 
     place = _device(device)
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     tokenizer = load_tokenizer(name, **options)
     source = resolve(name)
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            source, dtype=_dtype(dtype, place), use_safetensors=True, **options
-        )
+        model, kind = _read(source, dtype=_dtype(dtype, place), use_safetensors=True, **options)
     except (OSError, ValueError, ImportError, KeyError) as error:
         raise CuetuneError(_not_loaded(name, source, error)) from error
     try:
@@ -50,7 +45,51 @@ def load_backbone(
             f"{name}: does not fit on {place}; try --dtype bfloat16, --device cpu or a smaller model."
         ) from error
     commit = getattr(model.config, "_commit_hash", None)
-    return TextBackbone(model, tokenizer, _plain_name(name), revision or commit)
+    return kind(model, tokenizer, _plain_name(name), revision or commit)
+
+
+def kind_of(config: Any) -> str:
+    """What a model is by its configuration: "causal", "encoder" or "encoder-decoder".
+
+    Where a family can be several things, the architecture that the weights were saved from decides.
+    """
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+    if config.is_encoder_decoder:
+        return "encoder-decoder"
+    saved_from = tuple(config.architectures or ())
+    writes = getattr(config, "is_decoder", False) or any(
+        name.endswith(("CausalLM", "LMHeadModel")) for name in saved_from
+    )
+    masked = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES or any("MaskedLM" in name for name in saved_from)
+    return "encoder" if masked and not writes else "causal"
+
+
+def _read(source: str, **options: Any) -> tuple[Any, type["TextBackbone"]]:
+    """The model at `source` and the class of backbone that it makes."""
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+    from cuetune.backbones.encoder import EncoderBackbone
+    from cuetune.backbones.encoder_decoder import EncoderDecoderBackbone
+    from cuetune.backbones.text import TextBackbone
+
+    named = {name: options[name] for name in ("revision", "trust_remote_code")}
+    kind = kind_of(AutoConfig.from_pretrained(source, **named))
+    if kind == "encoder":
+        return _encoder(source, **options), EncoderBackbone
+    if kind == "encoder-decoder":
+        return AutoModelForSeq2SeqLM.from_pretrained(source, **options), EncoderDecoderBackbone
+    return AutoModelForCausalLM.from_pretrained(source, **options), TextBackbone
+
+
+def _encoder(source: str, **options: Any) -> Any:
+    """A masked language model; without its head where the weights have none, as those of sentence encoders."""
+    from transformers import AutoModelForMaskedLM
+
+    model, found = AutoModelForMaskedLM.from_pretrained(source, output_loading_info=True, **options)
+    own = f"{model.base_model_prefix}."
+    missing = [name for name in found["missing_keys"] if not name.startswith(own)]
+    return model.base_model if missing else model
 
 
 def load_tokenizer(name: str = DEFAULT, *, revision: str | None = None, trust_remote_code: bool = False) -> Any:
@@ -98,7 +137,7 @@ def _not_loaded(name: str, source: str, error: Exception) -> str:
     if "trust_remote_code" in str(error):
         return f"{name}: brings its own code, which is not run unless you pass --trust-remote-code."
     if Path(source).is_dir():
-        return f"{name}: not a causal language model with safetensors weights: {reason}"
+        return f"{name}: not a language model with safetensors weights: {reason}"
     return (
         f"{name}: not found as a bundled model, a folder or on the hub ({reason}); "
         "`cuetune models` lists what needs no download."

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,6 +23,8 @@ class Rows:
     tail: (R, R) True where node i of the answer tree sees node j; the last R tokens of every row are such a tree,
         whose branches do not see each other. Empty for plain text.
     depth: (R,) how far each node lies behind the last token before the tree, from 1.
+    pool: (K,) which row each of those places belongs to, when the mean over each row's is wanted in their stead.
+    causal: whether a token sees only what stands before it, or (in encoders) its whole row, prompt included.
     """
 
     ids: Tensor
@@ -30,6 +33,8 @@ class Rows:
     shared: Tensor
     tail: Tensor | None = None
     depth: Tensor | None = None
+    pool: Tensor | None = None
+    causal: bool = True
 
     @staticmethod
     def of(rows: Sequence[Sequence[int]], shared: Sequence[int] = ()) -> "Rows":
@@ -38,8 +43,18 @@ class Rows:
         return Rows(ids, [len(row) for row in rows], torch.arange(len(ids)), torch.tensor(shared, dtype=torch.long))
 
     def to(self, device: torch.device) -> "Rows":
-        moved = [part if part is None else part.to(device, non_blocking=True) for part in (self.tail, self.depth)]
-        return Rows(self.ids.to(device), self.lengths, self.read.to(device), self.shared.to(device), *moved)
+        tensors = {name: part for name, part in vars(self).items() if isinstance(part, Tensor)}
+        moved: dict[str, Any] = {name: part.to(device, non_blocking=True) for name, part in tensors.items()}
+        return replace(self, **moved)
+
+    def wanted(self, states: Tensor, places: Tensor) -> Tensor:
+        """What is asked for of a pass's states (N, d), at `places` (K,): these, (K, d), or float32 means (B, d)."""
+        picked = states.index_select(0, places)
+        if self.pool is None:
+            return picked
+        sums = picked.new_zeros((len(self.lengths), picked.shape[1]), dtype=torch.float32)
+        sizes = torch.bincount(self.pool, minlength=len(self.lengths))
+        return sums.index_add(0, self.pool, picked.float()) / sizes[:, None]
 
 
 @dataclass(frozen=True)
@@ -64,7 +79,7 @@ def pack(
     start = 0
     for given, prompt in parts:
         rows, injection = _sorted(given, prompt) if by_length else (given, prompt)
-        place = _per_row if injection.per_row else _shared_once
+        place = _per_row if injection.per_row or not rows.causal else _shared_once
         states, where, group, wanted = place(rows, injection, embed, start)
         embeddings.append(states)
         positions.append(where)
@@ -96,7 +111,7 @@ Placed = tuple[Tensor, Tensor, Group, Tensor]
 def _shared_once(rows: Rows, injection: Injection, embed: Callable[[Tensor], Tensor], start: int) -> Placed:
     """[prompt | shared text | row 1 | row 2 | …]: the prompt belongs to all rows."""
     device, n_tokens = rows.ids.device, injection.n_tokens
-    text = _text(rows, injection, embed)
+    text = embedded_text(rows, injection, embed)
     states = torch.cat([_virtual(injection, text), text])
     n_shared = n_tokens + len(rows.shared)
     shared_positions = injection.n_kv + torch.arange(n_shared, device=device)
@@ -108,14 +123,17 @@ def _shared_once(rows: Rows, injection: Injection, embed: Callable[[Tensor], Ten
 
 
 def _per_row(rows: Rows, injection: Injection, embed: Callable[[Tensor], Tensor], start: int) -> Placed:
-    """[prompt 1 | shared text | row 1 | prompt 2 | shared text | row 2 | …]: every row brings its own prompt."""
+    """[prompt 1 | shared text | row 1 | prompt 2 | shared text | row 2 | …]: every row brings its own prompt.
+
+    So it is where prompts differ, and in encoders, where the states of one prompt depend on the text behind it.
+    """
     device, batch = rows.ids.device, len(rows.lengths)
     n_tokens, extra = injection.n_tokens, injection.n_tokens + len(rows.shared)
     lengths = torch.tensor(rows.lengths, device=device)
     row_of = torch.repeat_interleave(torch.arange(batch, device=device), lengths)
     moved = torch.arange(len(rows.ids), device=device) + (row_of + 1) * extra  # where each text token lands
     before = lengths.cumsum(0) - lengths + torch.arange(batch, device=device) * extra  # where each row starts
-    source = _text(rows, injection, embed)
+    source = embedded_text(rows, injection, embed)
     states = source.new_empty((batch * extra + len(rows.ids), source.shape[-1]))
     slots = before[:, None] + torch.arange(n_tokens, device=device)
     shared_at = before[:, None] + n_tokens + torch.arange(len(rows.shared), device=device)
@@ -127,13 +145,12 @@ def _per_row(rows: Rows, injection: Injection, embed: Callable[[Tensor], Tensor]
         states = states.index_copy(0, slots.flatten(), virtual.reshape(batch * n_tokens, -1))
     first = injection.lengths if injection.lengths is not None else injection.n_kv
     blocks = _blocks(rows, first, extra, n_tokens)
-    kv = {layer: (_each(pair[0], batch), _each(pair[1], batch)) for layer, pair in injection.kv.items()}
-    nothing = lengths.new_empty(0)
-    group = Group(start, 0, blocks, nothing, kv, injection.lengths, injection.tokens, start + slots)
+    tokens, kv = injection.tokens, injection.kv
+    group = Group(start, 0, blocks, lengths.new_empty(0), kv, injection.lengths, tokens, start + slots, rows.causal)
     return states, torch.cat([_real(block) for block in blocks]), group, start + moved[rows.read]
 
 
-def _text(rows: Rows, injection: Injection, embed: Callable[[Tensor], Tensor]) -> Tensor:
+def embedded_text(rows: Rows, injection: Injection, embed: Callable[[Tensor], Tensor]) -> Tensor:
     """(S + N, d) embeddings of the shared text and of all rows, with the prompt's offsets added."""
     text = embed(torch.cat([rows.shared, rows.ids]))
     if injection.offsets is None:
@@ -154,11 +171,6 @@ def _in_row(rows: Rows) -> Tensor:
     own = torch.repeat_interleave(lengths, lengths) - len(rows.depth)  # tokens of the row before the tree
     node = column - own
     return torch.where(node >= 0, own - 1 + rows.depth[node.clamp(min=0)], column)
-
-
-def _each(part: Tensor, batch: int) -> Tensor:
-    """Keys or values for every row, (B, h_kv, K, d_h)."""
-    return part if part.dim() == 4 else part.expand(batch, -1, -1, -1)
 
 
 def _virtual(injection: Injection, like: Tensor) -> Tensor:
@@ -213,8 +225,10 @@ def _offsets(rows: Rows, column: Tensor, lengths: Tensor) -> Tensor:
 
 
 def _visible(rows: Rows, column: Tensor, lengths: Tensor, real: Tensor) -> Tensor:
-    """(B, T, T) causal within each row; inside the answer tree, ancestors only. A place always sees itself."""
-    own = (column[:, None] >= column) & real[:, None, :]
+    """(B, T, T) who sees whom within each row; inside the answer tree, ancestors only. A place always sees itself."""
+    own = real[:, None, :].expand(-1, len(column), -1)
+    if rows.causal:
+        own = own & (column[:, None] >= column)
     if rows.tail is not None:
         node = _tail_node(rows, column, lengths)
         inside = (node >= 0) & real

@@ -1,4 +1,4 @@
-"""A frozen causal language model: runs packed rows under an injection and knows who it is."""
+"""A frozen causal language model: runs packed rows under an injection and knows who it is. Encoders build on it."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,25 +21,38 @@ class TextBackbone:
     """A causal model of transformers with its tokenizer, frozen.
 
     model: any causal language model whose attention goes through transformers' attention interface.
+    causal: whether what stands first is computed without what stands behind it, and so can be shared and compiled.
+    writes: whether answers are written behind the text; else rows are whole texts, and words are read at a mask.
+    pooling: which states of a row stand for the whole: its "last", its "first", or the "mean" of all.
     Raises CuetuneError when the model does not honour injections, found out by a short self-test.
     """
+
+    causal = True
+    writes = True
+    pooling: str = "last"
 
     def __init__(self, model: PreTrainedModel, tokenizer: Any, name: str = "", revision: str | None = None) -> None:
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
-        self.config = compat.text_config(model)
-        self._decoder = compat.decoder(model)
         self._embedding: nn.Embedding = model.get_input_embeddings()  # type: ignore[assignment]
         self._head: nn.Linear = model.get_output_embeddings()
         compat.use_attention(model)
         compat.keep_freed_memory()
-        for index, layer in enumerate(compat.decoder_layers(model)):
-            for module in layer.modules():
-                module._cuetune_layer = index  # type: ignore[assignment]
-            compat.wrap_layer(layer, index)
+        name = name or str(model.config.name_or_path)
+        try:
+            self._take_apart()
+            self.identity = self._identify(name, revision)
+        except (LookupError, AttributeError) as problem:
+            raise self._refused(name, str(problem)) from problem
         self.kv_shape: tuple[int, int, int] = (0, 0, 0)  # L, h_kv, d_h: what an injection's `kv` must fit
-        self.identity = self._identify(name or str(model.config.name_or_path), revision)
         self._self_test()
+
+    def _take_apart(self) -> None:
+        """Find the part that turns embeddings into final states, and let injections into its layers."""
+        self.config = compat.text_config(self.model)
+        self._decoder = compat.decoder(self.model)
+        for index, layer in enumerate(compat.decoder_layers(self.model)):
+            compat.wrap_layer(layer, index)
 
     @property
     def device(self) -> torch.device:
@@ -59,14 +72,29 @@ class TextBackbone:
         """The longest sequence in tokens, prompt included, that the model was made for."""
         return int(getattr(self.config, "max_position_embeddings", 0) or 2**31)
 
+    @property
+    def has_words(self) -> bool:
+        """Whether the model can score the words of its vocabulary."""
+        return self._head is not None
+
+    @property
+    def state_width(self) -> int:
+        """The size of a final hidden state."""
+        return int(self._head.weight.shape[1] if self.causal else self.config.hidden_size)
+
+    def width_at(self, layer: int) -> int:
+        """The size of a virtual token that enters at this layer; some models embed in fewer numbers than they think."""
+        return int(self.config.hidden_size) if layer else self.width
+
     def check(self, injection: Injection, where: str = "prompt") -> None:
         """Raise CuetuneError unless an injection has this backbone's width, layers and heads."""
         layers, heads, size = self.kv_shape
         for layer, states in injection.tokens.items():
-            if states.shape[-1] != self.width or layer >= layers:
+            width = self.width_at(layer)
+            if states.shape[-1] != width or layer >= layers:
                 raise CuetuneError(
                     f"{where}: virtual tokens of width {states.shape[-1]} at layer {layer}, but {self.identity.name} "
-                    f"has width {self.width} and {layers} layers; load the model the prompt was made for."
+                    f"has width {width} there and {layers} layers; load the model the prompt was made for."
                 )
         for layer, (keys, _) in injection.kv.items():
             if (keys.shape[-3], keys.shape[-1]) != (heads, size) or layer >= layers:
@@ -90,10 +118,10 @@ class TextBackbone:
 
     def hidden_mixed(self, parts: Sequence[tuple[Rows, Injection]]) -> list[Tensor]:
         """As `hidden` for several prompts at once, each with its own rows: one pass, each prompt computed once."""
-        moved = [(rows.to(self.device), injection) for rows, injection in parts]
-        packed = pack(moved, self.embed)
+        here = [(self._here(rows), injection) for rows, injection in parts]
+        packed = pack(here, self.embed)
         states = self._run(packed)[0]
-        return [states.index_select(0, read) for read in packed.read]
+        return [rows.wanted(states, places) for (rows, _), places in zip(here, packed.read, strict=True)]
 
     @torch.no_grad()
     def compile(self, injection: Injection, shared: Sequence[int] = ()) -> Injection:
@@ -108,8 +136,8 @@ class TextBackbone:
         if offsets is not None:
             offsets = offsets[len(shared) :].detach().to(self.dtype)
         if not injection.n_tokens and not len(shared):
-            return Injection(kv={layer: _as(pair, self.dtype) for layer, pair in injection.kv.items()}, offsets=offsets)
-        _, captured, _, _ = self._capture(Rows.of([], shared), injection)
+            return replace(injection.detached(self.dtype), offsets=offsets)
+        _, captured, _, _ = self._capture(self._alone(shared), injection)
         entered = min(injection.tokens, default=0)
         kv = {}
         for layer, pair in captured.items():
@@ -136,7 +164,7 @@ class TextBackbone:
     @torch.no_grad()
     def layer_inputs(self, ids: Sequence[int], injection: Injection | None = None) -> list[Tensor]:
         """What goes into each layer when this text is read, L tensors (S, d): where prompts above layer 0 can start."""
-        packed = pack([(Rows.of([], ids).to(self.device), injection or Injection())], self.embed)
+        packed = pack([(self._here(self._alone(ids)), injection or Injection())], self.embed)
         inputs: dict[int, Tensor] = {}
         packed.layout.inputs = inputs
         self._run(packed)
@@ -149,7 +177,7 @@ class TextBackbone:
         No prompt is there yet, but `n_tokens` positions before the text are kept free for the one that enters.
         """
         free = torch.empty((1, n_tokens, 1), device=self.device)  # stands at `layer`, which is not run
-        packed = pack([(rows.to(self.device), Injection(kv={layer: (free, free)}))], self.embed, by_length=False)
+        packed = pack([(self._here(rows), Injection(kv={layer: (free, free)}))], self.embed, by_length=False)
         inputs: dict[int, Tensor] = {}
         packed.layout.inputs, packed.layout.last = inputs, layer
         self._run(packed)
@@ -163,35 +191,60 @@ class TextBackbone:
         if min(injection.tokens, default=layer) < layer or injection.kv:
             raise CuetuneError(f"a prompt that enters below layer {layer} needs the whole model.")
         n_shared = len(rows.shared)
-        places = replace(rows, ids=torch.arange(n_shared, n_shared + len(rows.ids)), shared=torch.arange(n_shared)).to(
-            self.device
-        )
+        places = replace(rows, ids=torch.arange(n_shared, n_shared + len(rows.ids)), shared=torch.arange(n_shared))
         table = states.to(self.device, self.dtype)
-        packed = pack([(places, injection)], lambda wanted: table.index_select(0, wanted))
+        here = self._here(places)
+        packed = pack([(here, injection)], lambda wanted: table.index_select(0, wanted))
         packed.layout.first, packed.layout.states = layer, packed.embeddings
-        return self._run(packed)[0].index_select(0, packed.read[0])
+        return here.wanted(self._run(packed)[0], packed.read[0])
 
     def _capture(self, rows: Rows, injection: Injection) -> tuple[Tensor, dict[int, KeyValue], Group, Tensor]:
         """One pass in the caller's order of rows that keeps every layer's keys and values, (N, h_kv, d_h)."""
-        packed = pack([(rows.to(self.device), injection)], self.embed, by_length=False)
+        packed = pack([(self._here(rows), injection)], self.embed, by_length=False)
         captured: dict[int, KeyValue] = {}
         packed.layout.capture = captured
         states = self._run(packed)[0]
         return states, captured, packed.layout.groups[0], packed.read[0]
 
+    @torch.no_grad()
+    def keys_values(self, embeddings: Tensor) -> KeyValue:
+        """(L, h_kv, P, d_h) keys and values that the frozen model makes of virtual tokens (P, d) read alone."""
+        _, captured, _, _ = self._capture(self._alone(()), Injection(tokens={0: embeddings}))
+        keys, values = (torch.stack([captured[layer][part] for layer in sorted(captured)]) for part in (0, 1))
+        return keys.transpose(1, 2), values.transpose(1, 2)
+
+    def _here(self, rows: Rows) -> Rows:
+        """Rows on this backbone's device, as its attention sees them."""
+        return replace(rows.to(self.device), causal=self.causal)
+
+    def _alone(self, ids: Sequence[int]) -> Rows:
+        """A text with nothing behind it."""
+        return Rows.of([], ids)
+
     def logits(self, hidden: Tensor, words: Tensor | None = None) -> Tensor:
         """Next-token logits (…, V) in float32, or (…, W) of the vocabulary rows that `words` (W,) names."""
+        return compat.adjust_logits(self.config, self._scored(hidden, words).float())
+
+    def _scored(self, states: Tensor, words: Tensor | None) -> Tensor:
+        """The head's product for all its rows, or for those that are named."""
         weight: Tensor = self._head.weight
         bias: Tensor | None = self._head.bias
         if words is not None:
             weight = weight[words]
             bias = bias[words] if bias is not None else None
-        return compat.adjust_logits(self.config, F.linear(hidden, weight, bias).float())
+        return F.linear(states, weight, bias)
+
+    def _positions(self, packed: Packed) -> dict[str, Tensor]:
+        """What the model is told about each place of a packed pass beside its embedding."""
+        return {"position_ids": packed.positions}
 
     def _run(self, packed: Packed) -> Tensor:
+        embeddings = packed.embeddings
+        if packed.layout.states is not None:  # nothing of the lower layers is used, but they have a width of their own
+            embeddings = embeddings.new_zeros((*embeddings.shape[:2], self.width))
         output = self._decoder(
-            inputs_embeds=packed.embeddings,
-            position_ids=packed.positions,
+            inputs_embeds=embeddings,
+            **self._positions(packed),
             attention_mask=compat.no_mask(packed.embeddings),
             use_cache=False,
             cuetune_layout=packed.layout,
@@ -203,7 +256,7 @@ class TextBackbone:
         return BackboneIdentity(
             name=name,
             revision=revision,
-            weights_hash=weights_hash(self.model.state_dict()),
+            weights_hash=weights_hash(self._weights()),
             tokenizer_hash=tokenizer_hash(self.tokenizer),
             model_type=config.model_type,
             hidden_size=self.width,
@@ -211,25 +264,36 @@ class TextBackbone:
             num_heads=config.num_attention_heads,
         )
 
+    def _weights(self) -> dict[str, Tensor]:
+        """The tensors that decide what the model answers."""
+        return self.model.state_dict()
+
+    def _probe(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """The same outputs for six tokens: through a packed pass with a compiled prompt, and through the stock path."""
+        compiled = self.compile(Injection(tokens={0: self.embed(ids[:2])}), ids[2:3].tolist())
+        ours = self.logits(self.hidden(Rows.of([ids[3:5].tolist(), ids[3:].tolist()]), compiled)[-1])
+        return ours, self.model(input_ids=ids[None], use_cache=False).logits[0, -1].float()
+
     @torch.no_grad()
     def _self_test(self) -> None:
-        """Six tokens through the stock path and through a packed, compiled one must give the same logits."""
-        ids = torch.tensor([3, 5, 7, 11, 13, 17], device=self.device) % self._head.weight.shape[0]
-        stock = self.model(input_ids=ids[None], use_cache=False).logits[0, -1].float()
+        """A packed pass with a prompt must give what the stock path gives."""
+        ids = torch.tensor([3, 5, 7, 11, 13, 17], device=self.device) % self._embedding.weight.shape[0]
         try:
-            compiled = self.compile(Injection(tokens={0: self.embed(ids[:2])}), ids[2:3].tolist())
-            self.kv_shape = (len(compiled.kv), compiled.kv[0][0].shape[0], compiled.kv[0][0].shape[2])
-            ours = self.logits(self.hidden(Rows.of([ids[3:5].tolist(), ids[3:].tolist()]), compiled)[-1])
+            keys, _ = self.keys_values(self.embed(ids[:2]))
+            self.kv_shape = (keys.shape[0], keys.shape[1], keys.shape[3])
+            ours, stock = self._probe(ids)
             error = ((ours - stock).abs().max() / stock.abs().max().clamp_min(1e-6)).item()
         except Exception as problem:
-            error, reason = float("inf"), f" ({type(problem).__name__}: {problem})"
-        else:
-            reason = f" (logits differ by {error:.1e})"
+            raise self._refused(self.identity.name, f"{type(problem).__name__}: {problem}") from problem
         if not error < (1e-3 if self.dtype == torch.float32 else 0.1):
-            raise CuetuneError(
-                f"{self.identity.name}: models of type {self.config.model_type!r} do not take injections through "
-                f"transformers' attention interface{reason}; choose another model, e.g. --model smollm2-135m."
-            )
+            raise self._refused(self.identity.name, f"outputs differ by {error:.1e}")
+
+    def _refused(self, name: str, reason: str) -> CuetuneError:
+        first, *_ = reason.splitlines() or [""]
+        return CuetuneError(
+            f"{name}: models of type {self.model.config.model_type!r} do not take injections through transformers' "
+            f"attention interface ({first}); choose another model, e.g. --model smollm2-135m."
+        )
 
 
 def _joined(first: KeyValue | None, then: KeyValue) -> KeyValue:
@@ -238,7 +302,3 @@ def _joined(first: KeyValue | None, then: KeyValue) -> KeyValue:
         return then
     keys, values = (torch.cat([a.to(b), b], dim=-2) for a, b in zip(first, then, strict=True))
     return keys, values
-
-
-def _as(pair: tuple[Tensor, Tensor], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    return pair[0].detach().to(dtype), pair[1].detach().to(dtype)

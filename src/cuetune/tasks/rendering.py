@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cuetune.backbones.tokens import surroundings
 from cuetune.errors import CuetuneError
 from cuetune.tasks.task import FIELD, Example, Task
 
@@ -38,7 +39,7 @@ class Renderer:
         self._pieces = _pieces(task.template)
         leading = self._pieces.pop(0)[1] if self._pieces[0][0] == "template" else ""
         self.template_start = self._encode([leading], "template")[0]
-        self.shared: list[int] = _beginning(tokenizer) + self.template_start
+        self.shared: list[int] = surroundings(tokenizer)[0] + self.template_start
         self._literals = {
             text: self._encode([text], "template")[0] for role, text in self._pieces if role == "template"
         }
@@ -149,13 +150,3 @@ def _pieces(template: str) -> list[tuple[str, str]]:
         else:
             pieces.append(("field", part))
     return pieces
-
-
-def _beginning(tokenizer: Any) -> list[int]:
-    """What the tokenizer puts before every text, e.g. a beginning-of-sequence token; most often nothing."""
-    marked = tokenizer("a", return_attention_mask=False)["input_ids"]
-    plain = tokenizer("a", add_special_tokens=False, return_attention_mask=False)["input_ids"]
-    for start in range(len(marked) - len(plain) + 1):
-        if marked[start : start + len(plain)] == plain:
-            return list(marked[:start])
-    return []

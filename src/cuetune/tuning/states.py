@@ -35,12 +35,12 @@ class FrozenStates:
         n_tokens: int,
         folder: Path | None = None,
     ) -> None:
-        self.layer, self.n_shared = layer, len(shared)
+        self.layer, self.n_shared = layer, len(readout.rows(rows[:1], shared).shared)
         sizes = [n for batch in _batches(rows) for n in readout.rows(batch, shared).lengths]
         ends = np.cumsum([0, *sizes])
         self._starts, self._ends = ends[:-1], ends[1:]
-        self._table = _table(int(ends[-1]), backbone, folder)
-        self._shared = torch.empty((0, backbone.width), dtype=backbone.dtype)
+        self._table = _table((int(ends[-1]), backbone.width_at(layer)), backbone.dtype, folder)
+        self._shared = torch.empty((0, backbone.width_at(layer)), dtype=backbone.dtype)
         done = 0
         for batch in _batches(rows):
             states = backbone.states_at(layer, readout.rows(batch, shared), n_tokens).cpu()
@@ -73,12 +73,11 @@ def _batches(rows: Sequence[Rendered]) -> Iterator[list[Rendered]]:
         yield batch
 
 
-def _table(n: int, backbone: TextBackbone, folder: Path | None) -> Tensor:
-    """Room for (n, d) numbers in the backbone's dtype; a large one in a file that vanishes with its last user."""
-    shape = (n, backbone.width)
-    n_bytes = n * backbone.width * torch.empty((), dtype=backbone.dtype).element_size()
+def _table(shape: tuple[int, int], dtype: torch.dtype, folder: Path | None) -> Tensor:
+    """Room for (N, d) numbers; a large one in a file that vanishes with its last user."""
+    n_bytes = shape[0] * shape[1] * torch.empty((), dtype=dtype).element_size()
     if n_bytes <= IN_MEMORY:
-        return torch.empty(shape, dtype=backbone.dtype)
+        return torch.empty(shape, dtype=dtype)
     place = folder or Path(tempfile.gettempdir())
     try:
         place.mkdir(parents=True, exist_ok=True)
@@ -89,4 +88,4 @@ def _table(n: int, backbone: TextBackbone, folder: Path | None) -> Tensor:
         raise CuetuneError(
             f"{disk_error(place, error)} The states below a late prompt take {n_bytes / 2**30:.1f} GiB."
         ) from error
-    return torch.from_numpy(raw).view(backbone.dtype).view(shape)
+    return torch.from_numpy(raw).view(dtype).view(shape)
