@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import typer
 
-from cuetune.cli import check, data, demo, ensemble, evaluate, models, predict, show, tune
+from cuetune.cli import check, cost, data, demo, ensemble, evaluate, models, predict, show, tune
 from cuetune.errors import CuetuneError
 
 VERBS: dict[str, Callable[..., None]] = {
@@ -16,6 +16,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "ensemble": ensemble.ensemble,
     "show": show.show,
     "check": check.check,
+    "cost": cost.cost,
 }
 GROUPS = {"models": models.app, "data": data.app}
 
