@@ -32,8 +32,7 @@ class Start:
 
     def keys_values(self) -> tuple[Tensor, Tensor]:
         """(L, h_kv, P, d_h) keys and values that the frozen model makes of the embeddings, or random ones like them."""
-        kv = self.backbone.compile(Injection(tokens={0: self.embeddings})).kv
-        keys, values = (torch.stack([kv[layer][part] for layer in sorted(kv)]).float().cpu() for part in (0, 1))
+        keys, values = (part.float().cpu() for part in self.backbone.keys_values(self.embeddings))
         if self.init != "random":
             return keys, values
         generator = torch.Generator().manual_seed(self.seed)

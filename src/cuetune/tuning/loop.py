@@ -132,6 +132,20 @@ class Tuner:
         rate = self.settings.rate(self.progress.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["relative"]
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self._loss(numbers)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.prompt.parameters(), self.settings.clip)
+        if not torch.isfinite(norm):
+            raise CuetuneError(
+                f"the gradient is not finite at step {self.progress.step + 1} (rows {self.rows[numbers[0]].where} …); "
+                "lower --learning-rate or use --dtype float32."
+            )
+        self.optimizer.step()
+        return {"loss": loss.item(), "gradient_norm": norm.item(), "learning_rate": rate}
+
+    def _loss(self, numbers: Sequence[int]) -> Tensor:
+        """The objectives' sum on these rows; counts their tokens."""
         rows = [self.rows[number] for number in numbers]
         packed = self.readout.rows(rows, self.renderer.shared)
         if self.states is None:
@@ -139,19 +153,30 @@ class Tuner:
         else:
             states = self.states.of(numbers)
             hidden = self.backbone.hidden_from(self.states.layer, states, packed, self.prompt.injection())
-        batch = Batch(self.backbone, self.prompt, self.readout, rows, hidden)
-        loss = torch.stack([objective(batch) for objective in self.objectives]).sum()
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.prompt.parameters(), self.settings.clip)
-        if not torch.isfinite(norm):
-            raise CuetuneError(
-                f"the gradient is not finite at step {self.progress.step + 1} (rows {rows[0].where} …); "
-                "lower --learning-rate or use --dtype float32."
-            )
-        self.optimizer.step()
         self.progress.tokens += len(packed.ids) + len(packed.shared) + self.n_tokens
-        return {"loss": loss.item(), "gradient_norm": norm.item(), "learning_rate": rate}
+        batch = Batch(self.backbone, self.prompt, self.readout, rows, hidden)
+        return torch.stack([objective(batch) for objective in self.objectives]).sum()
+
+    def flops(self) -> float:
+        """Floating-point operations of the whole run, counted by PyTorch on one batch and multiplied by the steps.
+
+        What a late prompt computes once per example is counted once. Validation is left out.
+        """
+        from torch.utils.flop_counter import FlopCounterMode
+
+        tokens = self.progress.tokens
+        with FlopCounterMode(display=False) as counter:
+            self._loss(self._batch(0)).backward()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.progress.tokens = tokens
+        once = 0.0
+        if self.states is not None:
+            rows = self.rows[: self.settings.batch_size]
+            with FlopCounterMode(display=False) as below:
+                packed = self.readout.rows(rows, self.renderer.shared)
+                self.backbone.states_at(self.states.layer, packed, self.n_tokens)
+            once = below.get_total_flops() * len(self.rows) / len(rows)
+        return once + counter.get_total_flops() * self.progress.step
 
     def _batch(self, step: int) -> list[int]:
         """The numbers of one step's rows. Every epoch has its own order, which follows from the seed alone."""
