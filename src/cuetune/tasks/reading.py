@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cuetune.errors import CuetuneError
+from cuetune.tasks.datasets import DATASETS, cached
 from cuetune.tasks.formats import READERS, suffix_of
 from cuetune.tasks.task import Row
 
@@ -14,8 +15,9 @@ from cuetune.tasks.task import Row
 def read_rows(source: Any, *, split: str | None = None, encoding: str = "utf-8") -> Iterator[Row]:
     """Rows of a source, in order; memory does not grow with their number.
 
-    source: a CSV, TSV, JSONL, JSON or Parquet file (also .gz of the text formats), a folder or a name that `datasets`
-    reads ("name@split" names the split), a pandas DataFrame, a `datasets` object, or an iterable of dictionaries.
+    source: a CSV, TSV, JSONL, JSON or Parquet file (also .gz of the text formats), the name of a data set of `cuetune
+    data`, a folder or a name that `datasets` reads ("name@split" names the split), a pandas DataFrame, a `datasets`
+    object, or an iterable of dictionaries.
     encoding: of text files. Raises CuetuneError naming file and row for anything that cannot be read.
     """
     if isinstance(source, str | Path):
@@ -31,6 +33,8 @@ def read_rows(source: Any, *, split: str | None = None, encoding: str = "utf-8")
 
 def _read_named(name: str, split: str | None, encoding: str) -> Iterator[Row]:
     path = Path(name)
+    if name in DATASETS and not path.exists():
+        path = cached(name)
     if path.is_file():
         reader = READERS.get(suffix_of(path))
         if reader is None:

