@@ -6,13 +6,25 @@ from typing import Annotated, Any
 import typer
 
 from cuetune.cli import options as o
+from cuetune.cli.config import Config
 
-KINDS = ("soft", "prefix", "prefix-mlp", "p-tuning", "residual", "decomposed", "ultra-low", "dept", "late")
-PROMPTS = f"One of {', '.join(KINDS)}; hard (words, nothing tuned) or soft-from-hard."
+KINDS = (
+    "soft",
+    "prefix",
+    "prefix-mlp",
+    "p-tuning-v2",
+    "p-tuning",
+    "residual",
+    "decomposed",
+    "ultra-low",
+    "dept",
+    "late",
+)
+PROMPTS = f"One of {', '.join(KINDS)}; in words, nothing tuned: hard, calibrated, nearest; or soft-from-hard."
 
 
 def tune(
-    data: Annotated[str, typer.Argument(help="CSV, TSV, JSONL or Parquet file, a folder, or a name for `datasets`.")],
+    data: Annotated[str, typer.Argument(help="CSV, TSV, JSONL or Parquet file, or a name (`cuetune data`).")],
     to: Annotated[Path, typer.Option("--to", help="Folder for the saved prompt.")],
     validation: Annotated[
         str | None, typer.Option(help="Rows to choose the best step on; else a tenth of DATA.")
@@ -32,11 +44,15 @@ def tune(
     option: Annotated[
         list[str] | None, typer.Option("--option", help="name=value of this kind of prompt; repeatable: rank=64.")
     ] = None,
-    start: Annotated[str | None, typer.Option(help="Saved prompt to begin from, instead of --init.")] = None,
-    shots: Annotated[int, typer.Option(help="Demonstrations in hard prompts and in the few-shot baseline.")] = 8,
+    start: Annotated[str | None, typer.Option(help="Saved prompt to begin from or to calibrate.")] = None,
+    shots: Annotated[int, typer.Option(help="Demonstrations in prompts of words and in the few-shot baseline.")] = 8,
     init: Annotated[str, typer.Option(help="Where a soft prompt starts: text, labels, vocabulary or random.")] = "text",
     init_text: Annotated[str | None, typer.Option(help="The text to start from; else the instruction.")] = None,
     length: Annotated[int, typer.Option(help="Virtual tokens.")] = 20,
+    readout: Annotated[
+        str, typer.Option(help="How labels are read: words (of the vocabulary), head (a trained classifier), or auto.")
+    ] = "auto",
+    pooling: Annotated[str | None, typer.Option(help="The state a head reads: first, last or mean; else auto.")] = None,
     steps: Annotated[int | None, typer.Option(help="Updates; else two passes over the data, 60 to 400.")] = None,
     batch_size: Annotated[int, typer.Option(help="Rows in one update.")] = 16,
     learning_rate: Annotated[float | None, typer.Option(help="AdamW's; else it follows the embeddings' size.")] = None,
@@ -55,6 +71,7 @@ def tune(
     dtype: o.Dtype = "auto",
     device: o.Device = "auto",
     trust_remote_code: o.TrustRemoteCode = False,
+    config: Config = None,
 ) -> None:
     """Tune a prompt on labelled rows, score it beside the same task said in words, and save it.
 
@@ -65,6 +82,8 @@ def tune(
     `cuetune tune reviews.csv --prompt prefix --length 10 --to prompts/reviews-prefix`
 
     `cuetune tune pairs.csv --text english --label french --generate --to prompts/french`
+
+    `cuetune tune --config examples/spam-mails/config.toml`
 
     A run that was stopped goes on when the same command is given again. Ctrl-C keeps the best step so far.
     """
@@ -77,6 +96,8 @@ def tune(
         "init": init,
         "init_text": init_text,
         "length": length,
+        "readout": readout,
+        "pooling": pooling,
         "steps": steps,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
