@@ -1,0 +1,144 @@
+"""Calls that cost money: what they may cost at most is said before the first, and no answer is paid for twice."""
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cuetune.errors import CuetuneError
+from cuetune.files import disk_error
+
+NAME = "calls.jsonl"
+
+
+class BudgetSpentError(CuetuneError):
+    """No call is left. A search ends with what it has found."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One answer of an endpoint, and the tokens it was billed for (0 where the endpoint does not say)."""
+
+    text: str
+    tokens_in: int = 0
+    tokens_out: int = 0
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Dollars per million tokens, read and written; None where the user did not say."""
+
+    tokens_in: float | None = None
+    tokens_out: float | None = None
+
+    def dollars(self, tokens_in: int, tokens_out: int) -> float | None:
+        if self.tokens_in is None or self.tokens_out is None:
+            return None
+        return (tokens_in * self.tokens_in + tokens_out * self.tokens_out) / 1e6
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a search will ask of an endpoint at most, retries left out."""
+
+    calls: int
+    tokens_in: int
+    tokens_out: int
+
+    def said(self, prices: Prices) -> str:
+        """As a line for a person."""
+        dollars = prices.dollars(self.tokens_in, self.tokens_out)
+        cost = "dollars unknown without prices" if dollars is None else f"${dollars:.4f}"
+        return f"{self.calls} calls, about {self.tokens_in:,} tokens in, {self.tokens_out:,} out at most, {cost}"
+
+
+class CallLog:
+    """What was asked and what came back, one JSON line for each event, in a file that a later run reads again.
+
+    Events: "sent" before every attempt, so that a killed run has counted it; then "reply" or "failed". Requests are
+    known by a hash; neither they nor the key are written. Without a folder nothing is kept.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.path = None if folder is None else folder / NAME
+        self.sent, self.failed = 0, 0
+        self._replies: dict[str, Reply] = {}
+        for event in self._read():
+            self._count(event)
+
+    @property
+    def tokens_in(self) -> int:
+        return sum(reply.tokens_in for reply in self._replies.values())
+
+    @property
+    def tokens_out(self) -> int:
+        return sum(reply.tokens_out for reply in self._replies.values())
+
+    def __len__(self) -> int:
+        return len(self._replies)
+
+    def find(self, request: str) -> Reply | None:
+        """The reply that was paid for before, if any."""
+        return self._replies.get(request)
+
+    def write(self, event: str, request: str, **values: Any) -> None:
+        """Add one event. Raises CuetuneError when the disk refuses."""
+        line = {"event": event, "request": request, **values}
+        if self.path is not None:
+            _append(self.path, json.dumps(line) + "\n")
+        self._count(line)
+
+    def _count(self, event: Mapping[str, Any]) -> None:
+        self.sent += event["event"] == "sent"
+        self.failed += event["event"] == "failed"
+        if event["event"] == "reply":
+            self._replies[event["request"]] = Reply(event["text"], event["tokens_in"], event["tokens_out"])
+
+    def _read(self) -> list[Mapping[str, Any]]:
+        """Whole events of earlier runs; a line that a kill cut off is closed, so that the next one stands alone."""
+        if self.path is None or not self.path.exists():
+            return []
+        text = self.path.read_text(encoding="utf-8", errors="replace")
+        if text and not text.endswith("\n"):
+            _append(self.path, "\n")
+        events = []
+        for line in text.splitlines():
+            try:
+                events.append(json.loads(line))
+            except ValueError:  # the cut-off line; its attempt was counted by the line before
+                continue
+        return events
+
+
+def _append(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as stream:
+            stream.write(text)
+    except OSError as error:
+        raise disk_error(path, error) from error
+
+
+def allowed_calls(estimate: Estimate, budget: int | None, prices: Prices, say: Callable[[str], Any]) -> int:
+    """The calls that may be made, retries included: the budget, or what the user agrees to when asked.
+
+    The estimate is printed. Raises CuetuneError when it is above the budget, or there is none, and nobody can be asked
+    or the answer is no; nothing has been spent then.
+    """
+    limit = f"budget {budget} calls, retries included" if budget is not None else "no budget given"
+    say(f"endpoint: {estimate.said(prices)}; {limit}")
+    if budget is not None and estimate.calls <= budget:
+        return budget
+    wanted = estimate.calls + max(2, estimate.calls // 4)  # room for retries
+    if not sys.stdin.isatty():
+        found = "no budget was given" if budget is None else f"the budget is {budget}"
+        raise CuetuneError(
+            f"the search may take {estimate.calls} calls to the endpoint and {found}; nothing was sent. Allow it with "
+            f"budget={wanted} (room for retries), or make the search smaller."
+        )
+    most = wanted if budget is None else budget
+    if input(f"spend up to {most} calls? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise CuetuneError("not agreed to; nothing was sent to the endpoint.")
+    return most
