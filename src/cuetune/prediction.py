@@ -1,14 +1,15 @@
 """Answers for any number of rows in constant memory: a compiled prompt, packed batches, results in the rows' order."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import torch
 
 from cuetune.backbones.generation import Writing, generate
+from cuetune.backbones.injection import Injection
 from cuetune.backbones.text import TextBackbone
-from cuetune.prompts.base import Prompt
+from cuetune.prompts.base import Before, Prompt
 from cuetune.readouts import LabelReadout, Readout, readout_for
 from cuetune.tasks.rendering import Rendered, Renderer
 from cuetune.tasks.task import Example, Task
@@ -30,8 +31,8 @@ class Prediction:
 class Predictor:
     """One prompt, compiled, ready to answer.
 
-    prompt: any static prompt; its keys and values and the template's beginning are computed here, once. An encoder
-    reads virtual tokens and the beginning anew with every row.
+    prompt: its keys and values and the template's beginning are computed here, once. An encoder reads virtual tokens
+    and the beginning anew with every row; the beginning is read anew too where each row has words of its own before it.
     writing: how text is generated, for tasks without labels. readout: the one that was trained with the prompt, if any.
     """
 
@@ -48,44 +49,79 @@ class Predictor:
         self.writing = writing or Writing()
         self.readout = readout or readout_for(backbone, task)
         self.prompt = prompt
-        injections = [member.injection() for member in prompt.members]
-        for injection in injections:
-            backbone.check(injection)
         answer = self.readout.n_answer if isinstance(self.readout, LabelReadout) else self.writing.max_tokens
         self.renderer = renderer_for(backbone, task, prompt.length + answer)
-        self.shared = () if backbone.causal else self.renderer.shared  # what is not compiled
-        self.compiled = [backbone.compile(injection, self.renderer.shared) for injection in injections]
+        self.members = [_member(backbone, each, self.renderer.shared) for each in prompt.members]
 
     def predict(self, examples: Iterable[Example]) -> Iterator[Prediction]:
         """One prediction for each example, in order; memory does not grow with their number."""
-        rendered = self.renderer.render(examples)
-        while chunk := list(islice(rendered, ROWS_AT_ONCE)):
+        source = iter(examples)
+        while chunk := list(islice(source, ROWS_AT_ONCE)):
+            rendered = list(self.renderer.render(chunk))
+            rows = [member.rows(chunk, rendered) for member in self.members]
+            longest = [max(each, key=lambda row: len(row.ids)) for each in zip(*rows, strict=True)]
             answers: list[Prediction | None] = [None] * len(chunk)
-            for batch in batches_by_length(chunk):
-                rows = [chunk[number] for number in batch]
-                for number, answer in zip(batch, self._answer(rows), strict=True):
+            for batch in batches_by_length(longest):
+                for number, answer in zip(batch, self._answer([[own[n] for n in batch] for own in rows]), strict=True):
                     answers[number] = answer
             yield from (answer for answer in answers if answer is not None)
 
-    def _answer(self, rows: list[Rendered]) -> list[Prediction]:
+    def _answer(self, rows: list[list[Rendered]]) -> list[Prediction]:
+        """Predictions for the same rows as each member reads them."""
         if isinstance(self.readout, LabelReadout):
             return self._classify(rows, self.readout)
-        ids = [[*self.shared, *row.ids] for row in rows]
-        written = [generate(self.backbone, ids, compiled, self.writing) for compiled in self.compiled]
+        written = [
+            generate(self.backbone, [[*member.shared, *row.ids] for row in own], member.compiled, self.writing)
+            for member, own in zip(self.members, rows, strict=True)
+        ]
         texts = [commonest([text.strip() for text in each]) for each in zip(*written, strict=True)]
-        return [Prediction(row.where, text, (), row.cut) for row, text in zip(rows, texts, strict=True)]
+        return [Prediction(row.where, text, (), row.cut) for row, text in zip(rows[0], texts, strict=True)]
 
     @torch.inference_mode()
-    def _classify(self, rows: list[Rendered], readout: LabelReadout) -> list[Prediction]:
-        packed = readout.rows(rows, self.shared)
-        states = self.backbone.hidden_mixed([(packed, compiled) for compiled in self.compiled])
+    def _classify(self, rows: list[list[Rendered]], readout: LabelReadout) -> list[Prediction]:
+        parts = [
+            (readout.rows(own, member.shared), member.compiled) for member, own in zip(self.members, rows, strict=True)
+        ]
+        states = self.backbone.hidden_mixed(parts)
         members = torch.stack([readout.scores(self.backbone, hidden).softmax(dim=-1) for hidden in states])
         probabilities = self.prompt.combine(members).cpu()
         best = probabilities.argmax(dim=-1).tolist()
         return [
             Prediction(row.where, self.task.labels[label], tuple(each), row.cut)
-            for row, label, each in zip(rows, best, probabilities.tolist(), strict=True)
+            for row, label, each in zip(rows[0], best, probabilities.tolist(), strict=True)
         ]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One prompt that answers. before: chooses the words that each row has before it. beginning: of every row.
+
+    shared: the beginning, where it is neither compiled nor put behind words of the row's own.
+    """
+
+    compiled: Injection
+    shared: Sequence[int]
+    beginning: Sequence[int]
+    before: Before | None
+
+    def rows(self, examples: Sequence[Example], rendered: list[Rendered]) -> list[Rendered]:
+        """Rows as this prompt has them read: [its own words][the beginning][the row], or as they are."""
+        if self.before is None:
+            return rendered
+        return [
+            _behind([*said, *self.beginning], row) for said, row in zip(self.before(examples), rendered, strict=True)
+        ]
+
+
+def _member(backbone: TextBackbone, prompt: Prompt, beginning: Sequence[int]) -> Member:
+    injection, before = prompt.injection(), prompt.per_row(backbone)
+    backbone.check(injection)
+    compiled = backbone.compile(injection, beginning if before is None else ())
+    return Member(compiled, () if backbone.causal or before else beginning, beginning, before)
+
+
+def _behind(tokens: list[int], row: Rendered) -> Rendered:
+    return replace(row, ids=tokens + row.ids, roles=["prompt"] * len(tokens) + row.roles)
 
 
 def commonest(texts: Sequence[str]) -> str:

@@ -9,10 +9,9 @@ from cuetune.backbones.generation import Writing
 from cuetune.backbones.loading import load_backbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
-from cuetune.evaluation.evaluate import Evaluation, evaluate_prompts, hard_baselines
+from cuetune.evaluation.evaluate import Evaluation, evaluate_sources, in_words, own_name
 from cuetune.library.tuned import TunedPrompt
-from cuetune.prediction import Prediction, Predictor
-from cuetune.prompts.base import Prompt
+from cuetune.prediction import Prediction
 from cuetune.prompts.words import choose
 from cuetune.tasks.checking import Report, check_data
 from cuetune.tasks.inference import infer_task
@@ -73,7 +72,7 @@ def predict_rows(
             waiting.append((row, example))
             yield example
 
-    for prediction in Predictor(backbone, tuned.task, tuned.prompt, writing).predict(examples()):
+    for prediction in tuned.predictor(backbone, writing).predict(examples()):
         yield *waiting.popleft(), prediction
 
 
@@ -102,11 +101,11 @@ def evaluate(
     if not examples:
         raise CuetuneError(f"{data}: no rows to evaluate.")
     backbone = backbone_for(tuned, model, str(prompt) if not isinstance(prompt, TunedPrompt) else "prompt", **options)
-    prompts: dict[str, Prompt] = {"tuned" if tuned.prompt.kind != "hard" else "hard": tuned.prompt}
+    sources = {own_name(tuned.prompt): tuned.predictor(backbone, writing)}
     if baselines:
         shown, examples = _set_aside(examples, demonstrations, task, shots, seed, encoding)
-        prompts |= hard_baselines(backbone, task, shown, shots, seed)
-    return evaluate_prompts(backbone, task, prompts, examples, writing, on_row)
+        sources |= in_words(backbone, task, shown, shots, seed, writing)
+    return evaluate_sources(task, sources, examples, on_row)
 
 
 def _set_aside(

@@ -6,7 +6,7 @@ import torch
 from cuetune.backbones.generation import Writing, generate
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.packing import Rows
-from cuetune.readouts import AnswerTree
+from cuetune.readouts.answer_tree import AnswerTree
 from tiny import FAMILIES, LAYERS, WIDTH, backbone
 
 ROWS, SHARED = [[5, 6, 7], [8, 9, 10, 11, 12], [13]], [20, 21]

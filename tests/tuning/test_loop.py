@@ -113,7 +113,7 @@ def test_ctrl_c_keeps_the_best_so_far():
     outcome = run.run()
     assert outcome.progress.stopped == "interrupted"
     assert outcome.progress.best_step == 8
-    assert torch.equal(run.prompt.embeddings, run.best["embeddings"])
+    assert torch.equal(run.prompt.embeddings, run.best["prompt.embeddings"])
 
 
 def test_early_stopping_returns_the_best_step():

@@ -29,6 +29,7 @@ class EncoderDecoderBackbone(TextBackbone):
     """
 
     causal = False
+    keeps_states = False
 
     def _take_apart(self) -> None:
         self.config = self.model.config
@@ -72,7 +73,7 @@ class EncoderDecoderBackbone(TextBackbone):
         return [inputs[layer] for layer in sorted(inputs)]
 
     def states_at(self, layer: int, rows: Rows, n_tokens: int) -> Tensor:
-        raise CuetuneError(f"{self.identity.name}: late prompts are tuned on causal models and encoders; choose another.")
+        raise CuetuneError(f"{self.identity.name}: an encoder-decoder model keeps no states of rows at a layer.")
 
     def hidden_and_kv(self, rows: Rows, injection: Injection) -> Any:
         raise CuetuneError(f"{self.identity.name}: an encoder-decoder model keeps no keys and values of rows.")
@@ -165,7 +166,7 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Plan:
-    """What the decoder is to read for one row: sequences of answer tokens, and (sequence, tokens read) of each state."""
+    """What the decoder reads for one row: sequences of answer tokens, and (sequence, tokens read) of each state."""
 
     sequences: list[list[int]]
     wanted: list[tuple[int, int]]
@@ -178,7 +179,9 @@ def _split(rows: Rows) -> tuple[list[list[int]], list[Plan]]:
     for ids in rows.ids.split(list(rows.lengths)):
         mine = [place - start for place in read if start <= place < start + len(ids)]
         if not mine:
-            raise CuetuneError("an encoder-decoder model reads answers; every row needs a place where its answer starts.")
+            raise CuetuneError(
+                "an encoder-decoder model reads answers; every row needs a place where its answer starts."
+            )
         row, end = ids.tolist(), mine[0] + 1
         texts.append(row[:end])
         if rows.tail is None:

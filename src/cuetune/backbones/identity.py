@@ -14,7 +14,10 @@ from cuetune.errors import CuetuneError
 
 @dataclass(frozen=True)
 class BackboneIdentity:
-    """Name and revision as the user gave them, hashes of what was loaded, and the sizes that PEFT's format wants."""
+    """Name and revision as the user gave them, hashes of what was loaded, and the sizes that PEFT's format wants.
+
+    hidden_size: of an embedding row. state_size: of the states above it, where they have another size, else 0.
+    """
 
     name: str
     revision: str | None
@@ -24,6 +27,11 @@ class BackboneIdentity:
     hidden_size: int
     num_layers: int
     num_heads: int
+    state_size: int = 0
+
+    def width_at(self, layer: int) -> int:
+        """The size of a virtual token that enters at this layer."""
+        return self.state_size or self.hidden_size if layer else self.hidden_size
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

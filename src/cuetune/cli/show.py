@@ -35,7 +35,8 @@ def as_dict(tuned: "TunedPrompt", files: dict[str, int]) -> dict[str, Any]:
         "kind": tuned.prompt.kind,
         "virtual_tokens": tuned.prompt.length,
         "adds": tuned.prompt.described(),
-        "learned_numbers": tuned.prompt.n_trained,
+        "learned_numbers": tuned.n_trained,
+        "head": tuned.head.pooling if tuned.head else None,
         "origin": tuned.origin,
         "task": tuned.task.to_dict(),
         "backbone": tuned.backbone.to_dict(),
@@ -67,7 +68,8 @@ def show_page(tuned: "TunedPrompt", folder: Path, files: dict[str, int]) -> None
 def _headline(tuned: "TunedPrompt", folder: Path) -> str:
     return (
         f"{folder}: a {tuned.prompt.kind} prompt for {tuned.backbone.name}: {tuned.prompt.described()}; "
-        f"{tuned.prompt.n_trained:,} learned numbers"
+        f"{tuned.n_trained:,} learned numbers"
+        + (f", a head on the {tuned.head.pooling} state included" if tuned.head else "")
     )
 
 

@@ -1,9 +1,9 @@
 """Prompts side by side on the same rows: the tuned one beside the same task said in words, zero-shot and few-shot."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -14,7 +14,14 @@ from cuetune.evaluation.metrics import Score, calibration_error, classification_
 from cuetune.prediction import Prediction, Predictor
 from cuetune.prompts.base import Prompt
 from cuetune.prompts.words import choose, hard_prompt
+from cuetune.readouts import Readout, readout_for
 from cuetune.tasks.task import Example, Task
+
+
+class Source(Protocol):
+    """Whatever answers rows: a `Predictor`, or a baseline that has no prompt."""
+
+    def predict(self, examples: Iterable[Example]) -> Iterator[Prediction]: ...
 
 
 @dataclass(frozen=True)
@@ -58,22 +65,20 @@ class Evaluation:
         return {"rows": self.rows, "labels": list(self.task.labels), "methods": methods}
 
 
-def evaluate_prompts(
-    backbone: TextBackbone,
+def evaluate_sources(
     task: Task,
-    prompts: Mapping[str, Prompt],
+    sources: Mapping[str, Source],
     examples: Sequence[Example],
-    writing: Writing | None = None,
     on_row: Callable[[str], None] | None = None,
 ) -> Evaluation:
-    """Score every prompt on the same labelled examples. on_row is called with the method after each row."""
+    """Score every source of answers on the same labelled examples. on_row is called with its name after each row."""
     if not examples:
         raise CuetuneError("no rows to evaluate.")
     results = {}
-    for method, prompt in prompts.items():
+    for method, source in sources.items():
         started = time.perf_counter()
         predictions = []
-        for prediction in Predictor(backbone, task, prompt, writing).predict(examples):
+        for prediction in source.predict(examples):
             predictions.append(prediction)
             if on_row is not None:
                 on_row(method)
@@ -93,21 +98,40 @@ def _result(task: Task, predictions: Sequence[Prediction], examples: Sequence[Ex
     return Result(classification_scores(counts), seconds, cut, counts, error)
 
 
-def hard_baselines(
-    backbone: TextBackbone, task: Task, demonstrations: Sequence[Example], shots: int = 8, seed: int = 0
-) -> dict[str, Prompt]:
+def own_name(prompt: Prompt) -> str:
+    """What a prompt is called beside its baselines: "tuned", or its kind where nothing was."""
+    return "tuned" if prompt.n_trained else prompt.kind
+
+
+def in_words(
+    backbone: TextBackbone,
+    task: Task,
+    demonstrations: Sequence[Example],
+    shots: int = 8,
+    seed: int = 0,
+    writing: Writing | None = None,
+) -> dict[str, Predictor]:
     """The same task in words: zero-shot, and few-shot with as many of `shots` demonstrations as fit, balanced.
 
     Long demonstrations are cut in the middle so that together they take at most a quarter of the model's positions.
+    Empty for a model that cannot score the labels' words: it has no head for words, or they are no single tokens of it.
     """
-    prompts: dict[str, Prompt] = {"zero-shot": hard_prompt(backbone, task)}
+    try:
+        prompts = {"zero-shot": Predictor(backbone, task, hard_prompt(backbone, task), writing, _words(backbone, task))}
+    except CuetuneError:
+        return {}
     shots = min(shots, len(demonstrations))
     while shots:
         shown = choose(demonstrations, shots, seed=seed)
         short = replace(task, max_tokens=max(8, min(task.max_tokens, backbone.max_positions // (4 * shots))))
         try:
-            prompts[f"few-shot (k={shots})"] = hard_prompt(backbone, short, shown)
+            few = hard_prompt(backbone, short, shown)
+            prompts[f"few-shot (k={shots})"] = Predictor(backbone, task, few, writing, _words(backbone, task))
             break
         except CuetuneError:  # too long for this model even when cut: fewer demonstrations
             shots //= 2
     return prompts
+
+
+def _words(backbone: TextBackbone, task: Task) -> Readout:
+    return readout_for(backbone, task, "auto" if task.generates else "words")

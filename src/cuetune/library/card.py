@@ -13,6 +13,7 @@ from cuetune.library.peft_format import to_peft
 from cuetune.library.record import visible
 from cuetune.library.tuned import UNKNOWN_BACKBONE, TunedPrompt
 
+POOLED = {"first": "first state", "last": "last state", "mean": "mean state"}
 METRICS = {"macro_f1": "f1"}  # what the hub calls a metric, where it calls it otherwise
 
 
@@ -94,7 +95,7 @@ def _use(tuned: TunedPrompt, name: str) -> str:
         "In Python:",
         _fenced(python, "python"),
     ]
-    if tuned.backbone.name != UNKNOWN_BACKBONE and to_peft(tuned.prompt, tuned.backbone) is not None:
+    if tuned.backbone.name != UNKNOWN_BACKBONE and not tuned.head and to_peft(tuned.prompt, tuned.backbone) is not None:
         parts += ["With PEFT, which loads the same folder:", _fenced(_with_peft(tuned, quoted), "python")]
     parts += [
         "PEFT takes text that follows the template, without padding on the left:",
@@ -121,6 +122,8 @@ def _with_peft(tuned: TunedPrompt, quoted: str) -> str:
 def _labels(tuned: TunedPrompt) -> str:
     if tuned.task.generates:
         return ""
+    if tuned.head:
+        return "## Labels\n\n" + ", ".join(map(_plain, tuned.task.labels))
     pairs = zip(tuned.task.labels, tuned.task.label_words, strict=True)
     rows = [(_plain(label), _code(repr(word))) for label, word in pairs]
     return "## Labels\n\n" + _table(("label", "words that are scored"), rows)
@@ -128,8 +131,10 @@ def _labels(tuned: TunedPrompt) -> str:
 
 def _prompt(tuned: TunedPrompt) -> str:
     settings = tuned.record.get("settings", {})
-    learned = f"{tuned.prompt.n_trained:,} learned numbers" if tuned.prompt.n_trained else "words only, nothing learned"
-    said = f"A {tuned.prompt.kind} prompt: {tuned.prompt.described()}; {learned}."
+    learned = f"{tuned.n_trained:,} learned numbers" if tuned.n_trained else "words only, nothing learned"
+    said = f"A {tuned.prompt.kind} prompt: {_plain(tuned.prompt.described())}; {learned}."
+    if tuned.head:
+        said += f" Answers are read by a trained head on each row's {POOLED[tuned.head.pooling]}."
     if settings.get("init"):
         said += f" It started from: {_plain(str(settings['init']))}."
     text = settings.get("init_text") or (tuned.task.instruction if settings.get("init") == "text" else "")
@@ -220,7 +225,7 @@ def _limits(tuned: TunedPrompt) -> str:
 
 def _inside(tuned: TunedPrompt) -> str:
     """What of the training data someone with this folder can read."""
-    if tuned.prompt.kind == "hard":
+    if tuned.prompt.holds_examples:
         return (
             "The prompt consists of the words of its instruction and demonstrations, so it contains those rows: share "
             "it only where they may be shared."
@@ -234,9 +239,8 @@ def _inside(tuned: TunedPrompt) -> str:
 
 
 def own_scores(record: dict[str, Any]) -> dict[str, Any]:
-    """The scores of the saved prompt itself, without the baselines."""
-    scores = record.get("scores", {})
-    return scores.get("tuned") or scores.get("hard") or {}
+    """The scores of the saved prompt itself, which come first, without the baselines."""
+    return next(iter(record.get("scores", {}).values()), {})
 
 
 def interval(score: dict[str, float]) -> str:

@@ -17,9 +17,10 @@ from cuetune.errors import CuetuneError
 from cuetune.library.foreign import foreign_file, load_foreign
 from cuetune.library.peft_format import PREFIXES, TOKENS, from_peft
 from cuetune.library.record import FORMAT, PeftFile, PromptFile, first_fault, visible
-from cuetune.library.saving import CONFIG, RECORD, STATE, WEIGHTS
+from cuetune.library.saving import CONFIG, HEAD, RECORD, STATE, WEIGHTS
 from cuetune.library.tuned import UNKNOWN_BACKBONE, TunedPrompt
 from cuetune.prompts import Prompt
+from cuetune.readouts import POOLINGS, Head
 from cuetune.tasks.task import Task
 
 LARGEST = 512 * 2**20  # bytes of tensors; a prompt of 4,096 tokens on the widest models is a fifth of this
@@ -47,7 +48,8 @@ def load(folder: Path, task: Task | None = None) -> TunedPrompt:
         task = task or Task.from_dict(saved.task.model_dump())
     except CuetuneError as error:
         raise CuetuneError(f"{folder / RECORD}: task: {visible(str(error))}") from error
-    return TunedPrompt(prompt, task, BackboneIdentity.from_dict(saved.backbone.model_dump()), record)
+    identity = BackboneIdentity.from_dict(saved.backbone.model_dump())
+    return TunedPrompt(prompt, task, identity, record, head=_head(folder, saved))
 
 
 def _check_folder(folder: Path) -> None:
@@ -199,14 +201,31 @@ def _prompt(folder: Path, saved: PromptFile) -> Prompt:
     return prompt
 
 
+def _head(folder: Path, saved: PromptFile) -> Head | None:
+    """The trained head of a folder that has one, with a row of numbers for each label."""
+    if saved.head is None:
+        return None
+    path, labels = folder / HEAD, len(saved.task.labels)
+    data = _bytes(folder, HEAD, LARGEST)
+    _check_hash(path, data, saved.head.sha256)
+    tensors = _tensors(path, data)
+    weight, bias = tensors.get("weight"), tensors.get("bias")
+    if weight is None or bias is None or weight.dim() != 2 or [len(weight), *bias.shape] != [labels, labels]:
+        raise CuetuneError(f"{path}: is no head for {labels} labels; copy the folder again.")
+    if saved.head.pooling not in POOLINGS:
+        raise CuetuneError(f"{folder / RECORD}: head.pooling is none of {', '.join(POOLINGS)}; copy the folder again.")
+    return Head(saved.head.pooling, weight.float(), bias.float())
+
+
 def _check_sizes(folder: Path, saved: PromptFile, injection: Injection) -> None:
     """A prompt must have the width and the layers of the backbone that it says it is for."""
-    backbone = saved.backbone
+    backbone = BackboneIdentity.from_dict(saved.backbone.model_dump())
     for layer, states in injection.tokens.items():
-        if states.shape[-1] != backbone.hidden_size or layer >= max(1, backbone.num_layers):
+        width = backbone.width_at(layer)
+        if states.shape[-1] != width or layer >= max(1, backbone.num_layers):
             raise CuetuneError(
                 f"{folder}: width {states.shape[-1]} at layer {layer}, but its backbone {visible(backbone.name)} has "
-                f"{backbone.hidden_size} and {backbone.num_layers} layers; the folder is damaged, copy it again."
+                f"{width} there and {backbone.num_layers} layers; the folder is damaged, copy it again."
             )
     if injection.kv and max(injection.kv) >= backbone.num_layers:
         raise CuetuneError(

@@ -13,7 +13,7 @@ from cuetune.backbones.identity import BackboneIdentity
 from cuetune.errors import CuetuneError
 from cuetune.library.record import PeftFile
 from cuetune.library.tuned import UNKNOWN_BACKBONE
-from cuetune.prompts import EnsemblePrompt, PrefixPrompt, Prompt, SoftPrompt
+from cuetune.prompts import CalibratedPrompt, EnsemblePrompt, NearestPrompt, PrefixPrompt, Prompt, SoftPrompt
 
 PEFT_VERSION = "0.21.2"  # the version whose format this is; tested against it
 TOKENS, PREFIXES = ("PROMPT_TUNING", "P_TUNING"), ("PREFIX_TUNING", "CARTRIDGE")
@@ -21,7 +21,7 @@ TOKENS, PREFIXES = ("PROMPT_TUNING", "P_TUNING"), ("PREFIX_TUNING", "CARTRIDGE")
 
 def to_peft(prompt: Prompt, backbone: BackboneIdentity) -> tuple[Tensor, dict[str, Any]] | None:
     """The tensor and the `adapter_config.json` that PEFT loads, or None for a prompt that it has no form for."""
-    if isinstance(prompt, EnsemblePrompt):
+    if isinstance(prompt, EnsemblePrompt | CalibratedPrompt | NearestPrompt):  # more than what they add
         return None
     injection = prompt.injection()
     if injection.per_row or injection.offsets is not None:

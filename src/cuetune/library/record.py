@@ -113,13 +113,21 @@ class BackboneFile(Shape):
     hidden_size: Count
     num_layers: Count
     num_heads: Count
+    state_size: Count = 0
+
+
+class HeadFile(Shape):
+    """The shape of what is saved of a trained head beside its numbers. sha256: of head.safetensors."""
+
+    pooling: str
+    sha256: str
 
 
 class PromptFile(Shape):
     """The shape of cuetune.json.
 
     weights_sha256: of adapter_model.safetensors, for prompts that PEFT has a form for. state_sha256: of
-    prompt.safetensors, for kinds that are more than their embeddings.
+    prompt.safetensors, for kinds that are more than their embeddings. head: of answers that are read by a trained head.
     """
 
     format: int
@@ -130,6 +138,7 @@ class PromptFile(Shape):
     record: Record
     weights_sha256: str | None = None
     state_sha256: str | None = None
+    head: HeadFile | None = None
 
     @model_validator(mode="after")
     def _has_numbers(self) -> Self:

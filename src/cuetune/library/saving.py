@@ -23,8 +23,9 @@ WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
 RECORD = "cuetune.json"
 STATE = "prompt.safetensors"  # only for kinds whose state is more than the tensor that PEFT knows
+HEAD = "head.safetensors"  # only where a head was trained with the prompt
 CARD = "README.md"
-OURS = {WEIGHTS, CONFIG, RECORD, STATE, CARD}
+OURS = {WEIGHTS, CONFIG, RECORD, STATE, HEAD, CARD}
 PLAIN = (SoftPrompt, HardPrompt, PrefixPrompt)  # PEFT's tensor is all there is to them, so it is stored once
 HARMLESS = {".DS_Store", ".gitattributes"}  # left by file browsers and the hub, worth nothing to anyone
 
@@ -96,6 +97,10 @@ def contents(tuned: TunedPrompt, folder: Path) -> dict[str, bytes | str]:
         state = {name: value.detach().cpu().contiguous().clone() for name, value in tuned.prompt.state_dict().items()}
         files[STATE] = state_bytes = _bytes_of(state, folder)
         values["state_sha256"] = hashlib.sha256(state_bytes).hexdigest()
+    if tuned.head is not None:
+        numbers = {"weight": tuned.head.weight.contiguous(), "bias": tuned.head.bias.contiguous()}
+        files[HEAD] = head_bytes = _bytes_of(numbers, folder)
+        values["head"] = {"pooling": tuned.head.pooling, "sha256": hashlib.sha256(head_bytes).hexdigest()}
     files[RECORD] = text = _json(values, folder)
     try:
         PromptFile.model_validate(json.loads(text))

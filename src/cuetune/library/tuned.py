@@ -2,11 +2,17 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cuetune.backbones.identity import BackboneIdentity
 from cuetune.prompts import Prompt
+from cuetune.readouts import Head, LinearHead
 from cuetune.tasks.task import Task
+
+if TYPE_CHECKING:
+    from cuetune.backbones.generation import Writing
+    from cuetune.backbones.text import TextBackbone
+    from cuetune.prediction import Predictor
 
 UNKNOWN_BACKBONE = "unknown"  # the name of the backbone of a PEFT folder that does not say it
 
@@ -19,6 +25,7 @@ class TunedPrompt:
     shape of `library.record.Record`, any part of which may be missing. Holds no training example, but a hard prompt
     consists of the words of its demonstrations.
     origin: "cuetune", or "peft" for a folder that PEFT wrote.
+    head: the classifier that was trained with the prompt; None where answers are words of the model's vocabulary.
     """
 
     prompt: Prompt
@@ -26,6 +33,19 @@ class TunedPrompt:
     backbone: BackboneIdentity
     record: dict[str, Any] = field(default_factory=dict)
     origin: str = "cuetune"
+    head: Head | None = None
+
+    @property
+    def n_trained(self) -> int:
+        """How many numbers were learned, the head's included."""
+        return self.prompt.n_trained + (self.head.weight.numel() + self.head.bias.numel() if self.head else 0)
+
+    def predictor(self, backbone: "TextBackbone", writing: "Writing | None" = None) -> "Predictor":
+        """This prompt ready to answer on its backbone. Raises CuetuneError where they do not fit."""
+        from cuetune.prediction import Predictor
+
+        readout = LinearHead.of(backbone, self.task, self.head) if self.head else None
+        return Predictor(backbone, self.task, self.prompt, writing, readout)
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
         """Write the folder, whole or not at all; see `library.saving`."""

@@ -25,6 +25,8 @@ def ensemble(folders: Sequence[str | Path], to: str | Path, *, vote: str = "majo
                 f"{folder}: asks another question than {folders[0]} (template, labels or label words differ); an "
                 "ensemble needs prompts of one task."
             )
+    if any(each.head for each in loaded):
+        raise CuetuneError("prompts with trained heads do not vote together yet; tune them with --readout words.")
     members = [member for each in loaded for member in each.prompt.members]
     return TunedPrompt(EnsemblePrompt(members, vote), first.task, first.backbone, {}).save(to, overwrite=overwrite)
 

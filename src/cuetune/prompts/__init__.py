@@ -1,23 +1,27 @@
 """What is learned or said: one file per prompt kind. Importing this makes all kinds known to `Prompt.rebuild`."""
 
 from cuetune.prompts.base import Prompt
+from cuetune.prompts.calibrated import CalibratedPrompt
 from cuetune.prompts.dept import OffsetPrompt
 from cuetune.prompts.ensemble import EnsemblePrompt
 from cuetune.prompts.hard import HardPrompt
 from cuetune.prompts.late import LatePrompt
 from cuetune.prompts.lowrank import DecomposedPrompt, UltraLowPrompt
+from cuetune.prompts.nearest import NearestPrompt
 from cuetune.prompts.prefix import PrefixNetwork, PrefixPrompt
 from cuetune.prompts.ptuning import EncodedPrompt
 from cuetune.prompts.residual import ResidualPrompt
 from cuetune.prompts.soft import SoftPrompt
 
 __all__ = [
+    "CalibratedPrompt",
     "DecomposedPrompt",
     "EncodedPrompt",
     "EnsemblePrompt",
     "HardPrompt",
     "LatePrompt",
     "OffsetPrompt",
+    "NearestPrompt",
     "PrefixNetwork",
     "PrefixPrompt",
     "Prompt",

@@ -1,12 +1,18 @@
 """Prompt: a small module that answers one question — what is added to the frozen forward pass?"""
 
 from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from cuetune.backbones.injection import Injection
+from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
+from cuetune.tasks.task import Example
+
+# From examples to the tokens that stand before each of them, behind the prompt.
+Before = Callable[[Sequence[Example]], list[list[int]]]
 
 NETWORK_RATE = 0.1  # how fast a network that puts out a prompt learns, relative to the prompt itself
 
@@ -62,6 +68,15 @@ class Prompt(nn.Module):
         """One answer from those of the members, (N, B, C) -> (B, C)."""
         return probabilities[0]
 
+    def per_row(self, backbone: TextBackbone) -> Before | None:
+        """What chooses words for each row beside the injection, which is the same for all; None where nothing does."""
+        return None
+
+    @property
+    def holds_examples(self) -> bool:
+        """Whether labelled rows can be read in it word for word."""
+        return False
+
     def groups(self) -> list[tuple[list[nn.Parameter], float]]:
         """What is trained, with the learning rate of each part relative to the run's."""
         return [([parameter for parameter in self.parameters() if parameter.requires_grad], 1.0)]
@@ -81,8 +96,8 @@ class Prompt(nn.Module):
     @property
     def length(self) -> int:
         """Positions that the prompt takes before the text."""
-        injections = [member.injection() for member in self.members]
-        return max(injection.n_tokens + injection.n_kv for injection in injections)
+        injection = self.injection()
+        return injection.n_tokens + injection.n_kv
 
     def described(self) -> str:
         """What is added and where, for a reader: "20 virtual tokens at the embedding layer"."""

@@ -104,10 +104,14 @@ def _check_layer(backbone: TextBackbone, layer: int) -> None:
 
 @dataclass(frozen=True)
 class Method:
-    """One way to tune a prompt: a line for people, and the function that makes its first state."""
+    """One way to tune a prompt: a line for people, and the function that makes its first state.
+
+    readout: what the method reads answers by, where the user does not say (`readouts.readout_for`).
+    """
 
     title: str
     build: Callable[..., Prompt]
+    readout: str = "auto"
 
     @property
     def options(self) -> dict[str, Any]:
@@ -120,6 +124,7 @@ METHODS = {
     "soft": Method("virtual tokens at the embedding layer (Lester 2021)", soft),
     "prefix": Method("keys and values in every layer (Li & Liang 2021, direct)", prefix),
     "prefix-mlp": Method("the same, through an MLP that is dropped afterwards (Li & Liang 2021)", prefix_mlp),
+    "p-tuning-v2": Method("keys and values in every layer and a trained head (P-tuning v2, Liu 2022)", prefix, "head"),
     "p-tuning": Method("virtual tokens through an MLP or LSTM that is dropped afterwards (Liu 2021)", p_tuning),
     "residual": Method("virtual tokens with a residual network that is dropped afterwards (2023)", residual),
     "decomposed": Method("virtual tokens of low rank (DPT 2023)", decomposed),
@@ -132,7 +137,10 @@ METHODS = {
 def build(method: str, start: Start, options: Mapping[str, Any]) -> Prompt:
     """The first state of a prompt by its method's name. Raises CuetuneError for an unknown name or option."""
     if method not in METHODS:
-        raise CuetuneError(f"unknown prompt {method!r}; choose one of {', '.join(METHODS)}, hard or soft-from-hard.")
+        raise CuetuneError(
+            f"unknown prompt {method!r}; choose one of {', '.join(METHODS)}, hard, calibrated, nearest or "
+            "soft-from-hard."
+        )
     known = METHODS[method].options
     for name in options:
         if name not in known:

@@ -47,6 +47,14 @@ class EnsemblePrompt(Prompt):
         # A tie would leave the label to chance: the winner is lifted by less than any share of a vote.
         return (votes + 1e-4 * nn.functional.one_hot(winner, votes.shape[-1])) / (1 + 1e-4)
 
+    @property
+    def length(self) -> int:
+        return max(member.length for member in self.members)
+
+    @property
+    def holds_examples(self) -> bool:
+        return any(member.holds_examples for member in self.members)
+
     def described(self) -> str:
         listed = "; ".join(f"{member.kind}: {member.described()}" for member in self.members)
         return f"{len(self.members)} prompts by {self.vote} ({listed})"

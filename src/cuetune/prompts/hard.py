@@ -28,6 +28,10 @@ class HardPrompt(Prompt):
     def injection(self) -> Injection:
         return Injection(tokens={0: self.embeddings})
 
+    @property
+    def holds_examples(self) -> bool:
+        return True
+
     def spec(self) -> dict[str, Any]:
         return {"ids": self.ids}
 

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
@@ -20,28 +21,46 @@ def hard_prompt(backbone: TextBackbone, task: Task, demonstrations: Sequence[Exa
 
     Zero-shot without demonstrations, few-shot (in-context learning) with them; both are scored by the same code.
     """
-    ids: list[int] = []
-    between = encode(backbone.tokenizer, [BETWEEN], control_tokens=True)[0]
-    if task.instruction:
-        ids += encode(backbone.tokenizer, [task.instruction], control_tokens=True)[0] + between
-    for shown in demonstrations:
-        ids += demonstration(backbone, task, shown) + between
+    ids = opening(backbone, task)
+    for tokens in solved(backbone, task, demonstrations):
+        ids += tokens
     if len(ids) > backbone.max_positions // 2:
         raise CuetuneError(
             f"instruction and {len(demonstrations)} demonstrations take {len(ids)} of the model's "
             f"{backbone.max_positions} positions; take fewer or shorter ones."
         )
-    with torch.no_grad():
-        return HardPrompt(ids, backbone.embed(torch.tensor(ids, dtype=torch.long, device=backbone.device)))
+    return HardPrompt(ids, embedded(backbone, ids))
 
 
-def demonstration(backbone: TextBackbone, task: Task, example: Example) -> list[int]:
-    """One solved example as tokens: the template filled in, and its answer."""
+def opening(backbone: TextBackbone, task: Task) -> list[int]:
+    """The instruction's tokens and what stands behind them; none where the task has no instruction."""
+    said = [task.instruction, BETWEEN] if task.instruction else []
+    return [token for ids in encode(backbone.tokenizer, said, control_tokens=True) for token in ids]
+
+
+def solved(backbone: TextBackbone, task: Task, examples: Sequence[Example]) -> list[list[int]]:
+    """Each example as a demonstration: the template filled in, its answer, and what stands behind it.
+
+    The answer stands behind the template, or where the template has an encoder's mask.
+    """
     renderer = Renderer(backbone.tokenizer, task)
-    (rendered,) = renderer.render([example])
     words = dict(zip(task.labels, task.label_words, strict=True))
-    answer = words.get(str(example.label), " " + str(example.label).strip())
-    return renderer.template_start + rendered.ids + encode(backbone.tokenizer, [answer], control_tokens=False)[0]
+    said = [words.get(str(example.label), " " + str(example.label).strip()) for example in examples]
+    answers = encode(backbone.tokenizer, said, control_tokens=False)
+    between = encode(backbone.tokenizer, [BETWEEN], control_tokens=True)[0]
+    mask = getattr(backbone.tokenizer, "mask_token_id", None)
+    made = []
+    for row, answer in zip(renderer.render(examples), answers, strict=True):
+        shown = renderer.template_start + row.ids
+        place = shown.index(mask) if mask in shown else len(shown)
+        made.append(shown[:place] + answer + shown[place + 1 :] + between)
+    return made
+
+
+def embedded(backbone: TextBackbone, ids: Sequence[int]) -> Tensor:
+    """(P, d) rows of the backbone's embedding table."""
+    with torch.no_grad():
+        return backbone.embed(torch.tensor(ids, dtype=torch.long, device=backbone.device))
 
 
 def choose(examples: Sequence[Example], k: int, *, how: str = "balanced", seed: int = 0) -> list[Example]:

@@ -19,7 +19,7 @@ NAME = "checkpoint.safetensors"
 
 @dataclass
 class Progress:
-    """Where a run stands. `best` holds the prompt's tensors at the best validation score so far."""
+    """Where a run stands. `best` holds what was trained at the best validation score so far."""
 
     step: int = 0
     best_step: int = 0
@@ -39,12 +39,12 @@ def save_checkpoint(
     folder: Path,
     key: str,
     progress: Progress,
-    prompt: dict[str, Tensor],
+    trained: dict[str, Tensor],
     best: dict[str, Tensor],
     optimizer: torch.optim.Optimizer,
 ) -> None:
     """Write the run's state; an earlier checkpoint is replaced only by a whole one."""
-    tensors = {f"prompt.{name}": value for name, value in prompt.items()}
+    tensors = {f"trained.{name}": value for name, value in trained.items()}
     tensors |= {f"best.{name}": value for name, value in best.items()}
     for number, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in state.items()}
@@ -54,7 +54,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(folder: Path, key: str) -> tuple[Progress, dict[str, dict[str, Tensor]]] | None:
-    """The run's state and its tensors by part ("prompt", "best", "optimizer"), or None when there is no checkpoint.
+    """The run's state and its tensors by part ("trained", "best", "optimizer"), or None when there is no checkpoint.
 
     Raises CuetuneError for a checkpoint of another run: data, task, settings or backbone differ.
     """
@@ -72,7 +72,7 @@ def load_checkpoint(folder: Path, key: str) -> tuple[Progress, dict[str, dict[st
             f"{path}: belongs to a run with other data, settings or model; repeat that command to go on "
             "with it, choose another --to, or start over with --fresh."
         )
-    parts: dict[str, dict[str, Tensor]] = {"prompt": {}, "best": {}, "optimizer": {}}
+    parts: dict[str, dict[str, Tensor]] = {"trained": {}, "best": {}, "optimizer": {}}
     for name, value in tensors.items():
         part, _, rest = name.partition(".")
         parts[part][rest] = value

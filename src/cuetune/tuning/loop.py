@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cuetune import compat
 from cuetune.backbones.text import TextBackbone
@@ -16,7 +16,7 @@ from cuetune.errors import CuetuneError
 from cuetune.evaluation.metrics import negative_log_likelihood
 from cuetune.prediction import Predictor, renderer_for
 from cuetune.prompts.base import Prompt
-from cuetune.readouts import LabelWords, readout_for
+from cuetune.readouts import Head, LabelReadout, LinearHead, readout_for
 from cuetune.tasks.task import Example, Task
 from cuetune.tuning.checkpoint import Progress, load_checkpoint, restore_optimizer, run_key, save_checkpoint
 from cuetune.tuning.objectives import Batch, Objective, cross_entropy
@@ -27,12 +27,13 @@ from cuetune.tuning.states import FrozenStates
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to; the prompt itself then holds the numbers of its best step."""
+    """What a run came to; the prompt itself then holds the numbers of its best step. head: trained with it, or None."""
 
     progress: Progress
     settings: Settings
     peak_memory_bytes: int
     cut_rows: int
+    head: Head | None = None
 
 
 class Tuner:
@@ -60,15 +61,20 @@ class Tuner:
             raise CuetuneError("no rows to tune on.")
         self.backbone, self.prompt, self.task, self.settings = backbone, prompt.to(backbone.device), task, settings
         self.folder, self.reporters, self.objectives = folder, reporters, objectives
-        self.readout = readout_for(backbone, task)
+        self.readout = readout_for(backbone, task, settings.readout, pooling=settings.pooling, seed=settings.seed)
+        self.trained = nn.ModuleDict({"prompt": self.prompt})
         injection = prompt.injection()
         backbone.check(injection)
         self.renderer = renderer_for(backbone, task, prompt.length + self.readout.n_answer)
         self.rows = list(self.renderer.render(train))
         self.validation = list(validation)[: settings.validation_rows]
         self.n_tokens = injection.n_tokens
+        groups = prompt.groups()
+        if isinstance(self.readout, LinearHead):
+            self.trained["head"] = self.readout
+            groups.append((list(self.readout.parameters()), settings.head_rate(backbone, prompt)))
         self.optimizer = torch.optim.AdamW(
-            [{"params": parameters, "relative": relative} for parameters, relative in prompt.groups()],
+            [{"params": parameters, "relative": relative} for parameters, relative in groups],
             lr=settings.rate(0),
             weight_decay=settings.weight_decay,
         )
@@ -99,13 +105,14 @@ class Tuner:
         finally:
             for reporter in self.reporters:
                 reporter.stop()
-        self.prompt.load_state_dict(self.best)
+        self.trained.load_state_dict(self.best)
         cut = sum(row.cut > 0 for row in self.rows)
-        return Outcome(self.progress, self.settings, peak_memory(self.backbone.device), cut)
+        head = self.readout.kept() if isinstance(self.readout, LinearHead) else None
+        return Outcome(self.progress, self.settings, peak_memory(self.backbone.device), cut, head)
 
     def _freeze(self) -> None:
         """Compute what the prompt cannot change, once; what is left of a step are the layers above."""
-        if not self.prompt.frozen_below or self.progress.step >= self._steps:
+        if not (self.prompt.frozen_below and self.backbone.keeps_states) or self.progress.step >= self._steps:
             return
         started = time.perf_counter()
         layer, shared = self.prompt.frozen_below, self.renderer.shared
@@ -135,7 +142,7 @@ class Tuner:
         self.optimizer.zero_grad(set_to_none=True)
         loss = self._loss(numbers)
         loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.prompt.parameters(), self.settings.clip)
+        norm = torch.nn.utils.clip_grad_norm_(self.trained.parameters(), self.settings.clip)
         if not torch.isfinite(norm):
             raise CuetuneError(
                 f"the gradient is not finite at step {self.progress.step + 1} (rows {self.rows[numbers[0]].where} …); "
@@ -212,8 +219,9 @@ class Tuner:
         """Loss and, for labels, accuracy on the validation rows; without any, the last step counts as the best."""
         if not self.validation:
             return {"step": float(self.progress.step)}
-        if isinstance(self.readout, LabelWords):
-            predictions = list(Predictor(self.backbone, self.task, self.prompt).predict(self.validation))
+        if isinstance(self.readout, LabelReadout):
+            predictor = Predictor(self.backbone, self.task, self.prompt, readout=self.readout)
+            predictions = list(predictor.predict(self.validation))
             truth = [self.readout.index[str(example.label)] for example in self.validation]
             right = [p.label == e.label for p, e in zip(predictions, self.validation, strict=True)]
             loss = negative_log_likelihood([p.probabilities for p in predictions], truth)
@@ -232,7 +240,7 @@ class Tuner:
         return total / len(rows)
 
     def _tensors(self) -> dict[str, Tensor]:
-        return {name: value.detach().clone() for name, value in self.prompt.state_dict().items()}
+        return {name: value.detach().clone() for name, value in self.trained.state_dict().items()}
 
     def _checkpoint(self) -> None:
         if self.folder is not None:
@@ -244,7 +252,7 @@ class Tuner:
             return
         self.progress, parts = found
         device: Any = self.backbone.device
-        self.prompt.load_state_dict(parts["prompt"])
+        self.trained.load_state_dict(parts["trained"])
         self.best = {name: value.to(device) for name, value in parts["best"].items()}
         restore_optimizer(self.optimizer, parts["optimizer"])
 

@@ -14,13 +14,13 @@ from cuetune.backbones.loading import DEFAULT, load_backbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.cost.meter import tuning_flops
 from cuetune.errors import CuetuneError
-from cuetune.evaluation.evaluate import Evaluation, evaluate_prompts, hard_baselines
+from cuetune.evaluation.evaluate import Evaluation, Source, evaluate_sources, in_words, own_name
 from cuetune.library.saving import check_replaceable
 from cuetune.library.tuned import TunedPrompt
+from cuetune.methods.wording import WORDINGS, few_shot, prompt_in_words
 from cuetune.prompts.base import Prompt
-from cuetune.prompts.building import Start, build
+from cuetune.prompts.building import METHODS, Start, build
 from cuetune.prompts.initial import initial_embeddings, soft_from_hard
-from cuetune.prompts.words import choose, hard_prompt
 from cuetune.tasks.inference import describe, infer_task
 from cuetune.tasks.reading import read_rows
 from cuetune.tasks.splits import Splits, fingerprint, split_examples
@@ -68,27 +68,31 @@ def tune(
     """Tune a prompt on `data`, score it beside the same task said in words, and save it to the folder `to`.
 
     data: a file, folder, name, DataFrame or list of dicts (see `read_rows`); validation, test: the same, or None to
-    set parts of `data` aside. prompt: one of `prompts.building.METHODS` ("soft", "prefix", "late", …), "hard"
-    (instruction and `shots` demonstrations, nothing tuned) or "soft-from-hard" (starts as exactly that hard prompt).
-    start: folder of a saved prompt whose virtual tokens or words this one begins from. task: a `Task`, or None to infer
-    it with `task_options` (text, label, template, labels, label_words, instruction, columns, max_tokens, generate).
-    A run that was stopped goes on when called again; fresh=True starts over. Raises CuetuneError for anything the user
-    can mend.
+    set parts of `data` aside. prompt: one of `prompts.building.METHODS` ("soft", "prefix", "late", …); "hard"
+    (instruction and `shots` demonstrations), "calibrated" (the same, calibrated) or "nearest" (each row's own `shots`),
+    in which nothing is tuned; or "soft-from-hard" (starts as exactly that hard prompt). start: folder of a saved prompt
+    whose virtual tokens or words this one begins from, or which "calibrated" calibrates. task: a `Task`, or None to
+    infer it with `task_options` (text, label, template, labels, label_words, instruction, columns, max_tokens,
+    generate). A run that was stopped goes on when called again; fresh=True starts over. Raises CuetuneError for
+    anything the user can mend.
     """
     target = Path(to)
     if target.exists() and not overwrite:
         raise CuetuneError(f"{target}: exists already; choose another --to, or pass --overwrite.")
     check_replaceable(target)
-    prepared = prepare(data, validation, test, task, settings or Settings(), **task_options)
+    settings = for_method(prompt, settings or Settings())
+    prepared = prepare(data, validation, test, task, settings, **task_options)
     for line in describe(prepared.task, prepared.splits.train):
         say(line)
     say(_sizes(prepared.splits))
     backbone = model if isinstance(model, TextBackbone) else load_backbone(model, **(model_options or {}))
-    started = first_prompt(backbone, prepared, prompt, shots, settings or Settings(), start)
+    started = first_prompt(backbone, prepared, prompt, shots, settings, start)
     run_folder = target.with_name(target.name + ".run")
     outcome = None
-    if prompt != "hard":
-        resolved = (settings or Settings()).resolved(backbone, len(prepared.splits.train), started)
+    if prompt in WORDINGS:
+        say(f"{prompt}: {started.described()}; nothing is tuned")
+    else:
+        resolved = settings.resolved(backbone, len(prepared.splits.train), started)
         resolved = resolved.model_copy(update={"length": started.length})
         say(_settings_line(prompt, resolved, started, backbone))
         watching: list[Reporter] = [Bar()] if reporters is None else list(reporters)
@@ -99,17 +103,24 @@ def tune(
     # Saved before it is scored: whatever goes wrong from here on, the run was not in vain.
     made = {**record(backbone, started, prepared, outcome), "start": prompt}
     started = started.fold()
-    tuned = TunedPrompt(started, prepared.task, backbone.identity, made)
+    tuned = TunedPrompt(started, prepared.task, backbone.identity, made, head=outcome.head if outcome else None)
     tuned.save(target, overwrite=overwrite)
     if outcome and outcome.progress.stopped == "interrupted":
         return tuned  # the checkpoint stays: the same command goes on from it
     (run_folder / CHECKPOINT).unlink(missing_ok=True)
     if prepared.splits.test:
-        evaluation = score(backbone, started, prepared, shots if baselines else -1)
+        evaluation = score(backbone, tuned, prepared, shots if baselines else -1)
         scores = {"scores": evaluation.scores(), "scored_rows": evaluation.rows}
         tuned = replace(tuned, record={**tuned.record, **scores})
         tuned.save(target, overwrite=True)
     return tuned
+
+
+def for_method(method: str, settings: Settings) -> Settings:
+    """Settings with the method's own readout, where none was chosen."""
+    if settings.readout != "auto" or method not in METHODS:
+        return settings
+    return settings.model_copy(update={"readout": METHODS[method].readout})
 
 
 def prepare(data: Any, validation: Any, test: Any, task: Task | None, settings: Settings, **task_options: Any) -> Data:
@@ -145,12 +156,19 @@ def first_prompt(
     backbone: TextBackbone, data: Data, method: str, shots: int, settings: Settings, start: str | Path | None = None
 ) -> Prompt:
     """The prompt a run starts from, or the finished one where nothing is tuned."""
-    if method in ("hard", "soft-from-hard"):
-        shown = choose(data.splits.train, min(shots, len(data.splits.train)), seed=settings.seed) if shots > 0 else []
-        words = hard_prompt(backbone, data.task, shown)
-        if not words.ids:
-            raise CuetuneError("a hard prompt needs words: give an --instruction or --shots.")
-        return words if method == "hard" else soft_from_hard(words)
+    if method == "soft-from-hard":
+        return soft_from_hard(few_shot(backbone, data.task, data.splits.train, shots, settings.seed))
+    if method in WORDINGS:
+        return prompt_in_words(
+            backbone,
+            data.task,
+            data.splits.train,
+            method,
+            shots,
+            start=start,
+            options=settings.options,
+            seed=settings.seed,
+        )
     if start is not None:
         embeddings = embeddings_of(start, backbone)
     else:
@@ -198,12 +216,12 @@ def run(
     return tuner.run()
 
 
-def score(backbone: TextBackbone, prompt: Prompt, data: Data, shots: int) -> Evaluation:
-    """The prompt on the test rows, beside the hard baselines unless `shots` is negative."""
-    prompts: dict[str, Prompt] = {"tuned" if prompt.kind != "hard" else "hard": prompt}
+def score(backbone: TextBackbone, tuned: TunedPrompt, data: Data, shots: int) -> Evaluation:
+    """The prompt on the test rows, beside the same task in words unless `shots` is negative."""
+    sources: dict[str, Source] = {own_name(tuned.prompt): tuned.predictor(backbone)}
     if shots >= 0:
-        prompts |= hard_baselines(backbone, data.task, data.splits.train, shots)
-    return evaluate_prompts(backbone, data.task, prompts, data.splits.test)
+        sources |= in_words(backbone, data.task, data.splits.train, shots)
+    return evaluate_sources(data.task, sources, data.splits.test)
 
 
 def record(backbone: TextBackbone, prompt: Prompt, data: Data, outcome: Outcome | None) -> dict[str, Any]:
@@ -216,7 +234,8 @@ def record(backbone: TextBackbone, prompt: Prompt, data: Data, outcome: Outcome 
         "created": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
     if outcome is not None:
-        progress = outcome.progress
+        progress, head = outcome.progress, outcome.head
+        in_head = head.weight.numel() + head.bias.numel() if head else 0
         kept["settings"] = {**outcome.settings.model_dump(), "dtype": str(backbone.dtype).removeprefix("torch.")}
         kept["seed"] = outcome.settings.seed
         kept["stopped"] = progress.stopped or "finished"
@@ -229,8 +248,8 @@ def record(backbone: TextBackbone, prompt: Prompt, data: Data, outcome: Outcome 
             "tflop": round(tuning_flops(backbone, progress.tokens) / 1e12, 3),
             "peak_memory_bytes": outcome.peak_memory_bytes,
             "device": device_name(backbone),
-            "stored_bytes": 4 * sum(value.numel() for value in prompt.state_dict().values()),
-            "trained_parameters": prompt.n_trained,
+            "stored_bytes": 4 * (sum(value.numel() for value in prompt.state_dict().values()) + in_head),
+            "trained_parameters": prompt.n_trained + in_head,
         }
     return kept
 

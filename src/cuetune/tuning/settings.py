@@ -10,6 +10,8 @@ from cuetune.prompts.base import Prompt
 # AdamW moves each number by about the learning rate per step, so a step is stated relative to the size of the numbers
 # it moves: for virtual tokens the root mean square of the embedding table (SmolLM2: 0.136, so 0.01).
 RATE_PER_RMS = 0.075
+# A head begins with small random numbers, whatever the prompt's size is: its rate where the prompt has its usual one.
+HEAD_RATE = 0.005
 
 
 class Settings(BaseModel):
@@ -17,6 +19,7 @@ class Settings(BaseModel):
 
     init, init_text, length: where the prompt starts and how many virtual tokens it has. options: what only this kind of
     prompt has, e.g. {"rank": 64} (see `prompts.building`).
+    readout, pooling: how answers are read (see `readouts.readout_for`); a head is trained with the prompt.
     steps, batch_size: how long and how many rows at a time. learning_rate: AdamW's, reached after `warmup` steps and
     then lowered along a cosine to zero. clip: largest gradient norm. evaluate_every, patience: validation every so many
     steps, and after how many without a better score to stop. validation_rows: at most so many are scored each time.
@@ -28,6 +31,8 @@ class Settings(BaseModel):
     init_text: str | None = None
     length: int = Field(20, ge=1, le=4096)
     options: dict[str, str | bool | int | float] = Field(default_factory=dict)
+    readout: str = "auto"
+    pooling: str | None = None
     steps: int | None = Field(None, ge=1)
     batch_size: int = Field(16, ge=1)
     learning_rate: float | None = Field(None, gt=0)
@@ -56,6 +61,10 @@ class Settings(BaseModel):
                 "evaluate_every": self.evaluate_every or max(10, steps // 8),
             }
         )
+
+    def head_rate(self, backbone: TextBackbone, prompt: Prompt) -> float:
+        """The learning rate of a trained head relative to the prompt's."""
+        return HEAD_RATE / (RATE_PER_RMS * prompt.size(embedding_rms(backbone)))
 
     def rate(self, step: int) -> float:
         """The learning rate of step 0, 1, …: a linear rise over `warmup` steps, then half a cosine down to zero."""

@@ -1,0 +1,46 @@
+"""Readouts: from hidden states to an answer. A fixed set of labels is scored; generated text is written freely."""
+
+from cuetune.backbones.text import TextBackbone
+from cuetune.errors import CuetuneError
+from cuetune.readouts.base import LabelReadout
+from cuetune.readouts.head import POOLINGS, Head, LinearHead
+from cuetune.readouts.text import GeneratedText
+from cuetune.readouts.words import LabelWords, MaskedWords
+from cuetune.tasks.task import Task
+
+__all__ = [
+    "POOLINGS",
+    "READOUTS",
+    "GeneratedText",
+    "Head",
+    "LabelReadout",
+    "LabelWords",
+    "LinearHead",
+    "MaskedWords",
+    "Readout",
+    "readout_for",
+]
+
+READOUTS = ("auto", "words", "head")
+Readout = LabelWords | LinearHead | GeneratedText
+
+
+def readout_for(
+    backbone: TextBackbone, task: Task, kind: str = "auto", *, pooling: str | None = None, seed: int = 0
+) -> Readout:
+    """The readout that a task's answers need.
+
+    kind: "words" (label words; at the mask in an encoder), "head" (a new `LinearHead`, to be trained), or "auto": words
+    where the model can score them, else a head. pooling, seed: of a new head.
+    Raises CuetuneError when backbone and task do not go together.
+    """
+    if kind not in READOUTS:
+        raise CuetuneError(f"unknown readout {kind!r}; choose one of {', '.join(READOUTS)}.")
+    if task.generates and (kind == "head" or not backbone.writes):
+        reason = "a head needs labels" if backbone.writes else f"{backbone.identity.name} is an encoder, writes no text"
+        raise CuetuneError(f"the task has no labels, and {reason}; name them with --labels, or use another readout.")
+    if task.generates:
+        return GeneratedText(backbone, task)
+    if kind == "head" or (kind == "auto" and not backbone.has_words):
+        return LinearHead(backbone, task, pooling, seed)
+    return LabelWords(backbone, task) if backbone.writes else MaskedWords(backbone, task)

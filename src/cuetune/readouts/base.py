@@ -1,0 +1,49 @@
+"""What every readout for a fixed set of labels can do, and how logits over a whole vocabulary are made in pieces."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from cuetune.backbones.packing import Rows
+from cuetune.backbones.text import TextBackbone
+from cuetune.tasks.rendering import Rendered
+from cuetune.tasks.task import Task
+
+POSITIONS_AT_ONCE = 256  # full-vocabulary logits are made for this many positions at a time
+
+
+class LabelReadout(ABC):
+    """What every readout for labels can do: lay rows out, and score every label from the states that come back."""
+
+    def __init__(self, task: Task) -> None:
+        self.labels = task.labels
+        self.index = {label: number for number, label in enumerate(task.labels)}
+
+    @property
+    @abstractmethod
+    def n_answer(self) -> int:
+        """Tokens that stand behind every row."""
+
+    @abstractmethod
+    def rows(self, rendered: Sequence[Rendered], shared: Sequence[int]) -> Rows:
+        """Rendered rows as they go through the backbone, and which of their states are wanted."""
+
+    @abstractmethod
+    def scores(self, backbone: TextBackbone, hidden: Tensor) -> Tensor:
+        """Scores (B, C) of the labels from the states that `rows` asked for; softmax over C gives probabilities."""
+
+    def row_losses(self, backbone: TextBackbone, hidden: Tensor, rendered: Sequence[Rendered]) -> Tensor:
+        """Cross-entropy over the labels for each row, (B,)."""
+        targets = torch.tensor([self.index[str(row.label)] for row in rendered], device=hidden.device)
+        return F.cross_entropy(self.scores(backbone, hidden), targets, reduction="none")
+
+
+def in_chunks(function: Any, *tensors: Tensor) -> Tensor:
+    """Apply `function` to a few rows at a time and join the results; backward makes each chunk's logits again."""
+    pieces = zip(*(tensor.split(POSITIONS_AT_ONCE) for tensor in tensors), strict=True)
+    return torch.cat([checkpoint(function, *piece, use_reentrant=False) for piece in pieces])

@@ -1,0 +1,84 @@
+"""A trained head: a linear classifier on one state of each row, learned together with the prompt."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cuetune.backbones.packing import Rows
+from cuetune.backbones.text import TextBackbone
+from cuetune.backbones.tokens import surroundings
+from cuetune.errors import CuetuneError
+from cuetune.readouts.base import LabelReadout
+from cuetune.tasks.rendering import Rendered
+from cuetune.tasks.task import Task
+
+POOLINGS = ("first", "last", "mean")
+
+
+@dataclass(frozen=True)
+class Head:
+    """A trained head as it is kept: the states that it pools, its weight (C, d) and its bias (C,)."""
+
+    pooling: str
+    weight: Tensor
+    bias: Tensor
+
+
+class LinearHead(LabelReadout, nn.Module):
+    """A trained classifier on one state of each row, W h + b with W (C, d) (P-tuning v2, Liu et al. 2022, section 3.3).
+
+    pooling: h is the row's "first" state ([CLS]), its "last" one, or the "mean" over the row; by default what the
+    backbone was made for (`TextBackbone.pooling`). States of the prompt are never read.
+    W starts small and random, b at zero, both float32. Trained: `parameters()`; kept: `kept()`.
+    """
+
+    def __init__(self, backbone: TextBackbone, task: Task, pooling: str | None = None, seed: int = 0) -> None:
+        nn.Module.__init__(self)
+        LabelReadout.__init__(self, task)
+        self.pooling = pooling or backbone.pooling
+        if self.pooling not in POOLINGS:
+            raise CuetuneError(f"unknown pooling {self.pooling!r}; choose one of {', '.join(POOLINGS)}.")
+        if backbone.writes and self.pooling == "first":
+            raise CuetuneError("the first state of a causal model has read nothing; pool the last one or the mean.")
+        self._apart = backbone.writes  # what rows share is not part of them
+        self._behind = [] if backbone.writes else surroundings(backbone.tokenizer)[1]
+        start = torch.randn(len(task.labels), backbone.state_width, generator=torch.Generator().manual_seed(seed))
+        self.weight = nn.Parameter((0.02 * start).to(backbone.device))
+        self.bias = nn.Parameter(torch.zeros(len(task.labels), device=backbone.device))
+
+    @classmethod
+    def of(cls, backbone: TextBackbone, task: Task, head: Head) -> "LinearHead":
+        """A kept head at work. Raises CuetuneError for one with other labels or for states of another width."""
+        readout = cls(backbone, task, head.pooling)
+        if head.weight.shape != readout.weight.shape or head.bias.shape != readout.bias.shape:
+            raise CuetuneError(
+                f"a head of {tuple(head.weight.shape)} numbers, but {len(task.labels)} labels and states of "
+                f"{backbone.state_width} numbers need {tuple(readout.weight.shape)}; load it as it was saved."
+            )
+        readout.load_state_dict({"weight": head.weight, "bias": head.bias})
+        return readout
+
+    def kept(self) -> Head:
+        """The head without its backbone."""
+        return Head(self.pooling, self.weight.detach().cpu(), self.bias.detach().cpu())
+
+    @property
+    def n_answer(self) -> int:
+        return len(self._behind)
+
+    def rows(self, rendered: Sequence[Rendered], shared: Sequence[int]) -> Rows:
+        """Pack rows, in an encoder as whole texts, beginning and end tokens included."""
+        start, apart = ((), shared) if self._apart else (shared, ())
+        whole = Rows.of([[*start, *row.ids, *self._behind] for row in rendered], apart)
+        lengths = torch.tensor(whole.lengths)
+        ends = lengths.cumsum(0)
+        if self.pooling == "mean":
+            return replace(whole, pool=torch.repeat_interleave(torch.arange(len(lengths)), lengths))
+        return replace(whole, read=ends - 1 if self.pooling == "last" else ends - lengths)
+
+    def scores(self, backbone: TextBackbone, hidden: Tensor) -> Tensor:
+        """Logits (B, C) from the pooled states (B, d)."""
+        return F.linear(hidden.float(), self.weight, self.bias)
