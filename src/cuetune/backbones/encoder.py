@@ -24,6 +24,7 @@ class EncoderBackbone(TextBackbone):
     The text is then at positions P, P + 1, …, as in PEFT, and all of it is of token type 0.
     """
 
+    kind = "encoder"
     causal = False
     writes = False
 

@@ -28,6 +28,7 @@ class EncoderDecoderBackbone(TextBackbone):
     is the decoder's state after its start tokens and the answer so far; of the encoder's own states none can be read.
     """
 
+    kind = "encoder-decoder"
     causal = False
     keeps_states = False
 

@@ -17,6 +17,7 @@ class BackboneIdentity:
     """Name and revision as the user gave them, hashes of what was loaded, and the sizes that PEFT's format wants.
 
     hidden_size: of an embedding row. state_size: of the states above it, where they have another size, else 0.
+    kind: "causal", "encoder" or "encoder-decoder".
     """
 
     name: str
@@ -28,6 +29,7 @@ class BackboneIdentity:
     num_layers: int
     num_heads: int
     state_size: int = 0
+    kind: str = "causal"
 
     def width_at(self, layer: int) -> int:
         """The size of a virtual token that enters at this layer."""

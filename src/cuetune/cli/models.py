@@ -11,14 +11,15 @@ app = typer.Typer(help="Foundation models: list what is known, or pull a bundled
 def models(context: typer.Context) -> None:
     """List the bundled models; `cuetune models pull NAME` fetches one.
 
-    Any causal language model of the Hugging Face hub, or a local folder, also works by name wherever --model is taken.
+    Wherever --model is taken, language models of the Hugging Face hub and local folders work by name too: causal
+    models, encoders and encoder-decoders.
     """
     if context.invoked_subcommand is None:
         models_list()
 
 
 def models_list() -> None:
-    """Print the bundled models: size, licence, whether and where each is cached."""
+    """Print the bundled models: what each is for, size, licence, whether and where it is cached."""
     from rich.console import Console
     from rich.table import Table
 
@@ -27,18 +28,21 @@ def models_list() -> None:
 
     console = Console(highlight=False)  # the shared console of the tables would load torch for a list
     table = Table()
-    table.add_column("model", no_wrap=True)
-    for heading in ("parameters", "licence", "download", "cached", "what it is"):
-        table.add_column(heading, overflow="fold")
+    for heading in ("model", "kind", "parameters", "licence", "download"):
+        table.add_column(heading, no_wrap=True)
     for name, model in CATALOGUE.items():
-        size, cached = f"{model.size / 2**20:.0f} MiB", "yes" if is_cached(name) else "no"
-        table.add_row(name, f"{model.parameters / 1e6:.1f} M", model.licence, size, cached, model.description)
+        size = "cached" if is_cached(name) else f"{model.size / 2**20:.0f} MiB"
+        table.add_row(name, model.kind, f"{model.parameters / 1e6:.1f} M", model.licence, size)
     console.print(table)
-    console.print(f"The default is {DEFAULT}. Hub ids and local folders of causal language models work by name too.")
+    for name, model in CATALOGUE.items():
+        console.print(f"{name}: {model.description}")
+    console.print(
+        f"The default is {DEFAULT}. Hub ids and local folders of causal models, encoders and encoder-decoders work by "
+        "name too."
+    )
     for name in filter(is_cached, CATALOGUE):
         console.print(f"{name} is in {folder_of(name)}", soft_wrap=True)
-    missing = [name for name in CATALOGUE if not is_cached(name)]
-    console.print(f"next: cuetune models pull {missing[0]}" if missing else "next: cuetune demo")
+    console.print("next: cuetune demo" if is_cached(DEFAULT) else f"next: cuetune models pull {DEFAULT}")
 
 
 @app.command("pull")
@@ -48,9 +52,11 @@ def models_pull(name: Annotated[str, typer.Argument(help="A bundled model, e.g. 
     `cuetune models pull smollm2-135m`
     """
     from cuetune.backbones.bundled import pull
+    from cuetune.backbones.loading import DEFAULT
     from cuetune.cli.tables import console, downloading
 
     with downloading(name) as progress:
         folder = pull(name, progress)
     console.print(f"{name} is ready in {folder}", highlight=False, soft_wrap=True)
-    console.print("next: cuetune tune YOUR_ROWS.csv --to prompts/first", highlight=False)
+    chosen = "" if name == DEFAULT else f" --model {name}"
+    console.print(f"next: cuetune tune YOUR_ROWS.csv --to prompts/first{chosen}", highlight=False, soft_wrap=True)
