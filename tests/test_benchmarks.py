@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tiny import folder
+from tiny import folder, rows, write_csv
 
 SCRIPTS = Path(__file__).parents[1] / "benchmarks"
 
@@ -19,3 +19,21 @@ def test_a_quick_run_prints_its_table(script, said):
     ran = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     assert said in ran.stdout
+
+
+def test_late_prompts_are_timed_and_scored(tmp_path):
+    data = write_csv(tmp_path / "rows.csv", rows(80))
+    command = [
+        sys.executable,
+        SCRIPTS / "late.py",
+        "--quick",
+        "--model",
+        folder(),
+        "--dtype",
+        "float32",
+        "--data",
+        data,
+    ]
+    ran = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert "| layer 2 | " in ran.stdout

@@ -4,6 +4,7 @@ import json
 import re
 import runpy
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,17 @@ from cuetune.errors import CuetuneError
 from cuetune.library.tuned import TunedPrompt
 from cuetune.prompts import HardPrompt, PrefixPrompt, SoftPrompt
 from cuetune.tasks.task import Task
-from tiny import WIDTH, backbone, folder, model, stock_logits
+from tiny import (
+    WIDTH,
+    backbone,
+    encoder,
+    encoder_backbone,
+    encoder_decoder,
+    encoder_decoder_backbone,
+    folder,
+    model,
+    stock_logits,
+)
 
 peft = pytest.importorskip("peft")
 
@@ -46,6 +57,35 @@ def test_peft_gives_the_logits_of_the_embeddings_put_before_the_text(tmp_path, f
     assert torch.allclose(theirs, by_hand, atol=1e-5)
     without = stock_logits(bare, bare.get_input_embeddings()(IDS[0]))
     assert (theirs[3:] - without).abs().max() > 0.01  # the prompt matters, so the agreement says something
+
+
+@pytest.mark.parametrize("kind", ["encoder", "encoder-decoder"])
+@torch.no_grad()
+def test_peft_gives_our_logits_on_other_kinds_of_models(tmp_path, kind):
+    frozen = encoder_backbone("bert") if kind == "encoder" else encoder_decoder_backbone("t5")
+    prompt = SoftPrompt(torch.randn(3, WIDTH, generator=torch.Generator().manual_seed(0)) * 0.5)
+    saved = TunedPrompt(prompt, Task(labels=("neg", "pos")), frozen.identity, {}).save(tmp_path / "p")
+    bare = encoder("bert") if kind == "encoder" else encoder_decoder("t5")
+    wrapped = peft.PeftModel.from_pretrained(bare, str(saved))
+    if kind == "encoder":
+        theirs = wrapped(input_ids=IDS).logits[0, 3:]
+        ours = frozen.logits(frozen.hidden(Rows.of(IDS.tolist()), prompt.injection()))
+    else:
+        start, end = frozen.config.decoder_start_token_id, frozen.tokenizer.eos_token_id
+        text = torch.cat([IDS, torch.tensor([[end]])], dim=1)
+        theirs = wrapped(input_ids=text, decoder_input_ids=torch.tensor([[start]])).logits[0]
+        rows = replace(Rows.of(IDS.tolist()), read=torch.tensor([IDS.shape[1] - 1]))
+        ours = frozen.logits(frozen.hidden(rows, prompt.injection()))
+    assert torch.allclose(theirs.float(), ours, atol=1e-4)
+
+
+def test_a_prefix_of_an_encoder_is_not_offered_to_peft(tmp_path):
+    frozen = encoder_backbone("bert")
+    layers, heads, size = frozen.kv_shape
+    prompt = PrefixPrompt(torch.randn(layers, heads, 3, size), torch.randn(layers, heads, 3, size))
+    saved = TunedPrompt(prompt, Task(labels=("neg", "pos")), frozen.identity, {}).save(tmp_path / "p")
+    assert not (saved / "adapter_config.json").exists()
+    assert torch.equal(TunedPrompt.load(saved).prompt.injection().kv[0][0], prompt.injection().kv[0][0])
 
 
 def test_peft_knows_every_key_of_the_configuration(tmp_path):

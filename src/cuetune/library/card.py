@@ -14,6 +14,11 @@ from cuetune.library.record import visible
 from cuetune.library.tuned import UNKNOWN_BACKBONE, TunedPrompt
 
 POOLED = {"first": "first state", "last": "last state", "mean": "mean state"}
+AUTO = {
+    "causal": "AutoModelForCausalLM",
+    "encoder": "AutoModelForMaskedLM",
+    "encoder-decoder": "AutoModelForSeq2SeqLM",
+}
 METRICS = {"macro_f1": "f1"}  # what the hub calls a metric, where it calls it otherwise
 
 
@@ -96,11 +101,14 @@ def _use(tuned: TunedPrompt, name: str) -> str:
         _fenced(python, "python"),
     ]
     if tuned.backbone.name != UNKNOWN_BACKBONE and not tuned.head and to_peft(tuned.prompt, tuned.backbone) is not None:
-        parts += ["With PEFT, which loads the same folder:", _fenced(_with_peft(tuned, quoted), "python")]
-    parts += [
-        "PEFT takes text that follows the template, without padding on the left:",
-        _fenced(tuned.task.template, "text"),
-    ]
+        parts += [
+            "With PEFT, which loads the same folder:",
+            _fenced(_with_peft(tuned, quoted), "python"),
+            "PEFT takes text that follows the template, without padding on the left:",
+        ]
+    else:
+        parts.append("The template that every row is put in:")
+    parts.append(_fenced(tuned.task.template, "text"))
     return "\n\n".join(parts)
 
 
@@ -108,12 +116,13 @@ def _with_peft(tuned: TunedPrompt, quoted: str) -> str:
     model, revision = json.dumps(tuned.backbone.name, ensure_ascii=False), tuned.backbone.revision
     bundled = tuned.backbone.name in CATALOGUE
     loaded = f"resolve({model})" if bundled else model + (f", revision={json.dumps(revision)}" if revision else "")
+    auto = AUTO[tuned.backbone.kind]
     lines = [
         "from peft import PeftModel",
-        "from transformers import AutoModelForCausalLM",
+        f"from transformers import {auto}",
         *(["", "from cuetune.backbones.bundled import resolve"] if bundled else []),
         "",
-        f"model = AutoModelForCausalLM.from_pretrained({loaded})",
+        f"model = {auto}.from_pretrained({loaded})",
         f"model = PeftModel.from_pretrained(model, {quoted})",
     ]
     return "\n".join(lines)

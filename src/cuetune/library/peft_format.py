@@ -17,10 +17,15 @@ from cuetune.prompts import CalibratedPrompt, EnsemblePrompt, NearestPrompt, Pre
 
 PEFT_VERSION = "0.21.2"  # the version whose format this is; tested against it
 TOKENS, PREFIXES = ("PROMPT_TUNING", "P_TUNING"), ("PREFIX_TUNING", "CARTRIDGE")
+# What PEFT calls the kinds of backbones. One submodule of an encoder-decoder model gets the prompt: its encoder.
+TASK_TYPES = {"causal": "CAUSAL_LM", "encoder": "FEATURE_EXTRACTION", "encoder-decoder": "SEQ_2_SEQ_LM"}
 
 
 def to_peft(prompt: Prompt, backbone: BackboneIdentity) -> tuple[Tensor, dict[str, Any]] | None:
-    """The tensor and the `adapter_config.json` that PEFT loads, or None for a prompt that it has no form for."""
+    """The tensor and the `adapter_config.json` that PEFT loads, or None for a prompt that it has no form for.
+
+    Prefixes go to PEFT for causal models only: it puts those of other models somewhere else.
+    """
     if isinstance(prompt, EnsemblePrompt | CalibratedPrompt | NearestPrompt):  # more than what they add
         return None
     injection = prompt.injection()
@@ -29,7 +34,8 @@ def to_peft(prompt: Prompt, backbone: BackboneIdentity) -> tuple[Tensor, dict[st
     if set(injection.tokens) == {0} and not injection.kv:
         tensor = injection.tokens[0].detach().float().cpu().contiguous()
         return tensor, config(backbone, "PROMPT_TUNING", tensor.shape[0], tensor.shape[1], backbone.num_heads)
-    if injection.kv and not injection.tokens and set(injection.kv) == set(range(backbone.num_layers)):
+    causal = backbone.kind == "causal"
+    if causal and injection.kv and not injection.tokens and set(injection.kv) == set(range(backbone.num_layers)):
         pairs = [torch.stack(injection.kv[layer]) for layer in range(backbone.num_layers)]
         stacked = torch.stack(pairs).detach().float().cpu()  # (L, 2, h_kv, P, d_h)
         heads, length, size = stacked.shape[2:]
@@ -51,7 +57,7 @@ def config(backbone: BackboneIdentity, kind: str, length: int, width: int, heads
     }
     return {
         "peft_type": kind,
-        "task_type": "CAUSAL_LM",
+        "task_type": TASK_TYPES.get(backbone.kind),
         "base_model_name_or_path": None if backbone.name == UNKNOWN_BACKBONE else backbone.name,
         "revision": backbone.revision,
         "inference_mode": True,

@@ -4,7 +4,7 @@
 loaded too, so that everything downstream (card, `show`, serving) can rely on them.
 """
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -114,6 +114,7 @@ class BackboneFile(Shape):
     num_layers: Count
     num_heads: Count
     state_size: Count = 0
+    kind: Literal["causal", "encoder", "encoder-decoder"] = "causal"
 
 
 class HeadFile(Shape):
