@@ -234,6 +234,8 @@ def _limits(tuned: TunedPrompt) -> str:
 
 def _inside(tuned: TunedPrompt) -> str:
     """What of the training data someone with this folder can read."""
+    if "search" in tuned.record:
+        return "The prompt consists of the words that were found and an instruction; no training row is stored."
     if tuned.prompt.holds_examples:
         return (
             "The prompt consists of the words of its instruction and demonstrations, so it contains those rows: share "

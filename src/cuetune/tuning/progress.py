@@ -19,9 +19,13 @@ class Reporter(Protocol):
 
 
 class Bar:
-    """A progress bar with loss, validation score and time left; plain lines now and then where there is no terminal."""
+    """A progress bar with loss, validation score and time left; plain lines now and then where there is no terminal.
 
-    def __init__(self) -> None:
+    doing: what is going on, in a word.
+    """
+
+    def __init__(self, doing: str = "tuning") -> None:
+        self._doing = doing
         self._bar: Any = None
         self._task: Any = None
         self._note = ""
@@ -40,7 +44,7 @@ class Bar:
 
         console = Console(stderr=True)
         self._bar = Progress(
-            TextColumn("tuning"),
+            TextColumn(self._doing),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[note]}"),
@@ -51,7 +55,7 @@ class Bar:
             disable=not console.is_terminal,
         )
         self._bar.start()
-        self._task = self._bar.add_task("tuning", total=total, completed=done, note="")
+        self._task = self._bar.add_task(self._doing, total=total, completed=done, note="")
         self._total = total
         if done:
             self._say(f"going on from step {done}")

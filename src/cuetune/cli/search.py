@@ -1,0 +1,107 @@
+"""`cuetune search`: find words for a hard prompt, and say what they are worth."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cuetune.cli import options as o
+
+if TYPE_CHECKING:
+    from cuetune.library.tuned import TunedPrompt
+
+METHODS = ("greedy", "pez", "ape", "opro")
+
+
+def search(
+    data: Annotated[str, typer.Argument(help="CSV, TSV, JSONL or Parquet file, a folder, or a name for `datasets`.")],
+    to: Annotated[Path, typer.Option("--to", help="Folder for the prompt that is found.")],
+    method: Annotated[str, typer.Option(help=f"One of {', '.join(METHODS)}.")] = "greedy",
+    option: Annotated[
+        list[str] | None, typer.Option("--option", help="name=value of this search; repeatable: steps=100.")
+    ] = None,
+    start: Annotated[str | None, typer.Option(help="Saved hard prompt to begin from; else the instruction.")] = None,
+    validation: Annotated[str | None, typer.Option(help="Rows to choose by; else a tenth of DATA.")] = None,
+    test: Annotated[str | None, typer.Option(help="Rows to report scores on; else a fifth of DATA.")] = None,
+    text: o.Text = None,
+    label: o.Label = None,
+    labels: o.Labels = None,
+    label_words: o.LabelWords = None,
+    template: o.Template = None,
+    instruction: o.Instruction = None,
+    columns: o.Columns = None,
+    max_tokens: o.MaxTokens = None,
+    generate: Annotated[bool, typer.Option("--generate", help="The answer is free text, not one of a set.")] = False,
+    encoding: o.Encoding = "utf-8",
+    seed: Annotated[int, typer.Option(help="Decides splits, rows and candidates.")] = 0,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start over instead of going on with a stopped search.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the prompt that stands at --to.")] = False,
+    model: o.Model = "smollm2-135m",
+    revision: o.Revision = None,
+    dtype: o.Dtype = "auto",
+    device: o.Device = "auto",
+    trust_remote_code: o.TrustRemoteCode = False,
+) -> None:
+    """Search for the words of a hard prompt, score them beside the untouched prompt on held-out rows, and save them.
+
+    `cuetune search reviews.csv --to prompts/words`
+
+    `cuetune search reviews.csv --method pez --option length=8 --option steps=300 --to prompts/words`
+
+    A search that was stopped goes on when the same command is given again. Ctrl-C keeps the best words so far.
+    """
+    from cuetune.methods.searching import search as run
+
+    found = run(
+        data,
+        to,
+        method=method,
+        options=o.as_mapping(option, "--option", "steps=100"),
+        start=start,
+        validation=validation,
+        test=test,
+        seed=seed,
+        fresh=fresh,
+        overwrite=overwrite,
+        model=model,
+        model_options=o.model_options(revision, dtype, device, trust_remote_code),
+        text=text,
+        label=label,
+        labels=o.as_list(labels),
+        label_words=o.as_list(label_words),
+        template=template,
+        instruction=instruction,
+        columns=o.as_mapping(columns),
+        max_tokens=max_tokens,
+        generate=generate,
+        encoding=encoding,
+    )
+    _report(found, data, to)
+
+
+def _report(found: "TunedPrompt", data: str, folder: Path) -> None:
+    """The words, both prompts side by side, cost, and what to do with it."""
+    import shlex
+
+    from cuetune.cli.report import recorded_scores
+    from cuetune.cli.tables import console, cost_line
+
+    record, words = found.record, found.record["search"]
+    if record["stopped"] == "interrupted":
+        console.print("[yellow]stopped by you; the best words so far are saved.[/yellow]")
+    if words["note"]:
+        console.print(words["note"], highlight=False, markup=False)
+    console.print(f"untouched: {words['untouched']!r}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"found:     {words['found']!r}", highlight=False, markup=False, soft_wrap=True)
+    if "scores" in record:
+        console.print(recorded_scores(record))
+    console.print(cost_line(record["cost"]), highlight=False)
+    if words["calls"]:
+        console.print(f"{words['calls']:,} calls of the proposer", highlight=False)
+    console.print(f"saved to [bold]{folder}[/bold]", highlight=False)
+    place = shlex.quote(str(folder))
+    console.print(f"next: cuetune predict {place} NEW_ROWS.csv --to answers.csv", highlight=False, soft_wrap=True)
+    again = f"cuetune tune {shlex.quote(data)} --start {place} --to {shlex.quote(f'{folder}-tuned')}"
+    console.print(f"      {again}", highlight=False, markup=False, soft_wrap=True)
