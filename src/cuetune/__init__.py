@@ -19,10 +19,12 @@ _PUBLIC = {
     "TunedPrompt": "cuetune.library.tuned",
     "Writing": "cuetune.backbones.generation",
     "check": "cuetune.verbs",
+    "compare": "cuetune.evaluation.compare",
     "evaluate": "cuetune.verbs",
     "load": "cuetune.verbs",
     "load_backbone": "cuetune.backbones.loading",
     "predict": "cuetune.verbs",
+    "search": "cuetune.methods.searching",
     "tune": "cuetune.tuning.session",
 }
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import typer
 
-from cuetune.cli import check, cost, data, demo, ensemble, evaluate, models, predict, show, tune
+from cuetune.cli import check, compare, cost, data, demo, ensemble, evaluate, models, predict, search, show, tune, worth
 from cuetune.errors import CuetuneError
 
 VERBS: dict[str, Callable[..., None]] = {
@@ -13,7 +13,10 @@ VERBS: dict[str, Callable[..., None]] = {
     "tune": tune.tune,
     "predict": predict.predict,
     "evaluate": evaluate.evaluate,
+    "compare": compare.compare,
+    "worth": worth.worth,
     "ensemble": ensemble.ensemble,
+    "search": search.search,
     "show": show.show,
     "check": check.check,
     "cost": cost.cost,

@@ -1,5 +1,7 @@
 """What a run costs: seconds, floating-point operations, memory, stored bytes."""
 
+import ctypes
+import gc
 import sys
 from pathlib import Path
 
@@ -25,12 +27,27 @@ def tuning_flops(backbone: TextBackbone, tokens: int) -> float:
     return 4.0 * matrix_parameters(backbone) * tokens
 
 
+def weight_bytes(backbone: TextBackbone) -> int:
+    """Bytes of a backbone's weights as they are held in memory; tied ones once."""
+    return sum(parameter.numel() * parameter.element_size() for parameter in backbone.model.parameters())
+
+
 def reset_peak(device: torch.device) -> None:
     """Begin a new measurement of peak memory on `device`."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif sys.platform.startswith("linux"):
         Path("/proc/self/clear_refs").write_text("5")
+
+
+def settled_memory(device: torch.device) -> int:
+    """Bytes that are held now, after everything that an earlier run left behind has been given back."""
+    gc.collect()
+    if device.type == "cuda":
+        return int(torch.cuda.memory_allocated(device))
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None:
+        trim(0)  # the loop asks glibc to keep freed memory (`compat.keep_freed_memory`)
+    return int(psutil.Process().memory_info().rss)
 
 
 def peak_memory(device: torch.device) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from cuetune.errors import CuetuneError
+from cuetune.evaluation.figures import new_figure, save_figure
 
 LEVELS = 1000  # scores inside the window that the mean is taken over
 NARROW = 0.1  # a window below this share of all scores is too small a basis (MultiRC in the paper: 0.05)
@@ -128,15 +129,11 @@ def plot_curves(
 
     Arguments as in `advantage`; the ending of `path` says the format. Needs the extra `plots`.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise CuetuneError("plots need matplotlib; install it with: pip install 'cuetune[plots]'.") from error
     result = advantage(sizes, scores_a, scores_b, name_a=name_a, name_b=name_b)
     rows = np.asarray(sizes, dtype=float)
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    figure = new_figure(7, 4.2)
     axes = figure.add_subplot()
-    for scores, name, color in ((scores_a, name_a, "tab:orange"), (scores_b, name_b, "tab:blue")):
+    for scores, name, color in ((scores_a, name_a, "#D55E00"), (scores_b, name_b, "#0072B2")):
         table = _table(sizes, scores, name)
         drawn = curve(rows, table)
         axes.plot(np.repeat(rows, table.shape[1]), table.ravel(), ".", color=color, alpha=0.35, markersize=5)
@@ -144,21 +141,12 @@ def plot_curves(
     if result.window is not None:
         axes.axhspan(*result.window, color="tab:gray", alpha=0.15, label="scores both reach")
     axes.set(xscale="log", xlabel="training rows", ylabel=metric)
+    axes.set_xticks(rows, [f"{size:,.0f}" for size in rows])
+    axes.minorticks_off()
+    axes.spines[["top", "right"]].set_visible(False)
     axes.set_title(result.sentence, fontsize=9, loc="left", wrap=True)
     axes.legend(loc="best", frameon=False)
-    return _write(figure, Path(path))
-
-
-def _write(figure: Any, path: Path) -> Path:
-    from cuetune.files import atomic_file
-
-    kind = path.suffix.lstrip(".").lower()
-    known = sorted(figure.canvas.get_supported_filetypes())
-    if kind not in known:
-        raise CuetuneError(f"{path}: cannot draw a {path.suffix or 'file without an ending'}; use one of {known}.")
-    with atomic_file(path, "wb") as stream:
-        figure.savefig(stream, format=kind, dpi=150)
-    return path
+    return save_figure(figure, Path(path))
 
 
 def _table(sizes: Sequence[float], scores: Any, name: str) -> np.ndarray:

@@ -1,0 +1,172 @@
+"""`compare`: methods side by side on the user's own data, with what each costs. The same in Python and on the CLI."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cuetune.backbones.loading import DEFAULT, load_backbone
+from cuetune.backbones.text import TextBackbone
+from cuetune.cost.prices import Prices, gpu_called
+from cuetune.errors import CuetuneError
+from cuetune.evaluation.comparison import VALIDATION_ROWS, Comparison
+from cuetune.evaluation.contenders import CONTENDERS
+from cuetune.evaluation.plan import Plan
+from cuetune.evaluation.report import Price, markdown, summarise, write_json, write_text
+from cuetune.tasks.inference import describe
+from cuetune.tasks.splits import Splits
+from cuetune.tasks.task import Task
+from cuetune.tuning.session import device_name, prepare, versions
+from cuetune.tuning.settings import Settings
+
+USUAL = ("zero-shot", "few-shot", "linear-probe", "soft", "prefix", "late", "lora", "fine-tuning")
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A comparison, finished or not. rows: see `report.summarise`. notes: what the figures rest on, as sentences."""
+
+    folder: Path
+    rows: list[dict[str, Any]]
+    results: list[dict[str, Any]]
+    notes: list[str]
+    sizes: tuple[int, ...]
+    finished: bool
+
+
+def compare(
+    data: Any,
+    to: str | Path,
+    *,
+    methods: Sequence[str] = USUAL,
+    sizes: Sequence[int] | None = None,
+    seeds: int = 3,
+    steps: int = 100,
+    search: bool = True,
+    length: int = 20,
+    batch_size: int = 16,
+    validation: Any = None,
+    test: Any = None,
+    model: str | TextBackbone = DEFAULT,
+    task: Task | None = None,
+    price_per_hour: float | None = None,
+    prices: Prices | None = None,
+    watts: float | None = None,
+    say: Callable[[str], None] = print,
+    model_options: dict[str, Any] | None = None,
+    **task_options: Any,
+) -> Compared:
+    """Compare methods on `data`, keep every run in the folder `to`, and write tables and plots there.
+
+    methods: names in `contenders.CONTENDERS`, or ("all",). sizes: numbers of training rows; None: all there are, at
+    most 1,000. Every method sees the same rows: training rows drawn anew for each seed, as many validation rows, at
+    most 200, and the same held-out rows. Tuned methods have `steps` steps, early stopping, and a search over learning
+    rates. price_per_hour, prices, watts: what time and energy cost here. data, validation, test, model, task,
+    task_options: as in `tune`. Calling it again with the same arguments goes on where it was stopped; more methods,
+    sizes or seeds add to what is there. Raises CuetuneError for anything the user can mend.
+    """
+    made = prepare(data, validation, test, task, Settings(seed=0), **task_options)
+    comparison = prepared(
+        made.task, made.splits, to, methods, sizes, model, say, model_options,
+        seeds=seeds, steps=steps, search=search, length=length, batch_size=batch_size, watts=watts,
+    )  # fmt: skip
+    price = price_here(comparison.backbone, price_per_hour, prices)
+    for line in (*describe(made.task), *opening(comparison)):
+        say(line)
+    try:
+        comparison.run()
+    except KeyboardInterrupt:
+        if comparison.results:
+            write(comparison, made.source, price, say)
+        raise
+    return write(comparison, made.source, price, say)
+
+
+def prepared(
+    task: Task,
+    splits: Splits,
+    to: str | Path,
+    methods: Sequence[str],
+    sizes: Sequence[int] | None,
+    model: str | TextBackbone,
+    say: Callable[[str], None],
+    model_options: dict[str, Any] | None,
+    **plan: Any,
+) -> Comparison:
+    """A comparison that is ready to run; everything that can be wrong is found before the model is loaded."""
+    named = tuple(CONTENDERS) if tuple(methods) == ("all",) else tuple(methods)
+    planned = Plan(named, tuple(sizes or (min(1000, len(splits.train)),)), **plan)
+    backbone = model if isinstance(model, TextBackbone) else load_backbone(model, **(model_options or {}))
+    return Comparison(backbone, task, splits, planned, Path(to), say)
+
+
+def opening(comparison: Comparison) -> list[str]:
+    """What is about to happen, for a person."""
+    plan, splits = comparison.plan, comparison.splits
+    rows = f"{len(splits.train):,} to draw from, {len(splits.validation):,} to choose on, {len(splits.test):,} held out"
+    return [
+        f"{len(plan.methods)} methods, {', '.join(f'{size:,}' for size in plan.sizes)} training rows, {plan.seeds} "
+        f"seeds: {len(comparison.runs)} runs of at most {plan.steps} steps on {comparison.backbone.identity.name}",
+        f"rows: {rows}",
+    ]
+
+
+def price_here(backbone: TextBackbone, per_hour: float | None = None, prices: Prices | None = None) -> Price:
+    """What this machine costs: as given, a GPU's list price, or for a processor the electricity alone."""
+    prices = prices or Prices()
+    if per_hour is not None:
+        return Price(per_hour, prices.usd_per_kwh, f"Dollars: {per_hour:g} an hour, as given.")
+    gpu = gpu_called(device_name(backbone)) if backbone.device.type == "cuda" else None
+    if gpu is not None:
+        return Price(gpu.usd_per_hour, prices.usd_per_kwh, f"Dollars: {gpu.usd_per_hour:g} an hour ({gpu.source}).")
+    note = f"Dollars: electricity alone, at {prices.usd_per_kwh:g} per kWh; --price-per-hour counts a rented machine."
+    return Price(None, prices.usd_per_kwh, note)
+
+
+def write(comparison: Comparison, source: str, price: Price, say: Callable[[str], None]) -> Compared:
+    """Write `results.json`, `table.md` and, where matplotlib is there, the plots."""
+    results, trials = comparison.results, comparison.trials
+    plan, folder = comparison.plan, comparison.folder
+    rows = summarise(results, plan.sizes, trials, price)
+    finished = len(results) == len(comparison.runs)
+    notes = _notes(comparison, results, price, finished)
+    made = {
+        "source": source,
+        "model": comparison.backbone.identity.to_dict(),
+        "device": device_name(comparison.backbone),
+        "versions": versions(),
+        "task": comparison.task.to_dict(),
+        "plan": asdict(plan),
+        "finished": finished,
+        "notes": notes,
+    }
+    write_json(folder / "results.json", {**made, "rows": rows, "runs": results, "trials": trials})
+    heading = f"{source} on {comparison.backbone.identity.name}"
+    write_text(folder / "table.md", markdown(rows, heading, notes))
+    try:
+        from cuetune.evaluation.plots import draw_comparison
+
+        draw_comparison(folder, rows, results)
+    except CuetuneError as error:
+        say(f"no plots: {error}")
+    return Compared(folder, rows, results, notes, plan.sizes, finished)
+
+
+def _notes(comparison: Comparison, results: Sequence[dict[str, Any]], price: Price, finished: bool) -> list[str]:
+    plan, splits = comparison.plan, comparison.splits
+    energy = next((result["energy_note"] for result in results if result["energy_note"]), "nothing was trained.")
+    notes = [
+        f"Accuracy and macro-F1 on {len(splits.test):,} held-out rows, mean over {plan.seeds} seeds (draws of training "
+        "rows and random starts) with 95 % confidence intervals over seeds (Student's t); held-out rows are the same "
+        f"for all. Each run chooses on as many validation rows as it has training rows, at most {VALIDATION_ROWS}.",
+        f"Tuned methods: at most {plan.steps} steps of {plan.batch_size} rows with early stopping; ↑ marks methods "
+        "that were still getting better when the budget ended.",
+        f"Training seconds, operations and energy are of one run on {device_name(comparison.backbone)}, validation "
+        "included, the search over learning rates not. Memory: the frozen model and what the run needs beside it. "
+        "Stored: per task, beside the frozen model. Latency: one row alone.",
+        f"Energy is {energy}",
+        price.note,
+    ]
+    if plan.search:
+        notes.insert(2, f"Learning rates: tried with {plan.trial_steps} steps on the first seed of each size.")
+    return notes if finished else [*notes, "Not finished: the same command goes on."]

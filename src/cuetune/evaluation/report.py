@@ -1,0 +1,162 @@
+"""What a comparison came to: one row per method and size, as values, as Markdown and as a table for the terminal."""
+
+import json
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cuetune.evaluation.contenders import CONTENDERS
+from cuetune.files import atomic_file
+
+# Student's t at 97.5 %, by degrees of freedom: intervals over a handful of seeds are honest only with it.
+STUDENT = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)
+MEANS = ("seconds", "flops", "kwh", "latency", "peak_memory_bytes", "stored_bytes", "trained", "best_step", "steps")
+
+
+@dataclass(frozen=True)
+class Price:
+    """What an hour and a kilowatt-hour cost, in USD; per_hour None: only electricity is paid. note: where from."""
+
+    per_hour: float | None
+    per_kwh: float
+    note: str
+
+    def of(self, seconds: float, kwh: float) -> float:
+        return kwh * self.per_kwh if self.per_hour is None else seconds / 3600 * self.per_hour
+
+
+def interval(values: Sequence[float]) -> dict[str, float | None]:
+    """Mean with its 95 % confidence interval over seeds (Student's t), within 0 to 1; one value has none."""
+    mean = statistics.mean(values)
+    if len(values) < 2:
+        return {"value": mean, "low": None, "high": None}
+    degrees = len(values) - 1
+    student = STUDENT[degrees - 1] if degrees <= len(STUDENT) else 1.96 + 2.4 / degrees
+    half = student * statistics.stdev(values) / math.sqrt(len(values))
+    return {"value": mean, "low": max(0.0, mean - half), "high": min(1.0, mean + half)}
+
+
+def summarise(
+    results: Sequence[dict[str, Any]], sizes: Sequence[int], trials: Sequence[dict[str, Any]] = (), price: Any = None
+) -> list[dict[str, Any]]:
+    """One row per size and method: means over seeds, scores with their 95 % confidence interval.
+
+    Methods that use no training rows (size 0) stand at every size. search: the learning rates that were tried, each
+    with its validation accuracy; search_seconds, search_flops: what that took.
+    """
+    rows = []
+    for size in sizes:
+        for method in dict.fromkeys(result["method"] for result in results):
+            runs = [each for each in results if each["method"] == method and each["size"] in (0, size)]
+            tried = [each for each in trials if (each["method"], each["size"]) == (method, size)]
+            if runs:
+                rows.append(_row(method, size, runs, sorted(tried, key=lambda each: each["factor"]), price))
+    return rows
+
+
+def _row(
+    method: str, size: int, runs: list[dict[str, Any]], tried: list[dict[str, Any]], price: Price | None
+) -> dict[str, Any]:
+    row: dict[str, Any] = {"method": method, "title": CONTENDERS[method].title, "size": size, "seeds": len(runs)}
+    row |= {metric: interval([run["scores"][metric] for run in runs]) for metric in runs[0]["scores"]}
+    row |= {name: statistics.mean(run[name] for run in runs) for name in MEANS}
+    row["dollars"] = None if price is None else price.of(row["seconds"], row["kwh"])
+    row["rate"] = runs[0]["rate"]
+    row["search"] = [{"rate": each["rate"], **each["validation"]} for each in tried]
+    row["search_seconds"] = sum(each["seconds"] for each in tried)
+    row["search_flops"] = sum(each["flops"] for each in tried)
+    row["rising"] = sum(run["best_step"] == run["steps"] > 0 and not run["stopped"] for run in runs)
+    row["energy"] = next((run["energy_kind"] for run in runs if run["energy_kind"]), "")
+    row["note"] = runs[0]["note"]
+    return row
+
+
+COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "method": lambda row: row["method"],
+    "accuracy": lambda row: score(row["accuracy"]),
+    "macro-F1": lambda row: score(row["macro_f1"]),
+    "trained": lambda row: f"{row['trained']:,.0f}",
+    "stored": lambda row: amount(row["stored_bytes"]),
+    "train s": lambda row: short(row["seconds"]),
+    "TFLOP": lambda row: short(row["flops"] / 1e12),
+    "Wh": lambda row: short(row["kwh"] * 1000),
+    "US cents": lambda row: "" if row["dollars"] is None else short(row["dollars"] * 100),
+    "memory": lambda row: amount(row["peak_memory_bytes"]),
+    "latency ms": lambda row: short(row["latency"] * 1000),
+    "best step": lambda row: "" if not row["steps"] else f"{row['best_step']:.0f}{' ↑' if row['rising'] else ''}",
+    "rate": lambda row: "" if row["rate"] is None else f"{row['rate']:.2g}",
+}
+
+
+def short(value: float) -> str:
+    """Three digits, never in powers of ten."""
+    return f"{float(f'{value:.3g}'):,.12f}".rstrip("0").rstrip(".")
+
+
+def score(value: dict[str, float | None]) -> str:
+    """A score and its interval: 0.861 (0.842–0.880)."""
+    spread = "" if value["low"] is None else f" ({value['low']:.3f}–{value['high']:.3f})"
+    return f"{value['value']:.3f}{spread}"
+
+
+def amount(size: float) -> str:
+    """A number of bytes in a unit that leaves few digits."""
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1000:
+            return f"{short(size)} {unit}"
+        size /= 1024
+    return f"{short(size)} GiB"
+
+
+def best_first(rows: Sequence[dict[str, Any]], size: int) -> list[dict[str, Any]]:
+    return sorted((row for row in rows if row["size"] == size), key=lambda row: -row["accuracy"]["value"])
+
+
+def markdown(rows: Sequence[dict[str, Any]], heading: str, notes: Sequence[str]) -> str:
+    """One table per size, best accuracy first, the learning rates that were tried, and the notes."""
+    parts = [f"# {heading}"]
+    for size in dict.fromkeys(row["size"] for row in rows):
+        ordered = best_first(rows, size)
+        lines = ["| " + " | ".join(COLUMNS) + " |", "| --- |" + " ---: |" * (len(COLUMNS) - 1)]
+        lines += ["| " + " | ".join(cell(row) for cell in COLUMNS.values()) + " |" for row in ordered]
+        parts += [f"## {size:,} training rows", "\n".join(lines)]
+        tried = [line for row in ordered if (line := searched(row))]
+        if tried:
+            parts.append(
+                "Learning rates tried, with validation accuracy:\n\n" + "\n".join(f"- {line}" for line in tried)
+            )
+    return "\n\n".join([*parts, *notes]) + "\n"
+
+
+def searched(row: dict[str, Any]) -> str:
+    """The search over learning rates in one line; empty where there was none."""
+    if not row["search"]:
+        return ""
+    tried = ", ".join(f"{each['rate']:.2g} → {each.get('accuracy', math.nan):.3f}" for each in row["search"])
+    return f"{row['method']}: {tried}; taken {row['rate']:.2g} ({row['search_seconds']:.0f} s)"
+
+
+def terminal_table(rows: Sequence[dict[str, Any]], size: int) -> Any:
+    """The table of one size for rich, the best score in bold."""
+    from rich.table import Table
+
+    table = Table(title=f"{size:,} training rows", title_justify="left")
+    ordered = best_first(rows, size)
+    for name in COLUMNS:
+        table.add_column(name, justify="left" if name == "method" else "right", no_wrap=name == "method")
+    for number, row in enumerate(ordered):
+        table.add_row(*(cell(row) for cell in COLUMNS.values()), style="bold" if number == 0 else None)
+    return table
+
+
+def write_json(path: Path, value: Any) -> None:
+    with atomic_file(path) as stream:
+        json.dump(value, stream, indent=1, ensure_ascii=False)
+
+
+def write_text(path: Path, text: str) -> None:
+    with atomic_file(path) as stream:
+        stream.write(text)

@@ -1,0 +1,116 @@
+"""`worth`: how many labelled rows a prompt saves against another method, measured on the user's own data."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cuetune.backbones.loading import DEFAULT
+from cuetune.backbones.text import TextBackbone
+from cuetune.errors import CuetuneError
+from cuetune.evaluation.advantage import Advantage, advantage, plot_curves
+from cuetune.evaluation.compare import Compared, opening, prepared, price_here, write
+from cuetune.evaluation.contenders import CONTENDERS
+from cuetune.evaluation.report import score, write_json, write_text
+from cuetune.tasks.inference import describe
+from cuetune.tasks.task import Task
+from cuetune.tuning.session import prepare
+from cuetune.tuning.settings import Settings
+
+SIZES = (10, 20, 50, 100, 200, 500)
+
+
+@dataclass(frozen=True)
+class Worth:
+    """The answer: `advantage.sentence` says it in words. scores: by method, one list of runs for each of `sizes`."""
+
+    advantage: Advantage
+    sizes: tuple[int, ...]
+    scores: dict[str, list[list[float]]]
+    compared: Compared
+
+
+def worth(
+    data: Any,
+    to: str | Path,
+    *,
+    method: str = "soft",
+    against: str = "linear-probe",
+    sizes: Sequence[int] = SIZES,
+    seeds: int = 4,
+    steps: int = 100,
+    search: bool = True,
+    length: int = 20,
+    batch_size: int = 16,
+    validation: Any = None,
+    test: Any = None,
+    model: str | TextBackbone = DEFAULT,
+    task: Task | None = None,
+    watts: float | None = None,
+    say: Callable[[str], None] = print,
+    model_options: dict[str, Any] | None = None,
+    **task_options: Any,
+) -> Worth:
+    """Learning curves of two methods over training sizes, and what the first is worth against the second in rows.
+
+    The runs are those of `compare`, with its arguments; `worth.json`, `worth.md` and `worth.png` come beside its files.
+    For the definition see `evaluation.advantage`. Raises CuetuneError for anything the user can mend.
+    """
+    for name in (method, against):
+        if name in CONTENDERS and not CONTENDERS[name].uses_train:
+            raise CuetuneError(f"{name} uses no training rows, so it has no learning curve; choose another method.")
+    sizes = tuple(sorted(set(sizes)))
+    if method == against or len(sizes) < 2:
+        raise CuetuneError("worth needs two different methods and two or more --sizes.")
+    made = prepare(data, validation, test, task, Settings(seed=0), **task_options)
+    comparison = prepared(
+        made.task, made.splits, to, (method, against), sizes, model, say, model_options,
+        seeds=seeds, steps=steps, search=search, length=length, batch_size=batch_size,
+        watts=watts,
+    )  # fmt: skip
+    for line in (*describe(made.task), *opening(comparison)):
+        say(line)
+    comparison.run()
+    compared = write(comparison, made.source, price_here(comparison.backbone), say)
+    return conclude(compared, method, against, say)
+
+
+def conclude(compared: Compared, method: str, against: str, say: Callable[[str], None] = print) -> Worth:
+    """What `method` is worth against `against` by the runs of a comparison; written beside them."""
+    scores = {name: scores_of(compared, name) for name in (against, method)}
+    found = advantage(compared.sizes, scores[against], scores[method], name_a=against, name_b=method)
+    made = Worth(found, compared.sizes, scores, compared)
+    folder = compared.folder
+    answer = {"method": method, "against": against, "metric": "accuracy", "sizes": compared.sizes, "scores": scores}
+    write_json(folder / "worth.json", {**answer, **asdict(found)})
+    write_text(folder / "worth.md", _markdown(made, method, against))
+    try:
+        drawn = [scores[against], scores[method]]
+        plot_curves(
+            folder / "worth.png", compared.sizes, *drawn, name_a=against, name_b=method, metric="accuracy, held-out"
+        )
+    except CuetuneError as error:
+        say(f"no plot: {error}")
+    return made
+
+
+def scores_of(compared: Compared, method: str) -> list[list[float]]:
+    """(m, runs) accuracy of each run, by size and seed; NaN where a run is missing."""
+    seen = {
+        (run["size"], run["seed"]): run["scores"]["accuracy"] for run in compared.results if run["method"] == method
+    }
+    seeds = sorted({seed for _, seed in seen})
+    return [[seen.get((size, seed), math.nan) for seed in seeds] for size in compared.sizes]
+
+
+def _markdown(made: Worth, method: str, against: str) -> str:
+    rows = {(row["method"], row["size"]): score(row["accuracy"]) for row in made.compared.rows}
+    lines = [f"| training rows | {method} | {against} |", "| ---: | ---: | ---: |"]
+    lines += [f"| {size:,} | {rows[method, size]} | {rows[against, size]} |" for size in made.sizes]
+    about = (
+        "Accuracy on held-out rows, mean over seeds with 95 % confidence interval. Worth in rows: the data advantage "
+        "of Le Scao and Rush (2021) between the best scores of any run with so many rows or fewer; ± is its standard "
+        "deviation when one run of each method is held out."
+    )
+    return "\n\n".join([f"# {made.advantage.sentence}", "\n".join(lines), about]) + "\n"

@@ -1,0 +1,116 @@
+"""A linear probe: logistic regression on what the frozen model makes of a row. The baseline that trains in seconds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from cuetune.backbones.packing import Rows
+from cuetune.backbones.text import TextBackbone
+from cuetune.errors import CuetuneError
+from cuetune.prediction import Prediction, batches_by_length, renderer_for
+from cuetune.prompts.words import hard_prompt
+from cuetune.readouts import LinearHead
+from cuetune.tasks.rendering import Rendered
+from cuetune.tasks.task import Example, Task
+
+STRENGTHS = (1e-4, 1e-3, 1e-2, 0.1, 1.0)  # C of scikit-learn: smaller is more regularised
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A fitted probe: which features it reads, and the classifier on them."""
+
+    features: str
+    strength: float
+    classifier: Any
+    validation_accuracy: float
+
+    @property
+    def n_trained(self) -> int:
+        """Weights and biases of the classifier; scaling is folded into them."""
+        logistic = self.classifier[-1]
+        return int(logistic.coef_.size + logistic.intercept_.size)
+
+
+class Features:
+    """Features of rows, computed once. In a causal model: the last token's state and the mean over the row, at two
+    depths, behind the task's instruction as in a zero-shot prompt. In an encoder: the first state and the mean.
+
+    Raises CuetuneError for an encoder-decoder.
+    """
+
+    def __init__(self, backbone: TextBackbone, task: Task) -> None:
+        if backbone.writes and not backbone.causal:
+            raise CuetuneError(f"no linear probe on {backbone.identity.name}: it is an encoder-decoder.")
+        self.backbone, self.task = backbone, task
+        ids = hard_prompt(backbone, task).ids if backbone.causal else []
+        self.renderer = renderer_for(backbone, task, len(ids) + (0 if backbone.causal else 1))
+        self.shared = [*ids, *self.renderer.shared]
+        self.middle = max(1, round(backbone.kv_shape[0] * 2 / 3))
+        self.heads = [] if backbone.causal else [LinearHead(backbone, task, each) for each in ("first", "mean")]
+
+    @torch.inference_mode()
+    def of(self, examples: Sequence[Example]) -> dict[str, np.ndarray]:
+        """Name of a kind of feature -> (N, d)."""
+        rows = list(self.renderer.render(examples))
+        found: dict[str, np.ndarray] = {}
+        for batch in batches_by_length(rows):
+            for name, values in self._batch([rows[number] for number in batch]).items():
+                found.setdefault(name, np.empty((len(rows), values.shape[1]), dtype=np.float32))[batch] = values
+        return found
+
+    def _batch(self, rows: Sequence[Rendered]) -> dict[str, np.ndarray]:
+        if self.heads:
+            pooled = {head.pooling: self.backbone.hidden(head.rows(rows, self.shared)) for head in self.heads}
+            return {f"last layer, {pooling}": states.float().cpu().numpy() for pooling, states in pooled.items()}
+        packed = Rows.of([row.ids for row in rows], self.shared)
+        found = {}
+        for depth, states in (
+            ("middle", self.backbone.states_at(self.middle, packed, 0)[len(self.shared) :]),
+            ("last", self.backbone.hidden(packed)),
+        ):
+            each = states.float().cpu().split(list(packed.lengths))
+            found[f"{depth} layer, last token"] = torch.stack([row[-1] for row in each]).numpy()
+            found[f"{depth} layer, mean"] = torch.stack([row.mean(0) for row in each]).numpy()
+        return found
+
+
+def fit_probe(
+    task: Task,
+    train: tuple[dict[str, np.ndarray], Sequence[Example]],
+    validation: tuple[dict[str, np.ndarray], Sequence[Example]],
+) -> Probe:
+    """The probe with the best validation accuracy over kinds of features and strengths of regularisation."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    wanted = [example.label for example in train[1]]
+    if len(set(wanted)) < 2:
+        raise CuetuneError("a linear probe needs rows of two labels or more.")
+    best: Probe | None = None
+    for name, features in train[0].items():
+        for strength in STRENGTHS:
+            classifier = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=1000))
+            classifier.fit(features, wanted)
+            accuracy = float(classifier.score(validation[0][name], [example.label for example in validation[1]]))
+            if best is None or accuracy > best.validation_accuracy:
+                best = Probe(name, strength, classifier, accuracy)
+    assert best is not None
+    return best
+
+
+def predict_probe(
+    probe: Probe, task: Task, features: dict[str, np.ndarray], rows: Sequence[Example]
+) -> list[Prediction]:
+    """One prediction per row, probabilities in the task's order of labels."""
+    probabilities = probe.classifier.predict_proba(features[probe.features])
+    place = {str(label): number for number, label in enumerate(probe.classifier.classes_)}
+    answers = []
+    for row, each in zip(rows, probabilities, strict=True):
+        ordered = tuple(float(each[place[label]]) if label in place else 0.0 for label in task.labels)
+        answers.append(Prediction(row.where, task.labels[int(np.argmax(ordered))], ordered))
+    return answers

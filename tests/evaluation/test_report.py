@@ -1,0 +1,91 @@
+"""What a comparison's figures are made of: intervals, means, prices, tables."""
+
+import pytest
+from scipy import stats
+
+from cuetune.evaluation.report import (
+    COLUMNS,
+    Price,
+    amount,
+    interval,
+    markdown,
+    searched,
+    short,
+    summarise,
+    terminal_table,
+)
+
+
+def run(method, size, seed, accuracy, **more):
+    figures = {"seconds": 10.0, "flops": 2e12, "kwh": 0.001, "latency": 0.02, "peak_memory_bytes": 2**20}
+    figures |= {"stored_bytes": 2048, "trained": 512, "best_step": 40, "steps": 100, "stopped": "", "rate": 0.01}
+    figures |= {"energy_kind": "estimated", "note": "", "validation": {"accuracy": accuracy}, "factor": None}
+    scores = {"accuracy": accuracy, "macro_f1": accuracy}
+    return {"method": method, "size": size, "seed": seed, "scores": scores, **figures, **more}
+
+
+@pytest.mark.parametrize("values", [[0.5, 0.6], [0.7, 0.72, 0.69], [0.5 + 0.01 * n for n in range(12)]])
+def test_interval_is_students(values):
+    found = interval(values)
+    low, high = stats.t.interval(0.95, len(values) - 1, loc=stats.tmean(values), scale=stats.sem(values))
+    assert found["value"] == pytest.approx(stats.tmean(values))
+    assert found["low"] == pytest.approx(max(0, low), abs=2e-3)
+    assert found["high"] == pytest.approx(min(1, high), abs=2e-3)
+
+
+def test_one_run_has_no_interval():
+    assert interval([0.7]) == {"value": 0.7, "low": None, "high": None}
+
+
+def test_means_over_seeds_at_every_size():
+    results = [run("soft", size, seed, 0.6 + 0.1 * seed) for size in (64, 1000) for seed in (0, 1)]
+    results += [run("zero-shot", 0, 0, 0.5, rate=None, steps=0, best_step=0)]
+    trials = [run("soft", 64, 0, 0.7, factor=factor, rate=0.01 * factor, seconds=4.0) for factor in (3.0, 1.0)]
+    rows = summarise(results, (64, 1000), trials, Price(3.6, 0.2, ""))
+    assert [(row["method"], row["size"], row["seeds"]) for row in rows] == [
+        ("soft", 64, 2),
+        ("zero-shot", 64, 1),
+        ("soft", 1000, 2),
+        ("zero-shot", 1000, 1),
+    ]
+    soft = rows[0]
+    assert soft["accuracy"]["value"] == pytest.approx(0.65)
+    assert soft["dollars"] == pytest.approx(3.6 * 10 / 3600)
+    assert [each["rate"] for each in soft["search"]] == [0.01, 0.03]
+    assert soft["search_seconds"] == 8.0
+    assert rows[2]["search"] == []
+    assert "0.01 → 0.700, 0.03 → 0.700; taken 0.01 (8 s)" in searched(soft)
+
+
+def test_a_method_that_is_still_rising_is_marked():
+    cell = COLUMNS["best step"]
+    for best, stopped, marked in ((100, "", True), (60, "", False), (100, "early", False)):
+        (row,) = summarise([run("soft", 64, 0, 0.5, best_step=best, stopped=stopped)], (64,))
+        assert ("↑" in cell(row)) == marked
+
+
+def test_a_processor_costs_its_electricity():
+    assert Price(None, 0.2, "").of(3600, 0.5) == pytest.approx(0.1)
+    assert Price(2.0, 0.2, "").of(1800, 0.5) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(0, "0"), (1234567, "1,230,000"), (0.00001234, "0.0000123"), (12.345, "12.3")]
+)
+def test_short_numbers(value, said):
+    assert short(value) == said
+
+
+@pytest.mark.parametrize(("size", "said"), [(40, "40 B"), (2048, "2 KiB"), (3 * 2**30, "3 GiB")])
+def test_amounts(size, said):
+    assert amount(size) == said
+
+
+def test_tables_hold_every_method_best_first():
+    rows = summarise([run("soft", 64, 0, 0.6), run("lora", 64, 0, 0.9)], (64,))
+    text = markdown(rows, "reviews", ["a note"])
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    assert [line.split(" | ")[0] for line in lines[2:]] == ["| lora", "| soft"]
+    assert {line.count("|") for line in lines} == {len(COLUMNS) + 1}
+    assert text.endswith("a note\n")
+    assert terminal_table(rows, 64).row_count == 2
