@@ -5,8 +5,9 @@
     python benchmarks/inference.py --quick --model FOLDER
 
 Both sides hold the same prompt and must give the same answers. cuetune compiles the prompt when it is loaded, once;
-PEFT passes it through the model with every row. Batches of 16 texts of 12 to 48 tokens; each measurement runs in a
-process of its own, the two sides in turn.
+PEFT passes it through the model with every row. Batches of 16 texts of 12 to 48 tokens to classify; to write, 16 such
+texts one by one, or 8 together. The floor is what a side's matrix products take when nothing else runs, with the faster
+of the machine's two libraries. Each measurement runs in a process of its own, the two sides in turn.
 """
 
 import argparse
@@ -18,6 +19,8 @@ from side_by_side import ask, described, keep, load_model, machine, make_rows, p
 
 SCRIPT = __file__
 WORDS = (2, 3)  # the two label words: any tokens will do
+FLOOR = "Floor: the side's matrix products run alone. Share of floor: our floor divided by our time."
+SINGLE = 16  # rows that are written one by one
 
 
 def worker(options: dict[str, Any]) -> dict[str, Any]:
@@ -29,18 +32,47 @@ def worker(options: dict[str, Any]) -> dict[str, Any]:
     rows = make_rows(64, model.config.vocab_size)
     start = torch.randn(options["length"], model.get_input_embeddings().weight.shape[1]) * 0.1
     side: Any = (PeftSide if options["side"] == "peft" else CuetuneSide)(model, start, options["device"])
-    batches = [rows[number : number + 16] for number in range(0, 64, 16)]
-    with torch.inference_mode():
-        result = {
-            "answers": [answer for batch in batches for answer in side.classify(batch)],
-            "rows": timed(lambda: [side.classify(batch) for batch in batches], options["repeats"], options["device"]),
-        }
-    for size in (1, 8):
-        result[f"first {size}"] = timed(
-            lambda size=size: side.first(rows[:size]), options["repeats"] * 3, options["device"]
-        )
-        result[f"tokens {size}"] = side.first(rows[:size])
+    sixteens = [rows[number : number + 16] for number in range(0, 64, 16)]
+    work = {
+        "rows": (side.classify, sixteens),
+        "first 1": (side.first, [[row] for row in rows[:SINGLE]]),
+        "first 8": (side.first, [rows[:8]]),
+    }
+    result: dict[str, Any] = {}
+    for what, (answer, batches) in work.items():
+        result |= measured(what, side, model, answer, batches, options)
     return result
+
+
+def measured(
+    what: str, side: Any, model: Any, answer: Any, batches: list[list[list[int]]], options: dict[str, Any]
+) -> dict[str, Any]:
+    """Answers of one kind of work, its seconds per batch, and those of its matrix products alone."""
+    import torch
+
+    shapes = [(side.passed(batch), 0 if what == "rows" else len(batch)) for batch in batches]
+    with torch.inference_mode():
+        answers = [one for batch in batches for one in answer(batch)]
+        seconds = timed(lambda: [answer(batch) for batch in batches], options["repeats"], options["device"])
+        floor = timed(lambda: [products(model, *shape) for shape in shapes], options["repeats"], options["device"])
+    per_batch = {what: seconds, f"floor {what}": floor}
+    return {f"answers {what}": answers} | {
+        name: [each / len(batches) for each in spent] for name, spent in per_batch.items()
+    }
+
+
+def products(model: Any, tokens: int, written: int) -> None:
+    """The matrix products of a pass of so many tokens, with the head for `written` of them, and nothing else."""
+    import torch
+
+    from cuetune import compat
+
+    head, dtype = model.get_output_embeddings(), next(model.parameters()).dtype
+    for layer in (module for module in model.modules() if isinstance(module, torch.nn.Linear)):
+        count = written if layer is head else tokens
+        if count:
+            states = torch.zeros(count, layer.in_features, dtype=dtype, device=layer.weight.device)
+            compat.product(states, layer.weight)
 
 
 class PeftSide:
@@ -53,6 +85,10 @@ class PeftSide:
         self.model = get_peft_model(model, config).eval()
         self.model.prompt_encoder["default"].embedding.weight.data.copy_(start)
         self.length, self.device = len(start), device
+
+    def passed(self, rows: list[list[int]]) -> int:
+        """Tokens that go through the model for these rows."""
+        return len(rows) * (self.length + max(map(len, rows)))
 
     def _padded(self, rows: list[list[int]], left: bool) -> dict[str, Any]:
         import torch
@@ -102,6 +138,9 @@ class CuetuneSide:
         self.prompt = self.backbone.compile(Injection(tokens={0: start.to(device)}))
         self.words = torch.tensor(WORDS, device=device)
 
+    def passed(self, rows: list[list[int]]) -> int:
+        return sum(map(len, rows))
+
     def classify(self, rows: list[list[int]]) -> list[int]:
         import dataclasses
 
@@ -131,7 +170,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
                 found = ask(SCRIPT, options)
                 runs.setdefault(f"{side} {dtype}", []).append(found)
                 said = ", ".join(
-                    f"{what} {statistics.median(found[what]):.3f} s" for what in ("rows", "first 1", "first 8")
+                    f"{what} {statistics.median(found[what]):.4f} s" for what in ("rows", "first 1", "first 8")
                 )
                 print(f"round {number + 1}: {side:8} {dtype:9} {said}")
     return {"machine": machine(arguments.device), "model": arguments.model, "runs": runs, "length": arguments.length}
@@ -140,7 +179,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 def summary(result: dict[str, Any], dtypes: list[str]) -> list[str]:
     """The Markdown table of a result."""
     runs = result["runs"]
-    head = ["dtype", "what", "cuetune", "PEFT", "times faster", "same answers"]
+    head = ["dtype", "what", "cuetune", "PEFT", "times faster", "our floor", "share of floor", "PEFT's floor"]
+    head.append("same answers")
     lines = [
         f"{result['model']}, {result['length']} virtual tokens, texts of 12–48 tokens; {described(result)}",
         "",
@@ -149,22 +189,29 @@ def summary(result: dict[str, Any], dtypes: list[str]) -> list[str]:
     ]
     for dtype in dtypes:
         ours, theirs = runs[f"cuetune {dtype}"], runs[f"peft {dtype}"]
-        for what, name, answers in (
-            ("rows", "rows per second, batch 16", "answers"),
-            ("first 1", "time to first token, batch 1", "tokens 1"),
-            ("first 8", "time to first token, batch 8", "tokens 8"),
+        for what, name in (
+            ("rows", "rows per second, batch 16"),
+            ("first 1", "time to first token, one row"),
+            ("first 8", "time to first token, batch 8"),
         ):
             a, b = (statistics.median(s for run in side for s in run[what]) for side in (ours, theirs))
-            values = (
-                [f"{64 / a:.0f}", f"{64 / b:.0f}"] if what == "rows" else [f"{a * 1e3:.0f} ms", f"{b * 1e3:.0f} ms"]
-            )
+            least = f"floor {what}"
+            floor, other = (statistics.median(s for run in side for s in run[least]) for side in (ours, theirs))
+            values = [shown(what, seconds) for seconds in (a, b)]
             ratio = paired_ratios([run[what] for run in theirs], [run[what] for run in ours])
-            pairs = list(zip(ours[0][answers], theirs[0][answers], strict=True))
+            share = paired_ratios([run[least] for run in ours], [run[what] for run in ours])
+            pairs = list(zip(ours[0][f"answers {what}"], theirs[0][f"answers {what}"], strict=True))
             same = f"{sum(x == y for x, y in pairs)} of {len(pairs)}"
             faster = f"**{ratio['median']:.1f}** ({ratio['low']:.1f}–{ratio['high']:.1f})"
-            lines.append("| " + " | ".join([dtype, name, *values, faster, same]) + " |")
+            floors = [shown(what, floor), f"{share['median']:.2f}", shown(what, other)]
+            lines.append("| " + " | ".join([dtype, name, *values, faster, *floors, same]) + " |")
     note = "PEFT puts its prompt before left padding: in a ragged batch it does not write what each row writes alone."
-    return [*lines, "", note]
+    return [*lines, "", FLOOR, "", note]
+
+
+def shown(what: str, seconds: float) -> str:
+    """Seconds of a batch as the table says them: rows per second for batches of 16, else milliseconds."""
+    return f"{16 / seconds:.0f}" if what == "rows" else f"{seconds * 1e3:.0f} ms"
 
 
 def main() -> None:

@@ -195,10 +195,11 @@ class RowAttention(torch.autograd.Function):
         scaling: float,
     ) -> Tensor:
         (batch, width), (n, heads, size), h_kv = block.rows.shape, query.shape, key.shape[1]
-        index = block.rows.reshape(-1)
+        ragged = n < batch * width  # rows of one length, or one alone, already lie as they should
 
         def padded(states: Tensor) -> Tensor:  # (n, heads, d_h) -> (h_kv, B, heads / h_kv, T, d_h)
-            rows = states.reshape(n, -1).index_select(0, index)
+            rows = states.reshape(n, -1)
+            rows = rows.index_select(0, block.rows.reshape(-1)) if ragged else rows
             return rows.view(batch, width, h_kv, -1, size).permute(2, 0, 3, 1, 4)
 
         def behind(before: Tensor, own: Tensor) -> Tensor:  # (h_kv · B, M + T, d_h)
@@ -213,19 +214,21 @@ class RowAttention(torch.autograd.Function):
         out = torch.bmm(weights, v).view(h_kv, batch, -1, width, size).permute(1, 3, 0, 2, 4)
         ctx.save_for_backward(q, k, v, weights, block.places)
         ctx.sizes = (batch, width, n, h_kv, size, scaling, before_k.dim())
-        return out.reshape(batch * width, -1).index_select(0, block.places).view(n, heads, size)
+        out = out.reshape(batch * width, -1)
+        return (out.index_select(0, block.places) if ragged else out).view(n, heads, size)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, weights, places = ctx.saved_tensors
         batch, width, n, h_kv, size, scaling, before_dims = ctx.sizes
-        grad = grads[0].reshape(n, -1)
-        grad = grad.new_zeros(batch * width, grad.shape[1]).index_copy_(0, places, grad)
+        ragged, grad = n < batch * width, grads[0].reshape(n, -1)
+        if ragged:
+            grad = grad.new_zeros(batch * width, grad.shape[1]).index_copy_(0, places, grad)
         grad = grad.view(batch, width, h_kv, -1, size).permute(2, 0, 3, 1, 4).reshape(q.shape)
 
         def packed(states: Tensor) -> Tensor:  # (h_kv, B, g, T, d_h) -> (n, h_kv · g, d_h)
             rows = states.permute(1, 3, 0, 2, 4).reshape(batch * width, -1)
-            return rows.index_select(0, places).view(n, -1, size)
+            return (rows.index_select(0, places) if ragged else rows).view(n, -1, size)
 
         def split(full: Tensor) -> tuple[Tensor, Tensor]:  # (h_kv · B, M + T, d_h) -> before, own
             both = full.view(h_kv, batch, -1, size)

@@ -21,14 +21,18 @@ class TextBackbone:
     """A causal model of transformers with its tokenizer, frozen.
 
     model: any causal language model whose attention goes through transformers' attention interface.
+    kind: what a model is, as `loading.kind_of` names it.
     causal: whether what stands first is computed without what stands behind it, and so can be shared and compiled.
     writes: whether answers are written behind the text; else rows are whole texts, and words are read at a mask.
+    keeps_states: whether rows' states at a layer can be kept (`states_at`) and gone on from (`hidden_from`).
     pooling: which states of a row stand for the whole: its "last", its "first", or the "mean" of all.
     Raises CuetuneError when the model does not honour injections, found out by a short self-test.
     """
 
+    kind = "causal"
     causal = True
     writes = True
+    keeps_states = True
     pooling: str = "last"
 
     def __init__(self, model: PreTrainedModel, tokenizer: Any, name: str = "", revision: str | None = None) -> None:
@@ -37,6 +41,7 @@ class TextBackbone:
         self._embedding: nn.Embedding = model.get_input_embeddings()  # type: ignore[assignment]
         self._head: nn.Linear = model.get_output_embeddings()
         compat.use_attention(model)
+        compat.use_products(model)
         compat.keep_freed_memory()
         name = name or str(model.config.name_or_path)
         try:
@@ -232,7 +237,7 @@ class TextBackbone:
         if words is not None:
             weight = weight[words]
             bias = bias[words] if bias is not None else None
-        return F.linear(states, weight, bias)
+        return compat.product(states, weight, bias)
 
     def _positions(self, packed: Packed) -> dict[str, Tensor]:
         """What the model is told about each place of a packed pass beside its embedding."""
@@ -242,13 +247,14 @@ class TextBackbone:
         embeddings = packed.embeddings
         if packed.layout.states is not None:  # nothing of the lower layers is used, but they have a width of their own
             embeddings = embeddings.new_zeros((*embeddings.shape[:2], self.width))
-        output = self._decoder(
-            inputs_embeds=embeddings,
-            **self._positions(packed),
-            attention_mask=compat.no_mask(packed.embeddings),
-            use_cache=False,
-            cuetune_layout=packed.layout,
-        )
+        with compat.own_pass():
+            output = self._decoder(
+                inputs_embeds=embeddings,
+                **self._positions(packed),
+                attention_mask=compat.no_mask(packed.embeddings),
+                use_cache=False,
+                cuetune_layout=packed.layout,
+            )
         return output.last_hidden_state
 
     def _identify(self, name: str, revision: str | None) -> BackboneIdentity:
@@ -262,6 +268,8 @@ class TextBackbone:
             hidden_size=self.width,
             num_layers=config.num_hidden_layers,
             num_heads=config.num_attention_heads,
+            state_size=0 if self.width_at(1) == self.width else self.width_at(1),
+            kind=self.kind,
         )
 
     def _weights(self) -> dict[str, Tensor]:
