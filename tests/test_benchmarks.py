@@ -37,3 +37,12 @@ def test_late_prompts_are_timed_and_scored(tmp_path):
     ran = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     assert "| layer 2 | " in ran.stdout
+
+
+def test_prompts_in_words_are_held_against_plain_ones(tmp_path):
+    data = write_csv(tmp_path / "rows.csv", rows(80))
+    command = [sys.executable, SCRIPTS / "words.py", "--quick", "--model", folder(), "--data", data, "--to", tmp_path]
+    command += ["--dtype", "float32", "--methods", "zero-shot", "calibrated zero-shot", "few-shot", "greedy", "pez"]
+    ran = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert "| pez | " in (tmp_path / "words.md").read_text()
