@@ -26,6 +26,7 @@ _PUBLIC = {
     "predict": "cuetune.verbs",
     "search": "cuetune.methods.searching",
     "tune": "cuetune.tuning.session",
+    "worth": "cuetune.evaluation.worth",
 }
 
 __all__ = [*_PUBLIC, "__version__"]
