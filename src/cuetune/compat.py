@@ -3,6 +3,7 @@
 import copy
 import ctypes
 import inspect
+import math
 import platform
 import sys
 import threading
@@ -15,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+from torch.utils.flop_counter import register_flop_formula
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
@@ -212,8 +214,8 @@ class _FrozenProduct(torch.autograd.Function):
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x @ weight.T + bias for (…, i) states and a frozen (o, i) weight.
 
-    torch multiplies float32 matrices on x86 by MKL, which keeps its widest instructions to one maker's processors;
-    oneDNN, which torch ships too and uses for bfloat16, asks the processor instead: twice as fast on the others.
+    torch multiplies float32 matrices on x86 by MKL, which takes AMD's processors for generic ones; oneDNN, which torch
+    ships too and uses for bfloat16, asks what the processor can do: measured twice as fast there, forward and backward.
     """
     plain = weight.requires_grad or (bias is not None and bias.requires_grad) or torch.is_autocast_enabled("cpu")
     if plain or not _by_onednn(x) or not _by_onednn(weight):
@@ -255,6 +257,12 @@ def own_pass() -> Iterator[None]:
         yield
     finally:
         _own_pass.on = before
+
+
+@register_flop_formula(torch.ops.mkldnn._linear_pointwise) if ONEDNN else lambda function: function
+def _operations(x: Any, weight: Any, *args: Any, **kwargs: Any) -> int:
+    """What PyTorch's counter is to count for a product by oneDNN, which it does not know: 2 per pair of numbers."""
+    return 2 * math.prod(x) * weight[0]
 
 
 def use_products(model: PreTrainedModel) -> None:

@@ -320,7 +320,7 @@ def test_what_cannot_be_read_is_refused():
         frozen.hidden(head.rows(list(Renderer(frozen.tokenizer, TASK).render(examples())), ()))
     with pytest.raises(CuetuneError, match="where its answer starts"):
         frozen.hidden(Rows(torch.tensor([5, 6]), [1, 1], torch.tensor([0]), torch.tensor([], dtype=torch.long)))
-    with pytest.raises(CuetuneError, match="late prompts"):
+    with pytest.raises(CuetuneError, match="keeps no states"):
         frozen.states_at(1, Rows.of([[5]]), 2)
 
 

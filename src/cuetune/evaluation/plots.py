@@ -82,6 +82,7 @@ def _scatter(axes: Any, rows: Sequence[dict[str, Any]], cost: Callable[[dict[str
     axes.xaxis.set_minor_formatter("")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if max(some) < 300 * nothing else (1,)))
     _frame(axes, said, "accuracy on held-out rows")
+    _zoom(axes, [score for _, _, score, _ in places])
     _names(axes, places)
 
 
@@ -99,7 +100,7 @@ def draw_curves(path: Path, results: Sequence[dict[str, Any]]) -> Path:
             axes.plot(steps, means, color=color, linestyle=style, linewidth=1.6)
             places.append((method, steps[-1], means[-1], color))
         axes.set_title(f"{size:,} training rows", loc="left", fontsize=10)
-        _frame(axes, "step", "accuracy on validation rows")
+        _frame(axes, "step (runs that stopped early count on with their best)", "accuracy on validation rows")
         _names(axes, places)
     _families(figure, tuned)
     return save_figure(figure, path)
@@ -138,6 +139,7 @@ def draw_sizes(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
     axes.set_xticks(ticks, [f"{size:,}" for size in ticks], minor=False)
     axes.minorticks_off()
     _frame(axes, "training rows", "accuracy on held-out rows")
+    _zoom(axes, [row["accuracy"]["value"] for row in rows])
     _names(axes, places)
     _families(figure, rows)
     return save_figure(figure, path)
@@ -159,6 +161,12 @@ def _frame(axes: Any, x: str, y: str) -> None:
     axes.grid(color="0.92")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _zoom(axes: Any, scores: Sequence[float]) -> None:
+    """Show all scores; intervals that are much wider than the scores differ reach out of the panel."""
+    room = 0.1 + 0.2 * (max(scores) - min(scores))
+    axes.set_ylim(max(0.0, min(scores) - room), min(1.0, max(scores) + room))
 
 
 def _names(axes: Any, places: Sequence[tuple[str, float, float, str]]) -> None:

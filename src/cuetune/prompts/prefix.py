@@ -94,7 +94,7 @@ class PrefixNetwork(Prompt):
             optimizer.zero_grad(set_to_none=True)
             (error / scale).backward()  # type: ignore[union-attr]
             optimizer.step()
-        return float(error / (2 * scale))
+        return float(error.detach() / (2 * scale))  # type: ignore[union-attr]
 
     def spec(self) -> dict[str, Any]:
         layers, heads, size = self.shape
