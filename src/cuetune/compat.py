@@ -4,6 +4,7 @@ import copy
 import ctypes
 import inspect
 import math
+import os
 import platform
 import sys
 import threading
@@ -24,6 +25,10 @@ from transformers.modeling_outputs import BaseModelOutput
 from transformers.pytorch_utils import Conv1D
 
 ATTENTION = "cuetune"
+# oneDNN, and torch above it, keep the code they made for the last 1,024 shapes of products: more than half a
+# gigabyte, and hardly any is used again, because packed passes differ in length. Read when the first product is made.
+for variable in ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):
+    os.environ.setdefault(variable, "64")
 ONEDNN = (  # on other processors torch itself takes the best library
     platform.machine().lower() in ("x86_64", "amd64")
     and torch.backends.mkldnn.is_available()
