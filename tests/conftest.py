@@ -16,13 +16,18 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import torch  # noqa: E402
 
-torch.set_num_threads(
-    int(os.environ.get("OMP_NUM_THREADS", "2"))
-)  # 1 beside other work: threads that wait for each other crawl
+# One thread beside other work: threads that wait for each other crawl.
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
 
+import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 
 from cuetune.cli.main import main  # noqa: E402
+
+# New examples at every desk, the same ones at every integration run: a change is judged, not luck.
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("ci")
 
 
 @pytest.fixture

@@ -171,7 +171,8 @@ def test_packed_loss_and_gradient_equal_the_padded_ones(family, checkpointing, r
     loss.backward()
     compat.prepare_for_tuning(frozen.model, False, False)
     assert abs(loss - wanted).item() < 1e-5 * max(1, abs(wanted.item()))
-    assert error(ours.grad, theirs.grad) < 1e-5
+    # Two libraries' float32 sums: an example in a few hundred is rounded to 1.5e-5.
+    assert error(ours.grad, theirs.grad) < 3e-5
 
 
 @pytest.mark.parametrize("checkpointing", [False, True], ids=["plain", "checkpointed"])
