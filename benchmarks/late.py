@@ -23,6 +23,7 @@ from cuetune.prompts.initial import initial_embeddings
 from cuetune.tasks.datasets import pull_data
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.session import Data, prepare
+from cuetune.tuning.task_run import TaskData
 from side_by_side import keep, machine, timed
 
 
@@ -32,17 +33,17 @@ def tuner(backbone: Any, data: Data, kind: str, layer: int | None, settings: Any
     options = {} if layer is None else {"layer": layer}
     prompt = METHODS[kind].build(Start(backbone, embeddings, settings.init, settings.seed), **options)
     resolved = settings.resolved(backbone, len(data.splits.train), prompt)
-    return Tuner(backbone, prompt, data.task, data.splits.train, data.splits.validation, resolved)
+    return Tuner(backbone, prompt, TaskData(data.task, data.splits.train, data.splits.validation), resolved)
 
 
 def step_times(tuners: dict[str, Tuner], repeats: int, device: str) -> dict[str, list[float]]:
     """Seconds of single steps, the sides in turn; each on the rows of its own order, the same for all."""
     taken: dict[str, list[float]] = {name: [] for name in tuners}
     for each in tuners.values():
-        each._freeze()
+        each._prepare()
     for number in range(repeats):
         for name, each in tuners.items():
-            rows = each._batch(number)
+            rows = each.batches.of(number)
             taken[name] += timed(lambda each=each, rows=rows: each._step(rows), 1, device)
     return taken
 

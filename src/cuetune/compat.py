@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -270,24 +270,79 @@ def _operations(x: Any, weight: Any, *args: Any, **kwargs: Any) -> int:
     return 2 * math.prod(x) * weight[0]
 
 
+class _Linear(nn.Linear):
+    def forward(self, input: Tensor) -> Tensor:
+        own = torch.compiler.is_compiling() or _own_pass.on  # only own passes are compiled
+        return (product if own else F.linear)(input, self.weight, self.bias)
+
+
+class _Conv1D(Conv1D):
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.compiler.is_compiling() or _own_pass.on:
+            return product(x, self.weight.t(), self.bias)
+        return super().forward(x)
+
+
 def use_products(model: PreTrainedModel) -> None:
-    """Route the linear layers of a frozen model through `product`, in passes of cuetune's own."""
+    """Route the linear layers of a frozen model, GPT-2's too, through `product`, in passes of cuetune's own.
+
+    They change their class, and not their `forward`, so that the compiler takes all layers of a model for alike.
+    """
+    own: dict[type, type] = {nn.Linear: _Linear, Conv1D: _Conv1D}
     for module in model.modules():
-        if type(module) is nn.Linear:
-            module.forward = partial(_linear, module)  # type: ignore[assignment]
-        elif type(module) is Conv1D:  # GPT-2's, whose weight is (i, o)
-            module.forward = partial(_linear_from, module)  # type: ignore[assignment]
+        module.__class__ = own.get(type(module), type(module))
 
 
-def _linear(module: nn.Linear, x: Tensor) -> Tensor:
-    own = torch.compiler.is_compiling() or _own_pass.on  # only own passes are compiled
-    return (product if own else F.linear)(x, module.weight, module.bias)
+class _RootMeanSquareNorm(torch.autograd.Function):
+    """w · round(x / sqrt(mean(x²) + eps)) as Llama's family writes it: the same bits, half the passes over memory."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        normed, scale = _normed(x, eps)
+        ctx.save_for_backward(x, normed, scale, weight)
+        ctx.eps = eps
+        return weight * normed.to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, normed, scale, weight = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a gradient of this gradient is wanted, and it goes through x
+            normed, scale = _normed(x, ctx.eps)
+        grad = (grads[0] * weight).float()
+        along = (grad * normed).mean(-1, keepdim=True)
+        return (torch.addcmul(grad, normed, along, value=-1) * scale).to(x.dtype), None, None
 
 
-def _linear_from(module: Conv1D, x: Tensor) -> Tensor:
-    if torch.compiler.is_compiling() or _own_pass.on:
-        return product(x, module.weight.t(), module.bias)
-    return type(module).forward(module, x)
+def _normed(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """x / sqrt(mean(x²) + eps) in float32, and what x was multiplied by."""
+    states = x.float()
+    scale = torch.rsqrt(states.pow(2).mean(-1, keepdim=True) + eps)
+    return states * scale, scale
+
+
+def use_norms(model: PreTrainedModel) -> None:
+    """Route root-mean-square norms of a frozen model through the function above where it gives their very bits."""
+    for module in model.modules():
+        eps, weight = getattr(module, "variance_epsilon", None), getattr(module, "weight", None)
+        if not type(module).__name__.endswith("RMSNorm") or not isinstance(eps, float) or weight is None:
+            continue
+        probe = torch.linspace(-3, 3, 2 * weight.numel(), dtype=weight.dtype, device=weight.device).view(2, -1)
+        with torch.no_grad():
+            if torch.equal(module(probe), _RootMeanSquareNorm.apply(probe, weight, eps)):
+                module.__class__ = _own_norm(type(module))
+
+
+@cache
+def _own_norm(stock: Any) -> Any:
+    """The norm's class with our own forward and backward in our own passes; compilers fuse the stock one better."""
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        frozen = not self.weight.requires_grad
+        if torch.compiler.is_compiling() or not (_own_pass.on and frozen and x.requires_grad):
+            return stock.forward(self, x)  # type: ignore[attr-defined]
+        return _RootMeanSquareNorm.apply(x, self.weight, self.variance_epsilon)
+
+    return type(stock.__name__, (stock,), {"forward": forward, "__module__": stock.__module__})
 
 
 def wrap_layer(layer: nn.Module, index: int | None) -> None:
@@ -298,39 +353,90 @@ def wrap_layer(layer: nn.Module, index: int | None) -> None:
     plain = getattr(layer, "_cuetune_forward", layer.forward)  # a model may be wrapped again, e.g. a copy
     layer._cuetune_forward = plain  # type: ignore[assignment]
     layer._cuetune_index = index  # type: ignore[assignment]
-    layer.forward = partial(_layer, layer, index, plain)
+    layer.forward = partial(_layer, layer, index, plain, partial(_numbered, plain))
 
 
 def _layer(
-    layer: nn.Module, number: int | None, forward: Callable[..., Any], hidden: Tensor, *args: Any, **kwargs: Any
+    layer: nn.Module,
+    number: int | None,
+    stock: Callable[..., Any],
+    own: Callable[..., Any],
+    hidden: Tensor,
+    *args: Any,
+    **kwargs: Any,
 ) -> Any:
+    """stock: the layer for calls that are not ours. own: for ours, (number, states, …); perhaps compiled."""
     layout = kwargs.get("cuetune_layout")
     if layout is None:
-        return forward(hidden, *args, **kwargs)
+        return stock(hidden, *args, **kwargs)
     index = layout.next_layer() if number is None else number
     hidden = layout.enter(index, hidden)
     if not layout.runs(index):
         return (hidden,) if layer._cuetune_gives_tuple else hidden
-    output = forward(hidden, *args, cuetune_layer=index, **kwargs)
+    output = own(index, hidden, *args, **kwargs)
     if not hasattr(layer, "_cuetune_gives_tuple"):  # known from the self-test on
         layer._cuetune_gives_tuple = isinstance(output, tuple)  # type: ignore[assignment]
     return output
 
 
+def _numbered(forward: Callable[..., Any], index: int, *args: Any, **kwargs: Any) -> Any:
+    """Attention learns from the layout which layer it is in: as an argument, the compiler would make each its own."""
+    kwargs["cuetune_layout"].layer = index
+    return forward(*args, **kwargs)
+
+
+class _Read(threading.local):
+    """The places (K,) of the running pass whose final states are read, while its last layer runs; None for all."""
+
+    places: Tensor | None = None
+
+
+_read = _Read()
+
+
+def prune_last(layer: nn.Module) -> None:
+    """Let a packed pass compute the last layer's feed-forward only at the places that are read; nobody sees the rest.
+
+    With one answer a row that leaves three quarters of a Llama layer out. Families that have no such part go without.
+    """
+    parts = [getattr(layer, name) for name in ("mlp", "feed_forward", "ffn") if hasattr(layer, name)]
+    if len(parts) == 1 and not hasattr(layer, "_cuetune_forward"):
+        parts[0].forward = partial(_where_read, parts[0].forward)
+        layer.forward = partial(_reading, layer.forward)  # type: ignore[assignment]
+
+
+def _reading(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    layout = kwargs.get("cuetune_layout")
+    before, _read.places = _read.places, getattr(layout, "read", None)
+    try:
+        return forward(*args, **kwargs)
+    finally:
+        _read.places = before
+
+
+def _where_read(forward: Callable[..., Any], hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
+    places = None if torch.compiler.is_compiling() else _read.places
+    if places is None or hidden.dim() != 3 or hidden.shape[0] != 1 or 2 * len(places) > hidden.shape[1]:
+        return forward(hidden, *args, **kwargs)
+    found = forward(hidden.index_select(1, places), *args, **kwargs)
+    return torch.zeros_like(hidden).index_copy(1, places, found)
+
+
 def prepare_for_tuning(model: PreTrainedModel, gradient_checkpointing: bool, compiled: bool) -> None:
-    """Switch gradient checkpointing of the layers on or off, and compile them if asked to.
+    """Switch gradient checkpointing and compiling of the layers, in passes of our own, on or off.
 
     transformers checkpoints only in training mode, which in some families also switches dropout on; a frozen model
-    stays in evaluation mode, so its layers' forward passes are wrapped here instead.
+    stays in evaluation mode, so its layers' forward passes are wrapped here instead. All layers share one compiled
+    form; a last layer that is pruned stays as it is.
     """
     for layer in [module for module in model.modules() if hasattr(module, "_cuetune_forward")]:
         plain: Any = layer._cuetune_forward
         index: Any = layer._cuetune_index
+        pruned = isinstance(plain, partial)
+        own = partial(_numbered, torch.compile(plain, dynamic=True) if compiled and not pruned else plain)
         layer.forward = partial(
-            _layer, layer, index, partial(_checkpointed, plain) if gradient_checkpointing else plain
+            _layer, layer, index, plain, partial(_checkpointed, own) if gradient_checkpointing else own
         )
-        if compiled and layer._compiled_call_impl is None:
-            layer.compile(dynamic=True)
 
 
 def _checkpointed(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -341,7 +447,5 @@ def _checkpointed(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any
 
 def _in_own_pass(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Backward runs a layer again when its pass is over."""
-    if torch.compiler.is_compiling():
-        return forward(*args, **kwargs)
     with own_pass():
         return forward(*args, **kwargs)

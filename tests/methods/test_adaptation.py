@@ -13,6 +13,7 @@ from cuetune.methods.adaptation import FINE_TUNING_RATE, LORA_RATE, RANK, ModelW
 from cuetune.tasks.task import Row, Task
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.settings import Settings
+from cuetune.tuning.task_run import TaskData
 
 TASK = Task("Text: {text}\nLabel:", labels=("pos", "neg"), label_words=(" pos", " neg"))
 EXAMPLES = [TASK.example(Row(f"row {number}", row)) for number, row in enumerate(tiny.rows(6))]
@@ -20,7 +21,7 @@ EXAMPLES = [TASK.example(Row(f"row {number}", row)) for number, row in enumerate
 
 def tuner_for(backbone, weights, rate=None, steps=4):
     settings = Settings(steps=steps, batch_size=len(EXAMPLES), learning_rate=rate, warmup=0)
-    return Tuner(backbone, weights, TASK, EXAMPLES, [], settings.resolved(backbone, len(EXAMPLES), weights))
+    return Tuner(backbone, weights, TaskData(TASK, EXAMPLES, []), settings.resolved(backbone, len(EXAMPLES), weights))
 
 
 def padded_loss(bare):
@@ -39,7 +40,7 @@ def padded_loss(bare):
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
 def test_packed_gradient_is_that_of_a_padded_batch(family):
     own, weights = fine_tuning(tiny.backbone(family))
-    loss = tuner_for(own, weights)._loss(range(len(EXAMPLES)))
+    loss = tuner_for(own, weights)._loss([(0, range(len(EXAMPLES)))])
     loss.backward()
     bare = tiny.model(family)
     expected = padded_loss(bare)
@@ -52,7 +53,7 @@ def test_packed_gradient_is_that_of_a_padded_batch(family):
 def test_one_step_is_a_plain_adamw_step():
     own, weights = fine_tuning(tiny.backbone())
     tuner = tuner_for(own, weights, rate=1e-3)
-    tuner._step(list(range(len(EXAMPLES))))
+    tuner._step([(0, list(range(len(EXAMPLES))))])
     bare = tiny.model("llama")
     optimizer = torch.optim.AdamW(bare.parameters(), lr=1e-3, weight_decay=0.0)
     padded_loss(bare).backward()
@@ -115,7 +116,7 @@ def test_loras_packed_gradient_is_that_of_peft_on_a_padded_batch():
     with torch.no_grad():
         for name, master in zip(names, weights.masters, strict=True):
             theirs[name].copy_(master)
-    loss, expected = tuner_for(own, weights)._loss(range(len(EXAMPLES))), padded_loss(bare)
+    loss, expected = tuner_for(own, weights)._loss([(0, range(len(EXAMPLES)))]), padded_loss(bare)
     loss.backward()
     expected.backward()
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)

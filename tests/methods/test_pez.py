@@ -6,13 +6,14 @@ import torch.nn.functional as F
 from planted import TASK, KillError, StopAt, examples, job, planted
 
 from cuetune.backbones.packing import Rows
-from cuetune.methods.pez import ProjectedPrompt, fluency_of_words, pez
+from cuetune.methods.pez import FluencyOfWords, ProjectedPrompt, pez
 from cuetune.methods.scoring import Scorer
 from cuetune.methods.vocabulary import words_of_vocabulary
 from cuetune.readouts import readout_for
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.objectives import Batch
 from cuetune.tuning.settings import Settings
+from cuetune.tuning.task_run import TaskData
 from tiny import backbone, model, stock_logits
 
 TAIL = [200, 200]
@@ -57,8 +58,8 @@ def test_a_step_moves_the_copy_by_adamw_with_that_gradient():
     before = prompt.embeddings.detach().clone()
     given = {"steps": 1, "batch_size": 4, "learning_rate": 0.1, "warmup": 0, "weight_decay": 0.1, "clip": 1e9}
     settings = Settings(**given).resolved(frozen, 4, prompt)
-    tuner = Tuner(frozen, prompt, TASK, examples(4), [], settings)
-    loss_of(frozen, prompt.injection(), tuner.rows).backward()
+    tuner = Tuner(frozen, prompt, TaskData(TASK, examples(4), []), settings)
+    loss_of(frozen, prompt.injection(), tuner.runs[0].rows).backward()
     gradient = prompt.embeddings.grad.clone()
     tuner.run()
     by_hand = before * (1 - 0.1 * 0.1) - 0.1 * gradient / (gradient.abs() + 1e-8)
@@ -90,7 +91,7 @@ def test_it_folds_to_the_same_injection_to_the_bit():
 def test_fluency_is_the_likelihood_of_the_words_under_the_model():
     frozen, prompt = backbone(), moved(backbone())
     batch = Batch(frozen, prompt, readout_for(frozen, TASK), [], torch.empty(0))
-    value = fluency_of_words(0.5)(batch)
+    value = FluencyOfWords(0.5)(batch)
     value.backward()
     rows = frozen.embed(prompt.nearest()).detach().requires_grad_()
     stock = 0.5 * F.cross_entropy(stock_logits(model("llama"), rows)[:-1], prompt.nearest()[1:])

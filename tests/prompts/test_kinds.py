@@ -21,6 +21,7 @@ from cuetune.tasks.reading import read_rows
 from cuetune.tasks.task import Task
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.settings import Settings
+from cuetune.tuning.task_run import TaskData
 from tiny import FAMILIES, LAYERS, backbone, model, rows, tokenizer
 
 TASK = Task(template="{text} =", labels=("pos", "neg"), instruction="Is it good or bad?")
@@ -124,7 +125,7 @@ def tuner(method: str, more: dict, folder, steps: int = 9, frozen=None, **change
     values = {"steps": 9, "batch_size": 4, "evaluate_every": 3, "checkpoint_every": 1, "length": 4, **changes}
     settings = Settings(**values).resolved(frozen, 32, prompt)
     data = [TASK.example(row) for row in read_rows(rows(32))]
-    run = Tuner(frozen, prompt, TASK, data, data[:8], settings, folder=folder)
+    run = Tuner(frozen, prompt, TaskData(TASK, data, data[:8]), settings, folder=folder)
     if steps < 9:
         original = run._step
 

@@ -12,6 +12,7 @@ from cuetune.tasks.rendering import Renderer
 from cuetune.tasks.task import Row, Task
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.settings import Settings
+from cuetune.tuning.task_run import TaskData
 from tiny import encoder_backbone, encoder_decoder_backbone, rows
 
 TASK = Task(template="{text} =", labels=("pos", "neg"), instruction="Is it good or bad?")
@@ -71,7 +72,7 @@ def test_tuned_saved_and_loaded_it_answers_the_same(tmp_path, family, method):
     settings = Settings(steps=6, batch_size=8, evaluate_every=3, readout=METHODS[method].readout)
     if family == "t5":
         settings = settings.model_copy(update={"readout": "auto"})  # an encoder-decoder model has no state for a head
-    done = Tuner(frozen, prompt, TASK, data(), data(), settings.resolved(frozen, 24, prompt)).run()
+    done = Tuner(frozen, prompt, TaskData(TASK, data(), data()), settings.resolved(frozen, 24, prompt)).run()
     tuned = TunedPrompt(prompt.fold(), TASK, frozen.identity, {}, head=done.head)
     tuned.save(tmp_path / "p")
     again = TunedPrompt.load(tmp_path / "p")
@@ -85,7 +86,7 @@ def test_tuned_saved_and_loaded_it_answers_the_same(tmp_path, family, method):
 def test_a_late_prompt_on_an_encoder_decoder_is_tuned_without_kept_states():
     frozen = encoder_decoder_backbone("t5")
     prompt = made("late", frozen)
-    run = Tuner(frozen, prompt, TASK, data(), data(), Settings(steps=2).resolved(frozen, 24, prompt))
+    run = Tuner(frozen, prompt, TaskData(TASK, data(), data()), Settings(steps=2).resolved(frozen, 24, prompt))
     run.run()
     assert run.states is None
     assert Predictor(frozen, TASK, prompt).members[0].compiled.tokens

@@ -15,6 +15,7 @@ from cuetune.readouts import Head
 from cuetune.tasks.task import Row, Task
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.settings import Settings
+from cuetune.tuning.task_run import TaskData
 from tiny import backbone, encoder_backbone, folder, rows, write_csv
 
 TASK = Task(template="{text} =", labels=("pos", "neg"), instruction="Is it good or bad?")
@@ -28,13 +29,13 @@ def tuner(frozen, place=None, **changes):
     chosen = {"steps": 24, "batch_size": 8, "evaluate_every": 8, "checkpoint_every": 3, "readout": "head", **changes}
     prompt = soft_prompt(frozen, TASK, length=4)
     settings = Settings(**chosen).resolved(frozen, 48, prompt)
-    return Tuner(frozen, prompt, TASK, data(), data(16, 1), settings, folder=place)
+    return Tuner(frozen, prompt, TaskData(TASK, data(), data(16, 1)), settings, folder=place)
 
 
 @pytest.mark.parametrize("frozen", [backbone("llama"), encoder_backbone("sentence")], ids=["causal", "sentence"])
 def test_prompt_and_head_are_tuned_together_and_kept_at_the_best_step(frozen):
     run = tuner(frozen, steps=48)
-    first = run.readout.weight.detach().clone()
+    first = run.runs[0].readout.weight.detach().clone()
     outcome = run.run()
     assert not torch.equal(outcome.head.weight, first)
     tuned = TunedPrompt(run.prompt, TASK, frozen.identity, head=outcome.head)
@@ -50,7 +51,7 @@ def test_p_tuning_v2_is_a_prefix_with_a_head():
     frozen = encoder_backbone("bert")
     prompt = METHODS["prefix"].build(Start(frozen, torch.randn(5, frozen.width), "random", 0))
     settings = Settings(steps=2, readout="head", pooling="first").resolved(frozen, 48, prompt)
-    outcome = Tuner(frozen, prompt, TASK, data(), data(16, 1), settings).run()
+    outcome = Tuner(frozen, prompt, TaskData(TASK, data(), data(16, 1)), settings).run()
     layers, heads, size = frozen.kv_shape
     tuned = TunedPrompt(prompt, TASK, frozen.identity, head=outcome.head)
     assert tuned.n_trained == 2 * layers * heads * size * 5 + 2 * (frozen.state_width + 1)

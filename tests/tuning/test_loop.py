@@ -13,6 +13,7 @@ from cuetune.tasks.task import Task
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.progress import JsonLog
 from cuetune.tuning.settings import Settings
+from cuetune.tuning.task_run import TaskData
 from tiny import backbone, model, rows, tokenizer
 
 TASK = Task(template="{text} =", labels=("pos", "neg"), instruction="Is it good or bad?")
@@ -27,7 +28,7 @@ def tuner(folder=None, reporters=(), frozen=None, **changes) -> Tuner:
     values = {"steps": 24, "learning_rate": 0.05, "evaluate_every": 8, "batch_size": 8, "length": 4, **changes}
     settings = Settings(**values).resolved(frozen, 48)
     prompt = soft_prompt(frozen, TASK, length=4)
-    return Tuner(frozen, prompt, TASK, data(), data(16, 1), settings, folder=folder, reporters=reporters)
+    return Tuner(frozen, prompt, TaskData(TASK, data(), data(16, 1)), settings, folder=folder, reporters=reporters)
 
 
 class StopAt:
@@ -140,7 +141,7 @@ def test_numbers_that_are_not_finite_name_the_rows():
 
 def test_no_rows_is_an_error():
     with pytest.raises(CuetuneError, match="no rows"):
-        Tuner(backbone(), soft_prompt(backbone(), TASK), TASK, [], [], Settings())
+        Tuner(backbone(), soft_prompt(backbone(), TASK), TaskData(TASK, [], []), Settings())
 
 
 def test_checkpointing_and_compiling_change_nothing():

@@ -141,7 +141,9 @@ class Layout:
     inputs: a dict that receives every layer's input states, (N, d).
     first: the layer that the pass enters at; those below are skipped, and `states` (1, N, d) are its input.
     last: the layer that the pass ends before; it and those above are skipped.
-    called: how many layers have been entered; tells the layers of a model apart that all share one module.
+    read: the places (K,) whose final states are read, or None for all.
+    layer: the one that runs now. called: how many layers have been entered; tells the layers of a model apart that all
+    share one module.
     """
 
     groups: list[Group]
@@ -150,6 +152,8 @@ class Layout:
     first: int = 0
     states: Tensor | None = None
     last: int | None = None
+    read: Tensor | None = None
+    layer: int = 0
     called: int = 0
 
     def next_layer(self) -> int:
@@ -345,7 +349,6 @@ def packed_attention(
     scaling: float | None = None,
     dropout: float = 0.0,
     cuetune_layout: Layout | PaddedLayout | None = None,
-    cuetune_layer: int = 0,
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
     """What transformers calls in every layer: query (1, h, N, d_h), key and value (1, h_kv, N, d_h).
@@ -360,9 +363,9 @@ def packed_attention(
             module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **kwargs
         )
     if isinstance(cuetune_layout, PaddedLayout):
-        return cuetune_layout.attend(module, query, key, value, cuetune_layer, scaling=scaling, **kwargs)
+        return cuetune_layout.attend(module, query, key, value, scaling=scaling, **kwargs)
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
-    how = How(cuetune_layer, scale, kwargs.get("softcap"), kwargs.get("sliding_window"))
+    how = How(cuetune_layout.layer, scale, kwargs.get("softcap"), kwargs.get("sliding_window"))
     packed = [states[0].transpose(0, 1) for states in (query, key, value)]
     if cuetune_layout.capture is not None:
         cuetune_layout.capture[how.layer] = (packed[1].detach(), packed[2].detach())

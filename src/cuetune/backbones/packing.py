@@ -86,7 +86,8 @@ def pack(
         groups.append(group)
         read.append(wanted)
         start = group.stop
-    return Packed(torch.cat(embeddings)[None], torch.cat(positions)[None], Layout(groups), read)
+    layout = Layout(groups, read=torch.cat(read))
+    return Packed(torch.cat(embeddings)[None], torch.cat(positions)[None], layout, read)
 
 
 def _sorted(rows: Rows, injection: Injection) -> tuple[Rows, Injection]:

@@ -19,13 +19,14 @@ class PaddedLayout:
     """One pass of `[prompt ; row ; padding]`, (B, T), through an encoder.
 
     real: (B, T) True where a token stands. capture, inputs: dicts that receive the first row's keys and values
-    (T, h_kv, d_h) and input states (T, d) of every layer.
+    (T, h_kv, d_h) and input states (T, d) of every layer. layer: the one that runs now.
     """
 
     injection: Injection
     real: Tensor
     capture: dict[int, KeyValue] | None = None
     inputs: dict[int, Tensor] | None = None
+    layer: int = 0
 
     def runs(self, layer: int) -> bool:
         """Every layer is run."""
@@ -55,12 +56,13 @@ class PaddedLayout:
         return own[:, None]
 
     def attend(
-        self, module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, layer: int, **how: Any
+        self, module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, **how: Any
     ) -> tuple[Tensor, Tensor | None]:
         """The model's attention, with the prefix's keys and values before its own (B, h, T, d_h).
 
         A prefix stands nowhere in the text: where the model adds a bias by distance, its keys get none.
         """
+        layer = self.layer
         if self.capture is not None:
             self.capture[layer] = (key[0].transpose(0, 1), value[0].transpose(0, 1))
         if layer in self.injection.kv:

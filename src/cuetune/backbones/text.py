@@ -42,6 +42,7 @@ class TextBackbone:
         self._head: nn.Linear = model.get_output_embeddings()
         compat.use_attention(model)
         compat.use_products(model)
+        compat.use_norms(model)
         compat.keep_freed_memory()
         name = name or str(model.config.name_or_path)
         try:
@@ -56,7 +57,9 @@ class TextBackbone:
         """Find the part that turns embeddings into final states, and let injections into its layers."""
         self.config = compat.text_config(self.model)
         self._decoder = compat.decoder(self.model)
-        for index, layer in enumerate(compat.decoder_layers(self.model)):
+        layers = compat.decoder_layers(self.model)
+        compat.prune_last(layers[-1])
+        for index, layer in enumerate(layers):
             compat.wrap_layer(layer, index)
 
     @property

@@ -20,6 +20,7 @@ from cuetune.prompts.initial import initial_embeddings
 from cuetune.prompts.words import BETWEEN
 from cuetune.tasks.task import FIELD, Task
 from cuetune.tuning.loop import Tuner
+from cuetune.tuning.task_run import TaskData
 
 SHOTS = 8
 
@@ -123,7 +124,8 @@ def tune_and_score(job: Job, prompt: Prompt, backbone: TextBackbone) -> Outcome:
     assert settings.learning_rate is not None
     settings = settings.model_copy(update={"learning_rate": float(f"{settings.learning_rate * job.factor:.3g}")})
     curve = Curve()
-    tuner = Tuner(backbone, prompt, job.task, job.rows.train, job.rows.validation, settings, reporters=[curve])
+    data = TaskData(job.task, job.rows.train, job.rows.validation)
+    tuner = Tuner(backbone, prompt, data, settings, reporters=[curve])
     with EnergyMeter(backbone.device, watts=job.watts) as meter:
         done = tuner.run()
     if done.progress.stopped == "interrupted":
@@ -143,7 +145,7 @@ def tune_and_score(job: Job, prompt: Prompt, backbone: TextBackbone) -> Outcome:
         stopped=done.progress.stopped,
         curve=curve.points,
     )
-    predictor = Predictor(backbone, job.task, kept, readout=tuner.readout)
+    predictor = Predictor(backbone, job.task, kept, readout=tuner.runs[0].readout)
     return scored(measured(outcome, meter), job, lambda rows: list(predictor.predict(rows)))
 
 

@@ -25,6 +25,7 @@ from cuetune.prompts.hard import HardPrompt
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.objectives import Batch, Objective, cross_entropy
 from cuetune.tuning.settings import Settings, embedding_rms
+from cuetune.tuning.task_run import TaskData
 
 Size = Annotated[int, Field(ge=1)]
 
@@ -62,13 +63,11 @@ def pez(
     ).resolved(job.backbone, len(job.train), prompt)
     objectives: list[Objective] = [cross_entropy]
     if fluency:
-        objectives.append(fluency_of_words(fluency))
+        objectives.append(FluencyOfWords(fluency))
     tuner = Tuner(
         job.backbone,
         prompt,
-        job.task,
-        job.train,
-        job.validation,
+        TaskData(job.task, job.train, job.validation),
         settings,
         folder=job.folder,
         objectives=objectives,
@@ -152,19 +151,20 @@ class ProjectedPrompt(Prompt):
         raise CuetuneError("what PEZ moves is not saved; the hard prompt that it folds to is.")
 
 
-def fluency_of_words(weight: float) -> Objective:
+class FluencyOfWords(Objective):
     """weight · mean over i > 1 of -log Pr(word i | words before it), under the frozen model itself."""
 
-    def objective(batch: Batch) -> Tensor:
+    def __init__(self, weight: float) -> None:
+        self.weight = weight
+
+    def __call__(self, batch: Batch) -> Tensor:
         assert isinstance(batch.prompt, ProjectedPrompt)
         ids, rows = batch.prompt.nearest(), batch.prompt.projected()
         if len(ids) < 2:
             return rows.sum() * 0.0
         text = Injection(offsets=rows - rows.detach())  # adds nothing, but lets the gradient through
         hidden = batch.backbone.hidden(Rows.of([ids.tolist()]), text)
-        return weight * F.cross_entropy(batch.backbone.logits(hidden[:-1]), ids[1:])
-
-    return objective
+        return self.weight * F.cross_entropy(batch.backbone.logits(hidden[:-1]), ids[1:])
 
 
 class History:

@@ -55,6 +55,10 @@ class Prompt(nn.Module):
             )
         return Prompt.kinds[kind].from_spec(spec, tensors)
 
+    def of_task(self, number: int) -> "Prompt":
+        """The prompt of one task of a run: this one, unless tasks share it in part (`MultitaskPrompt`)."""
+        return self
+
     def fold(self) -> "Prompt":
         """What is kept of this prompt after training: the same injection without what only helped to train it."""
         return self

@@ -141,13 +141,16 @@ def build(method: str, start: Start, options: Mapping[str, Any]) -> Prompt:
             f"unknown prompt {method!r}; choose one of {', '.join(METHODS)}, hard, calibrated, nearest or "
             "soft-from-hard."
         )
-    known = METHODS[method].options
+    return METHODS[method].build(start, **given_options(method, METHODS[method].options, options))
+
+
+def given_options(method: str, known: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a method that were given, in the types of `known`. Raises CuetuneError for an unknown one."""
     for name in options:
         if name not in known:
             listed = ", ".join(f"{key}={value}" for key, value in known.items()) or "none"
             raise CuetuneError(f"prompt {method!r} has no option {name!r} (its options: {listed}).")
-    cast = {name: _like(known[name], value, f"--option {name}={value}") for name, value in options.items()}
-    return METHODS[method].build(start, **cast)
+    return {name: _like(known[name], value, f"--option {name}={value}") for name, value in options.items()}
 
 
 def _like(default: Any, value: Any, where: str) -> Any:

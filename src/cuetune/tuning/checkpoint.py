@@ -19,7 +19,7 @@ NAME = "checkpoint.safetensors"
 
 @dataclass
 class Progress:
-    """Where a run stands. `best` holds what was trained at the best validation score so far."""
+    """Where a run stands. task_embedding: see `tuning.task_embedding`, empty before that step."""
 
     step: int = 0
     best_step: int = 0
@@ -28,6 +28,7 @@ class Progress:
     seconds: float = 0.0
     tokens: int = 0
     stopped: str = ""
+    task_embedding: str = ""
 
 
 def run_key(**parts: Any) -> str:

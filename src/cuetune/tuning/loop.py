@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -13,74 +14,66 @@ from cuetune import compat
 from cuetune.backbones.text import TextBackbone
 from cuetune.cost.meter import peak_memory, reset_peak
 from cuetune.errors import CuetuneError
-from cuetune.evaluation.metrics import negative_log_likelihood
-from cuetune.prediction import Predictor, renderer_for
 from cuetune.prompts.base import Prompt
-from cuetune.readouts import Head, LabelReadout, LinearHead, readout_for
-from cuetune.tasks.task import Example, Task
+from cuetune.readouts import Head
+from cuetune.tuning.batches import Batches, Epochs, StepRows, visited
 from cuetune.tuning.checkpoint import Progress, load_checkpoint, restore_optimizer, run_key, save_checkpoint
 from cuetune.tuning.objectives import Batch, Objective, cross_entropy
 from cuetune.tuning.progress import Reporter
 from cuetune.tuning.settings import Settings
-from cuetune.tuning.states import FrozenStates
+from cuetune.tuning.task_embedding import EARLY, embedding, virtual_tokens
+from cuetune.tuning.task_run import TaskData, TaskRun
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to; the prompt itself then holds the numbers of its best step. head: trained with it, or None."""
+    """What a run came to; the prompt then holds the numbers of its best step. heads: trained with it, by task."""
 
     progress: Progress
     settings: Settings
     peak_memory_bytes: int
     cut_rows: int
-    head: Head | None = None
+    heads: Sequence[Head | None] = (None,)
+
+    @property
+    def head(self) -> Head | None:
+        """The head of the only task, or of the first."""
+        return self.heads[0]
 
 
 class Tuner:
-    """Tunes one prompt for one task on a frozen backbone.
+    """Tunes one prompt on a frozen backbone, for one task or several at once, which `prompt.of_task` tells apart.
 
-    train, validation: labelled examples. settings: resolved (`Settings.resolved`). folder: where checkpoints go, None
-    for none. reporters: see `tuning.progress`. data_key: anything that tells this data from other data.
+    data: the task with its examples, or several. settings: resolved (`Settings.resolved`). folder: where checkpoints
+    go, None for none. reporters: see `tuning.progress`. batches: which rows a step sees, by default passes over the
+    only task. data_key: anything that tells this data and these objectives from others.
     """
 
     def __init__(
         self,
         backbone: TextBackbone,
         prompt: Prompt,
-        task: Task,
-        train: Sequence[Example],
-        validation: Sequence[Example],
+        data: TaskData | Sequence[TaskData],
         settings: Settings,
         *,
         folder: Path | None = None,
         reporters: Sequence[Reporter] = (),
         objectives: Sequence[Objective] = (cross_entropy,),
+        batches: Batches | None = None,
         data_key: str = "",
     ) -> None:
-        if not train:
-            raise CuetuneError("no rows to tune on.")
-        self.backbone, self.prompt, self.task, self.settings = backbone, prompt.to(backbone.device), task, settings
+        tasks = [data] if isinstance(data, TaskData) else list(data)
+        self.backbone, self.prompt, self.settings = backbone, prompt.to(backbone.device), settings
         self.folder, self.reporters, self.objectives = folder, reporters, objectives
-        self.readout = readout_for(backbone, task, settings.readout, pooling=settings.pooling, seed=settings.seed)
+        share = max(1, settings.validation_rows // len(tasks))
+        self.runs = [
+            TaskRun(backbone, prompt.of_task(number), each, settings, share) for number, each in enumerate(tasks)
+        ]
+        self.batches = batches or Epochs(len(self.runs[0].rows), settings.batch_size, settings.seed)
         self.trained = nn.ModuleDict({"prompt": self.prompt})
-        injection = prompt.injection()
-        backbone.check(injection)
-        self.renderer = renderer_for(backbone, task, prompt.length + self.readout.n_answer)
-        self.rows = list(self.renderer.render(train))
-        self.validation = list(validation)[: settings.validation_rows]
-        self.n_tokens = injection.n_tokens
-        groups = prompt.groups()
-        if isinstance(self.readout, LinearHead):
-            self.trained["head"] = self.readout
-            groups.append((list(self.readout.parameters()), settings.head_rate(backbone, prompt)))
-        self.optimizer = torch.optim.AdamW(
-            [{"params": parameters, "relative": relative} for parameters, relative in groups],
-            lr=settings.rate(0),
-            weight_decay=settings.weight_decay,
-        )
-        self.states: FrozenStates | None = None
+        self.optimizer = self._optimizer()
         self.key = run_key(
-            task=task.to_dict(),
+            task=[run.task.to_dict() for run in self.runs],
             settings=settings.model_dump(),
             backbone=backbone.identity.to_dict(),
             prompt=[prompt.kind, prompt.spec()],
@@ -89,6 +82,20 @@ class Tuner:
         )
         self.progress = Progress()
         self.best = self._tensors()
+        self._start = virtual_tokens(prompt) if len(self.runs) == 1 else None
+
+    def _optimizer(self) -> torch.optim.AdamW:
+        """AdamW over the prompt and the heads, each part at its own rate."""
+        groups = self.prompt.groups()
+        for number, run in enumerate(self.runs):
+            if run.head is not None:
+                self.trained[f"head{number}"] = run.head
+                groups.append((list(run.head.parameters()), self.settings.head_rate(self.backbone, self.prompt)))
+        return torch.optim.AdamW(
+            [{"params": parameters, "relative": relative} for parameters, relative in groups],
+            lr=self.settings.rate(0),
+            weight_decay=self.settings.weight_decay,
+        )
 
     def run(self) -> Outcome:
         """Tune to the end, to early stopping or to Ctrl-C; the prompt keeps its best step. A stopped run goes on."""
@@ -98,7 +105,7 @@ class Tuner:
         for reporter in self.reporters:
             reporter.start(self._steps, self.progress.step)
         try:
-            self._freeze()
+            self._prepare()
             self._loop()
         except KeyboardInterrupt:
             self.progress.stopped = "interrupted"
@@ -106,26 +113,31 @@ class Tuner:
             for reporter in self.reporters:
                 reporter.stop()
         self.trained.load_state_dict(self.best)
-        cut = sum(row.cut > 0 for row in self.rows)
-        head = self.readout.kept() if isinstance(self.readout, LinearHead) else None
-        return Outcome(self.progress, self.settings, peak_memory(self.backbone.device), cut, head)
+        cut = sum(row.cut > 0 for run in self.runs for row in run.rows)
+        heads = [run.head.kept() if run.head else None for run in self.runs]
+        return Outcome(self.progress, self.settings, peak_memory(self.backbone.device), cut, heads)
 
-    def _freeze(self) -> None:
-        """Compute what the prompt cannot change, once; what is left of a step are the layers above."""
-        if not (self.prompt.frozen_below and self.backbone.keeps_states) or self.progress.step >= self._steps:
+    def _prepare(self) -> None:
+        """Compute what the prompt cannot change, once: states below a late prompt, and what objectives compare with."""
+        if self.progress.step >= self._steps or self.progress.stopped:
             return
         started = time.perf_counter()
-        layer, shared = self.prompt.frozen_below, self.renderer.shared
-        self.states = FrozenStates(
-            self.backbone, self.readout, self.rows, shared, layer, self.n_tokens, folder=self.folder
-        )
+        layer = self.prompt.frozen_below
+        if layer and self.backbone.keeps_states:
+            for run in self.runs:
+                run.freeze(layer, self.folder)
+        ahead = range(self.progress.step, self._steps)
+        for objective in self.objectives:
+            objective.prepare(self.runs, visited(self.batches, ahead, len(self.runs)))
         self.progress.seconds += time.perf_counter() - started
 
     def _loop(self) -> None:
         while self.progress.step < self._steps and not self.progress.stopped:
             started = time.perf_counter()
-            values = self._step(self._batch(self.progress.step))
+            values = self._step(self.batches.of(self.progress.step))
             self.progress.step += 1
+            if self.progress.step == EARLY and len(self.runs) == 1:
+                self.progress.task_embedding = embedding(self._start, virtual_tokens(self.prompt))
             self.progress.seconds += time.perf_counter() - started
             for reporter in self.reporters:
                 reporter.step(self.progress.step, values)
@@ -134,35 +146,65 @@ class Tuner:
             if self.progress.step % self.settings.checkpoint_every == 0 or self.progress.step == self._steps:
                 self._checkpoint()
 
-    def _step(self, numbers: Sequence[int]) -> dict[str, float]:
+    def _step(self, chosen: StepRows) -> dict[str, float]:
         """One update of the prompt on these rows; returns loss, gradient norm and learning rate."""
         rate = self.settings.rate(self.progress.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["relative"]
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self._loss(numbers)
+        loss = self._loss(chosen)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.trained.parameters(), self.settings.clip)
         if not torch.isfinite(norm):
+            task, numbers = chosen[0]
             raise CuetuneError(
-                f"the gradient is not finite at step {self.progress.step + 1} (rows {self.rows[numbers[0]].where} …); "
-                "lower --learning-rate or use --dtype float32."
+                f"the gradient is not finite at step {self.progress.step + 1} (rows "
+                f"{self.runs[task].rows[numbers[0]].where} …); lower --learning-rate or use --dtype float32."
             )
         self.optimizer.step()
         return {"loss": loss.item(), "gradient_norm": norm.item(), "learning_rate": rate}
 
-    def _loss(self, numbers: Sequence[int]) -> Tensor:
-        """The objectives' sum on these rows; counts their tokens."""
-        rows = [self.rows[number] for number in numbers]
-        packed = self.readout.rows(rows, self.renderer.shared)
-        if self.states is None:
-            hidden = self.backbone.hidden(packed, self.prompt.injection())
-        else:
-            states = self.states.of(numbers)
-            hidden = self.backbone.hidden_from(self.states.layer, states, packed, self.prompt.injection())
-        self.progress.tokens += len(packed.ids) + len(packed.shared) + self.n_tokens
-        batch = Batch(self.backbone, self.prompt, self.readout, rows, hidden)
-        return torch.stack([objective(batch) for objective in self.objectives]).sum()
+    def _loss(self, chosen: StepRows) -> Tensor:
+        """The objectives' sum, each the mean over these rows; counts their tokens."""
+        batches = self._pass(chosen)
+        n_rows = sum(len(batch.rows) for batch in batches)
+        losses = [objective(batch) * (len(batch.rows) / n_rows) for batch in batches for objective in self.objectives]
+        return torch.stack(losses).sum()
+
+    def _pass(self, chosen: StepRows) -> list[Batch]:
+        """One pass for all tasks of the step: each task's prompt is computed once, no padding anywhere."""
+        rendered = [self.runs[task].rendered(numbers) for task, numbers in chosen]
+        asked = [self.runs[task].pack(rows) for (task, _), rows in zip(chosen, rendered, strict=True)]
+        widely = self.backbone.keeps_states and any(objective.reads_text for objective in self.objectives)
+        wide = [replace(rows, read=torch.arange(len(rows.ids)), pool=None) if widely else rows for rows in asked]
+        injections = [self.prompt.of_task(task).injection() for task, _ in chosen]
+        self.progress.tokens += sum(len(rows.ids) + len(rows.shared) for rows in asked)
+        self.progress.tokens += sum(injection.n_tokens for injection in injections)
+        states = self._states(chosen, list(zip(wide, injections, strict=True)))
+        return [
+            Batch(
+                self.backbone,
+                self.prompt,
+                self.runs[task].readout,
+                rows,
+                packed.to(self.backbone.device).wanted(found, packed.read.to(found.device)) if widely else found,
+                found,
+                task,
+                numbers,
+            )
+            for (task, numbers), rows, packed, found in zip(chosen, rendered, asked, states, strict=True)
+        ]
+
+    def _states(self, chosen: StepRows, parts: list[tuple[Any, Any]]) -> list[Tensor]:
+        """The states that each part's rows ask for, from the layer on where nothing below is kept for good."""
+        if self.runs[0].states is None:
+            return self.backbone.hidden_mixed(parts)
+        found = []
+        for (task, numbers), (rows, injection) in zip(chosen, parts, strict=True):
+            kept = self.runs[task].states
+            assert kept is not None, "all tasks of a run are frozen to the same layer"
+            found.append(self.backbone.hidden_from(kept.layer, kept.of(numbers), rows, injection))
+        return found
 
     def flops(self) -> float:
         """Floating-point operations of the whole run, counted by PyTorch on one batch and multiplied by the steps.
@@ -173,37 +215,16 @@ class Tuner:
 
         tokens = self.progress.tokens
         with FlopCounterMode(display=False) as counter:
-            self._loss(self._batch(0)).backward()
+            self._loss(self.batches.of(0)).backward()
         self.optimizer.zero_grad(set_to_none=True)
         self.progress.tokens = tokens
-        once = 0.0
-        if self.states is not None:
-            rows = self.rows[: self.settings.batch_size]
-            with FlopCounterMode(display=False) as below:
-                packed = self.readout.rows(rows, self.renderer.shared)
-                self.backbone.states_at(self.states.layer, packed, self.n_tokens)
-            once = below.get_total_flops() * len(self.rows) / len(rows)
+        once = sum(run.frozen_flops() for run in self.runs)
         return once + counter.get_total_flops() * self.progress.step
-
-    def _batch(self, step: int) -> list[int]:
-        """The numbers of one step's rows. Every epoch has its own order, which follows from the seed alone."""
-        size, n = self.settings.batch_size, len(self.rows)
-        picked = []
-        for position in range(step * size, (step + 1) * size):
-            epoch, place = divmod(position, n)
-            picked.append(self._order(epoch)[place])
-        return picked
-
-    def _order(self, epoch: int) -> list[int]:
-        if getattr(self, "_epoch", None) != epoch:
-            generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + epoch)
-            self._epoch, self._permutation = epoch, torch.randperm(len(self.rows), generator=generator).tolist()
-        return self._permutation
 
     def _validate(self) -> None:
         started = time.perf_counter()
         scores = self._scores()
-        best = not self.progress.best_scores or _rank(scores) > _rank(self.progress.best_scores)
+        best = not self.progress.best_scores or rank(scores) > rank(self.progress.best_scores)
         self.progress.waited = 0 if best else self.progress.waited + 1
         if best:
             self.progress.best_step, self.progress.best_scores, self.best = self.progress.step, scores, self._tensors()
@@ -216,28 +237,11 @@ class Tuner:
             self._checkpoint()
 
     def _scores(self) -> dict[str, float]:
-        """Loss and, for labels, accuracy on the validation rows; without any, the last step counts as the best."""
-        if not self.validation:
+        """Means over the tasks of what each scores on its validation rows; without any, the last step is the best."""
+        scored = [run.scores(self.prompt.of_task(number)) for number, run in enumerate(self.runs) if run.validation]
+        if not scored:
             return {"step": float(self.progress.step)}
-        if isinstance(self.readout, LabelReadout):
-            predictor = Predictor(self.backbone, self.task, self.prompt, readout=self.readout)
-            predictions = list(predictor.predict(self.validation))
-            truth = [self.readout.index[str(example.label)] for example in self.validation]
-            right = [p.label == e.label for p, e in zip(predictions, self.validation, strict=True)]
-            loss = negative_log_likelihood([p.probabilities for p in predictions], truth)
-            return {"accuracy": sum(right) / len(right), "loss": loss}
-        return {"loss": self._written_loss()}
-
-    @torch.no_grad()
-    def _written_loss(self) -> float:
-        rows = list(self.renderer.render(self.validation))
-        total = 0.0
-        for start in range(0, len(rows), self.settings.batch_size):
-            batch = rows[start : start + self.settings.batch_size]
-            packed = self.readout.rows(batch, self.renderer.shared)
-            hidden = self.backbone.hidden(packed, self.prompt.injection())
-            total += self.readout.row_losses(self.backbone, hidden, batch).sum().item()
-        return total / len(rows)
+        return {name: fmean(each[name] for each in scored) for name in scored[0] if all(name in s for s in scored)}
 
     def _tensors(self) -> dict[str, Tensor]:
         return {name: value.detach().clone() for name, value in self.trained.state_dict().items()}
@@ -267,6 +271,6 @@ class Tuner:
         return self.settings.evaluate_every
 
 
-def _rank(scores: dict[str, float]) -> tuple[float, ...]:
+def rank(scores: dict[str, float]) -> tuple[float, ...]:
     """Scores as something to compare: accuracy first, then the lower loss."""
     return (scores.get("step", 0.0), scores.get("accuracy", 0.0), -scores.get("loss", 0.0))

@@ -1,7 +1,9 @@
-"""Objectives: what a step minimises. Each turns one batch into a scalar; a run's objectives add up."""
+"""Objectives: what a step minimises. Each turns one task's part of a batch into a scalar; a run's objectives add up."""
 
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
 
@@ -11,29 +13,54 @@ from cuetune.prompts.base import Prompt
 from cuetune.readouts import Readout
 from cuetune.tasks.rendering import Rendered
 
+if TYPE_CHECKING:
+    from cuetune.tuning.task_run import TaskRun
+
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch and what the frozen pass made of it: hidden states (K, d) at the places the readout asked for."""
+    """One task's rows of a step and what the frozen pass made of them.
+
+    hidden: (K, d) at the places the readout asked for. task, numbers: which task of the run, and which of its rows.
+    states: (N, d) final states of the rows' own tokens, or (K, d) as `hidden` where no objective reads them.
+    """
 
     backbone: TextBackbone
     prompt: Prompt
     readout: Readout
     rows: Sequence[Rendered]
     hidden: Tensor
+    states: Tensor | None = None
+    task: int = 0
+    numbers: Sequence[int] = ()
 
 
-Objective = Callable[[Batch], Tensor]
+class Objective(ABC):
+    """A scalar to minimise, averaged over the rows of a batch. reads_text: it needs the states of every token."""
+
+    reads_text: ClassVar[bool] = False
+
+    @abstractmethod
+    def __call__(self, batch: Batch) -> Tensor: ...
+
+    def prepare(self, runs: Sequence["TaskRun"], visited: Sequence[Sequence[int]]) -> None:
+        """Compute what the prompt cannot change, once. visited: the rows of each task that the run will see."""
+        return
 
 
-def cross_entropy(batch: Batch) -> Tensor:
+class CrossEntropy(Objective):
     """Mean over the rows of -log Pr(answer | row). Raises CuetuneError that names the rows where it is not finite."""
-    losses = batch.readout.row_losses(batch.backbone, batch.hidden, batch.rows)
-    finite = losses.isfinite()
-    if not finite.all():
-        wrong = [row.where for row, fine in zip(batch.rows, finite.tolist(), strict=True) if not fine]
-        raise CuetuneError(
-            f"the loss is not finite at {', '.join(wrong[:3])} ({len(wrong)} of {len(batch.rows)} rows of "
-            "this batch); look at those rows, or lower --learning-rate."
-        )
-    return losses.mean()
+
+    def __call__(self, batch: Batch) -> Tensor:
+        losses = batch.readout.row_losses(batch.backbone, batch.hidden, batch.rows)
+        finite = losses.isfinite()
+        if not finite.all():
+            wrong = [row.where for row, fine in zip(batch.rows, finite.tolist(), strict=True) if not fine]
+            raise CuetuneError(
+                f"the loss is not finite at {', '.join(wrong[:3])} ({len(wrong)} of {len(batch.rows)} rows of "
+                "this batch); look at those rows, or lower --learning-rate."
+            )
+        return losses.mean()
+
+
+cross_entropy = CrossEntropy()

@@ -14,13 +14,18 @@ from cuetune.backbones.loading import DEFAULT, load_backbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.cost.meter import tuning_flops
 from cuetune.errors import CuetuneError
+from cuetune.evaluation.draws import draw
 from cuetune.evaluation.evaluate import Evaluation, Source, evaluate_sources, in_words, own_name
+from cuetune.library.digest import digest
 from cuetune.library.saving import check_replaceable
 from cuetune.library.tuned import TunedPrompt
+from cuetune.library.universal import RECORD as UNIVERSAL
+from cuetune.library.universal import UniversalPrompt, universal_for
 from cuetune.methods.wording import WORDINGS, few_shot, prompt_in_words
 from cuetune.prompts.base import Prompt
-from cuetune.prompts.building import METHODS, Start, build
+from cuetune.prompts.building import METHODS, Start, build, given_options
 from cuetune.prompts.initial import initial_embeddings, soft_from_hard
+from cuetune.prompts.multitask import TASK_RATE
 from cuetune.tasks.inference import describe, infer_task
 from cuetune.tasks.reading import read_rows
 from cuetune.tasks.splits import Splits, fingerprint, split_examples
@@ -29,6 +34,7 @@ from cuetune.tuning.checkpoint import NAME as CHECKPOINT
 from cuetune.tuning.loop import Outcome, Tuner
 from cuetune.tuning.progress import Bar, JsonLog, Reporter, TensorBoard
 from cuetune.tuning.settings import Settings
+from cuetune.tuning.task_run import TaskData
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,8 @@ def tune(
     prompt: str = "soft",
     start: str | Path | None = None,
     shots: int = 8,
+    rows: int | None = None,
+    drawn: int = 0,
     settings: Settings | None = None,
     task: Task | None = None,
     baselines: bool = True,
@@ -71,8 +79,10 @@ def tune(
     set parts of `data` aside. prompt: one of `prompts.building.METHODS` ("soft", "prefix", "late", …); "hard"
     (instruction and `shots` demonstrations), "calibrated" (the same, calibrated) or "nearest" (each row's own `shots`),
     in which nothing is tuned; or "soft-from-hard" (starts as exactly that hard prompt). start: folder of a saved prompt
-    whose virtual tokens or words this one begins from, or which "calibrated" calibrates. task: a `Task`, or None to
-    infer it with `task_options` (text, label, template, labels, label_words, instruction, columns, max_tokens,
+    whose virtual tokens or words this one begins from, or which "calibrated" calibrates; "multitask" starts from a
+    universal prompt (`methods.multitask`). rows: how many labelled rows to learn from, drawn label by label (few-shot
+    tuning; `drawn` numbers the draw); then none are spent on validation, and the last step is kept. task: a `Task`, or
+    None to infer it with `task_options` (text, label, template, labels, label_words, instruction, columns, max_tokens,
     generate). A run that was stopped goes on when called again; fresh=True starts over. Raises CuetuneError for
     anything the user can mend.
     """
@@ -82,9 +92,11 @@ def tune(
     check_replaceable(target)
     settings = for_method(prompt, settings or Settings())
     prepared = prepare(data, validation, test, task, settings, **task_options)
+    if rows is not None:
+        prepared = few_rows(prepared, rows, drawn, keep_validation=validation is not None)
     for line in describe(prepared.task, prepared.splits.train):
         say(line)
-    say(_sizes(prepared.splits))
+    say(sizes(prepared.splits))
     backbone = model if isinstance(model, TextBackbone) else load_backbone(model, **(model_options or {}))
     started = first_prompt(backbone, prepared, prompt, shots, settings, start)
     run_folder = target.with_name(target.name + ".run")
@@ -102,6 +114,8 @@ def tune(
         outcome = run(backbone, started, prepared, resolved, run_folder, watching, fresh)
     # Saved before it is scored: whatever goes wrong from here on, the run was not in vain.
     made = {**record(backbone, started, prepared, outcome), "start": prompt}
+    if start is not None:
+        made["lineage"] = [ancestor(start)]
     started = started.fold()
     tuned = TunedPrompt(started, prepared.task, backbone.identity, made, head=outcome.head if outcome else None)
     tuned.save(target, overwrite=overwrite)
@@ -148,6 +162,21 @@ def prepare(data: Any, validation: Any, test: Any, task: Task | None, settings: 
     return Data(task, splits, source)
 
 
+def few_rows(data: Data, rows: int, drawn: int = 0, *, keep_validation: bool = False) -> Data:
+    """The same task with few rows to learn from: every label once if there is room, then in the data's proportion.
+
+    Raises CuetuneError when there are not so many.
+    """
+    splits = data.splits
+    if rows > len(splits.train):
+        raise CuetuneError(
+            f"--rows {rows}: {data.source} has {len(splits.train)} rows to tune on; ask for at most so many."
+        )
+    return replace(
+        data, splits=Splits(draw(splits.train, rows, drawn), splits.validation if keep_validation else [], splits.test)
+    )
+
+
 def _rows(source: Any, encoding: str) -> list[Row]:
     return list(read_rows(source, encoding=encoding))
 
@@ -169,6 +198,8 @@ def first_prompt(
             options=settings.options,
             seed=settings.seed,
         )
+    if method == "multitask":
+        return _adapted(start, backbone, data.task.name, settings)
     if start is not None:
         embeddings = embeddings_of(start, backbone)
     else:
@@ -176,6 +207,22 @@ def first_prompt(
             backbone, data.task, init=settings.init, length=settings.length, text=settings.init_text, seed=settings.seed
         )
     return build(method, Start(backbone, embeddings, settings.init, settings.seed), settings.options)
+
+
+def _adapted(start: str | Path | None, backbone: TextBackbone, task: str, settings: Settings) -> Prompt:
+    """The start of a new task from what the tasks of a universal prompt share."""
+    if start is None:
+        raise CuetuneError("prompt 'multitask' starts from a universal prompt; name its folder with --start.")
+    how = given_options("multitask", {"frozen": False, "task_rate": TASK_RATE}, settings.options)
+    return universal_for(start, backbone).prompt.adapted([task], **how)
+
+
+def ancestor(folder: str | Path) -> dict[str, Any]:
+    """What a prompt was started from, as its record says it."""
+    folder = Path(folder)
+    if (folder / UNIVERSAL).exists():
+        return {"relation": "started from", "name": folder.name, "digest": UniversalPrompt.load(folder).digest}
+    return {"relation": "started from", "name": folder.name, "digest": digest(TunedPrompt.load(folder))}
 
 
 def embeddings_of(folder: str | Path, backbone: TextBackbone) -> Tensor:
@@ -205,9 +252,7 @@ def run(
     tuner = Tuner(
         backbone,
         prompt,
-        data.task,
-        data.splits.train,
-        data.splits.validation,
+        TaskData(data.task, data.splits.train, data.splits.validation),
         settings,
         folder=folder,
         reporters=reporters,
@@ -241,6 +286,8 @@ def record(backbone: TextBackbone, prompt: Prompt, data: Data, outcome: Outcome 
         kept["stopped"] = progress.stopped or "finished"
         kept["best_step"] = progress.best_step
         kept["validation_scores"] = progress.best_scores
+        if progress.task_embedding:
+            kept["task_embedding"] = progress.task_embedding
         kept["cost"] = {
             "seconds": round(progress.seconds, 2),
             "steps": progress.step,
@@ -276,7 +323,7 @@ def device_name(backbone: TextBackbone) -> str:
     return f"CPU, {torch.get_num_threads()} threads"
 
 
-def _sizes(splits: Splits) -> str:
+def sizes(splits: Splits) -> str:
     return f"rows: {len(splits.train)} to tune on, {len(splits.validation)} to validate, {len(splits.test)} held out"
 
 

@@ -1,0 +1,274 @@
+"""Multitask prompt tuning, the published programme: teachers, then one shared prompt distilled from them (MPT 2023).
+
+1. A teacher for every source task: a soft prompt of its own (or prompts that are there already).
+2. P* and u_k, v_k of all tasks together, on batches that mix tasks, with the task loss and the teachers' answers and
+   states to follow.
+3. Every task folded into a soft prompt and scored beside its teacher and the task said in words.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cuetune.backbones.loading import DEFAULT, load_backbone
+from cuetune.backbones.text import TextBackbone
+from cuetune.errors import CuetuneError
+from cuetune.evaluation.evaluate import evaluate_sources, in_words
+from cuetune.library.digest import digest
+from cuetune.library.tuned import TunedPrompt
+from cuetune.library.universal import UniversalPrompt, check_replaceable, universal_for
+from cuetune.methods.multitask.distillation import Distillation
+from cuetune.methods.multitask.sampling import StochasticTasks
+from cuetune.methods.multitask.sources import Source, read_sources
+from cuetune.prompts import MultitaskPrompt, SoftPrompt
+from cuetune.prompts.initial import initial_embeddings
+from cuetune.tasks.suite import Suite
+from cuetune.tuning import session
+from cuetune.tuning.checkpoint import NAME as CHECKPOINT
+from cuetune.tuning.loop import Outcome, Tuner
+from cuetune.tuning.objectives import Objective, cross_entropy
+from cuetune.tuning.progress import Bar, JsonLog, Reporter
+from cuetune.tuning.settings import Settings
+
+COMMON = "Read the text and choose the label that fits it best."  # what P* starts from, unless told otherwise
+
+
+class Programme(BaseModel):
+    """What multitask tuning has beside the settings of a run; the defaults are the published ones.
+
+    distil: whether to have teachers. weight: λ of the distillation; answers, states: which of its terms to use.
+    mixing: how likely each task is (`sampling.MIXINGS`); stochastic: whether K' tasks are drawn for each batch, or all
+    are in every batch. rank, noise: of u and v (`MultitaskPrompt`); rank 0 leaves the tasks nothing of their own.
+    teacher_steps: updates of each teacher.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    distil: bool = True
+    weight: float = Field(0.9, ge=0)
+    answers: bool = True
+    states: bool = True
+    mixing: str = "proportional"
+    stochastic: bool = True
+    rank: int = Field(1, ge=0)
+    noise: float = Field(0.0, ge=0)
+    teacher_steps: int | None = Field(None, ge=1)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What all stages share."""
+
+    backbone: TextBackbone
+    sources: Sequence[Source]
+    settings: Settings
+    programme: Programme
+    folder: Path
+    say: Callable[[str], None]
+    reporters: Sequence[Reporter] | None
+    start: str | Path | None = None
+
+    def watching(self, doing: str, folder: Path) -> list[Reporter]:
+        """A bar, unless others were given, and a log."""
+        return [*([Bar(doing)] if self.reporters is None else self.reporters), JsonLog(folder)]
+
+
+def train_multitask(
+    tasks: str | Path | Suite | Mapping[str, Any],
+    to: str | Path,
+    *,
+    model: str | TextBackbone | None = None,
+    settings: Settings | None = None,
+    programme: Programme | None = None,
+    teachers: str | Path | None = None,
+    start: str | Path | None = None,
+    fresh: bool = False,
+    overwrite: bool = False,
+    say: Callable[[str], None] = print,
+    reporters: Sequence[Reporter] | None = None,
+    model_options: dict[str, Any] | None = None,
+) -> UniversalPrompt:
+    """Train one prompt that several tasks share, and save it with every task of it to the folder `to`.
+
+    tasks: a TASKS.yaml, or a mapping name -> data (`read_sources`). model: else what the file names, else the default.
+    settings: of the shared run; its batches mix tasks. teachers: folder with a saved soft prompt for each task, by
+    name; else they are tuned first. start: a universal prompt to go on from, whose P* and mean u and v all tasks begin
+    with (multi-target transfer, section 3.3). A run that was stopped goes on when called again: teachers that are
+    finished stay. Raises CuetuneError for anything the user can mend.
+    """
+    target, settings, programme = Path(to), settings or Settings(batch_size=32), programme or Programme()
+    if target.exists() and not overwrite:
+        raise CuetuneError(f"{target}: exists already; choose another --to, or pass --overwrite.")
+    check_replaceable(target)
+    named, sources = read_sources(tasks, settings)
+    if len(sources) < 2:
+        raise CuetuneError("one task shares with none; give at least two, or use `cuetune tune`.")
+    for source in sources:
+        say(f"{source.name}: {len(source.data.task.labels)} labels, {session.sizes(source.data.splits)}")
+    backbone = (
+        model if isinstance(model, TextBackbone) else load_backbone(model or named or DEFAULT, **(model_options or {}))
+    )
+    run = _Run(backbone, sources, settings, programme, target.with_name(target.name + ".run"), say, reporters, start)
+    if fresh:
+        _forget(run)
+    taught = _teachers(run, teachers) if programme.distil else {}
+    whole, outcome = _share(run, taught)
+    universal = _folded(run, whole, outcome, taught)
+    universal.save(target, overwrite=overwrite)
+    if outcome.progress.stopped == "interrupted":
+        raise KeyboardInterrupt  # what is there so far is saved, and the checkpoint stays
+    _forget(run, teachers=False)
+    return universal
+
+
+def _forget(run: _Run, teachers: bool = True) -> None:
+    for checkpoint in [run.folder / CHECKPOINT, *(run.folder.glob(f"teachers/*/{CHECKPOINT}") if teachers else ())]:
+        checkpoint.unlink(missing_ok=True)
+    if teachers:
+        for saved in run.folder.glob("teachers/*/prompt/*"):
+            saved.unlink()
+
+
+def _teachers(run: _Run, given: str | Path | None) -> dict[str, TunedPrompt]:
+    """A saved soft prompt for every task: from a folder, from an earlier run, or tuned now."""
+    if given is not None:
+        return {source.name: _given(run, source, Path(given) / source.name) for source in run.sources}
+    return {source.name: _teacher(run, source) for source in run.sources}
+
+
+def _given(run: _Run, source: Source, folder: Path) -> TunedPrompt:
+    saved = TunedPrompt.load(folder)
+    saved.backbone.check(run.backbone.identity, str(folder))
+    if saved.task.labels != source.data.task.labels:
+        raise CuetuneError(
+            f"{folder}: has the labels {', '.join(saved.task.labels)}, but task {source.name!r} has "
+            f"{', '.join(source.data.task.labels)}; give a teacher of the same task."
+        )
+    return saved
+
+
+def _teacher(run: _Run, source: Source) -> TunedPrompt:
+    """One teacher, kept as soon as it is finished, so that a stopped run does not tune it again."""
+    place = run.folder / "teachers" / source.name
+    settings = run.settings.model_copy(update={"steps": run.programme.teacher_steps, "batch_size": 16})
+    prompt = session.first_prompt(run.backbone, source.data, "soft", 0, settings)
+    settings = settings.resolved(run.backbone, len(source.data.splits.train), prompt)
+    if (finished := _finished(place / "prompt", source, settings)) is not None:
+        run.say(f"{source.name}: its teacher is there already")
+        return finished
+    watching = run.watching(f"teacher of {source.name}", place)
+    outcome = session.run(run.backbone, prompt, source.data, settings, place, watching, False)
+    if outcome.progress.stopped == "interrupted":
+        raise KeyboardInterrupt
+    made = session.record(run.backbone, prompt, source.data, outcome)
+    tuned = TunedPrompt(prompt, source.data.task, run.backbone.identity, made)
+    tuned.save(place / "prompt", overwrite=True)
+    run.say(f"{source.name}: teacher's validation {_shown(outcome.progress.best_scores)}")
+    return tuned
+
+
+def _shown(scores: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
+
+
+def _finished(folder: Path, source: Source, settings: Settings) -> TunedPrompt | None:
+    """The teacher of an earlier run, if it was tuned on the same rows in the same way."""
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return None
+    saved = TunedPrompt.load(folder)
+    kept = {key: value for key, value in saved.record.get("settings", {}).items() if key != "dtype"}
+    same_rows = saved.record.get("data", {}).get("fingerprint") == source.data.fingerprint
+    return saved if same_rows and kept == settings.model_dump(mode="json") else None
+
+
+def _share(run: _Run, taught: Mapping[str, TunedPrompt]) -> tuple[MultitaskPrompt, Outcome]:
+    """The shared prompt and all tasks' own numbers, tuned together."""
+    backbone, programme, sources = run.backbone, run.programme, run.sources
+    whole = _start(run)
+    rows = [len(source.data.splits.train) for source in sources]
+    settings = run.settings.resolved(backbone, sum(rows), whole)
+    batches = StochasticTasks(
+        rows, settings.batch_size, mixing=programme.mixing, stochastic=programme.stochastic, seed=settings.seed
+    )
+    objectives: list[Objective] = [cross_entropy]
+    if taught:
+        guides = [taught[source.name].prompt.to(backbone.device) for source in sources]
+        terms = {"answers": programme.answers, "states": programme.states}
+        objectives.append(Distillation(guides, programme.weight, folder=run.folder, **terms))
+    run.say(
+        f"shared: tuning {whole.n_trained:,} numbers for {len(sources)} tasks ({whole.n_trained // len(sources):,} "
+        f"each): {settings.steps} steps of {settings.batch_size} rows, learning rate {settings.learning_rate:g}"
+    )
+    tuner = Tuner(
+        backbone,
+        whole,
+        [source.task_data for source in sources],
+        settings,
+        folder=run.folder,
+        reporters=run.watching("shared prompt", run.folder),
+        objectives=objectives,
+        batches=batches,
+        data_key=str([source.data.fingerprint for source in sources]) + programme.model_dump_json(),
+    )
+    return whole, tuner.run()
+
+
+def _start(run: _Run) -> MultitaskPrompt:
+    """All tasks on the same words, or on what another universal prompt learned."""
+    names = [source.name for source in run.sources]
+    if run.start is not None:
+        return universal_for(run.start, run.backbone).prompt.adapted(names)
+    settings, task = run.settings, run.sources[0].data.task
+    words = initial_embeddings(
+        run.backbone,
+        task,
+        init=settings.init,
+        length=settings.length,
+        text=settings.init_text or COMMON,
+        seed=settings.seed,
+    )
+    programme = run.programme
+    return MultitaskPrompt(words, names, rank=programme.rank, noise=programme.noise, seed=settings.seed)
+
+
+def _folded(run: _Run, whole: MultitaskPrompt, outcome: Outcome, taught: Mapping[str, TunedPrompt]) -> UniversalPrompt:
+    """Every task as a prompt of its own, scored, and the whole."""
+    made = session.record(run.backbone, whole, run.sources[0].data, outcome)
+    made = {**made, "data": _all_data(run.sources), "programme": run.programme.model_dump()}
+    tasks = {
+        source.name: _one(run, source, whole.of_task(number).fold(), made, taught.get(source.name))
+        for number, source in enumerate(run.sources)
+    }
+    return UniversalPrompt(whole, run.backbone.identity, made, tasks, taught)
+
+
+def _all_data(sources: Sequence[Source]) -> dict[str, Any]:
+    from cuetune.tasks.splits import fingerprint
+
+    parts = ("train", "validation", "test")
+    rows = {part: sum(len(getattr(source.data.splits, part)) for source in sources) for part in parts}
+    every = [example for source in sources for part in parts for example in getattr(source.data.splits, part)]
+    return {"source": ", ".join(source.name for source in sources), "fingerprint": fingerprint(every), "rows": rows}
+
+
+def _one(
+    run: _Run, source: Source, prompt: SoftPrompt, made: Mapping[str, Any], teacher: TunedPrompt | None
+) -> TunedPrompt:
+    """One task of the universal prompt: folded, with its scores beside its teacher and the task in words."""
+    kept = session.record(run.backbone, prompt, source.data, None)
+    kept |= {key: made[key] for key in ("settings", "seed", "stopped", "best_step", "validation_scores")}
+    if teacher is not None:
+        kept["lineage"] = [{"relation": "distilled from", "name": source.name, "digest": digest(teacher)}]
+    tuned = TunedPrompt(prompt, source.data.task, run.backbone.identity, kept)
+    rows = source.data.splits.test
+    if not rows:
+        return tuned
+    run.say(f"{source.name}: scoring {len(rows)} held-out rows")
+    asked = {"tuned": tuned.predictor(run.backbone)} | in_words(run.backbone, source.data.task, (), 0)
+    if teacher is not None:
+        asked["teacher"] = teacher.predictor(run.backbone)
+    scores = evaluate_sources(source.data.task, asked, rows)
+    return replace(tuned, record={**kept, "scores": scores.scores(), "scored_rows": scores.rows})

@@ -1,0 +1,159 @@
+"""Recycling prompts: a new task starts from the prompts of a library that promise most (SPoT, Vu et al., ACL 2022)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cuetune.backbones.loading import DEFAULT, load_backbone
+from cuetune.backbones.text import TextBackbone
+from cuetune.errors import CuetuneError
+from cuetune.evaluation.evaluate import evaluate_sources, in_words
+from cuetune.library.collection import PromptLibrary
+from cuetune.library.saving import check_replaceable
+from cuetune.library.tuned import TunedPrompt
+from cuetune.methods.recycling.proposals import Proposal, candidates, check_ranking, propose, weighted_average
+from cuetune.prompts import Prompt, SoftPrompt
+from cuetune.tuning import session
+from cuetune.tuning.loop import Outcome, rank
+from cuetune.tuning.progress import Bar, JsonLog, Reporter
+from cuetune.tuning.settings import Settings
+from cuetune.tuning.task_embedding import read_embedding
+from cuetune.tuning.task_run import TaskData, TaskRun
+
+LOOKED_AT = 128  # rows to learn from on which candidates are tried before any step
+WORDS = "words"
+
+
+@dataclass(frozen=True)
+class Recycled:
+    """The prompt that did best, and every proposal, tried or not, the most promising first.
+
+    chosen: what it started from: a prompt of the library, "words", or "average of k".
+    """
+
+    tuned: TunedPrompt
+    chosen: str
+    proposals: Sequence[Proposal]
+
+
+def recycle(
+    data: Any,
+    library: str | Path | PromptLibrary,
+    to: str | Path,
+    *,
+    top: int = 3,
+    by: str = "start",
+    average: bool = True,
+    rows: int | None = None,
+    drawn: int = 0,
+    validation: Any = None,
+    test: Any = None,
+    model: str | TextBackbone = DEFAULT,
+    settings: Settings | None = None,
+    overwrite: bool = False,
+    say: Callable[[str], None] = print,
+    reporters: Sequence[Reporter] | None = None,
+    model_options: dict[str, Any] | None = None,
+    **task_options: Any,
+) -> Recycled:
+    """Tune a soft prompt from words and from the `top` prompts of a library that promise most; keep the best.
+
+    by: how they are ranked (`proposals.propose`). average: also start from the mean of the top ones. All starts have
+    the same budget; the best is chosen on the validation rows, or without any (`rows`: few-shot) by the loss on the rows
+    that it learned from. Held-out scores of all are in the record. A run that was stopped goes on when called again.
+    Raises CuetuneError for anything the user can mend.
+    """
+    target, settings = Path(to), settings or Settings()
+    if target.exists() and not overwrite:
+        raise CuetuneError(f"{target}: exists already; choose another --to, or pass --overwrite.")
+    check_replaceable(target)
+    check_ranking(by)
+    prepared = session.prepare(data, validation, test, None, settings, **task_options)
+    if rows is not None:
+        prepared = session.few_rows(prepared, rows, drawn, keep_validation=validation is not None)
+    say(session.sizes(prepared.splits))
+    backbone = model if isinstance(model, TextBackbone) else load_backbone(model, **(model_options or {}))
+    shelf = library if isinstance(library, PromptLibrary) else PromptLibrary(library)
+    found = candidates(shelf, backbone)
+    work = _Work(backbone, prepared, settings, target.with_name(target.name + ".run"), reporters)
+    words = session.first_prompt(backbone, prepared, "soft", 0, settings)
+    run = work.task_run(words)
+    begun = SoftPrompt(words.injection().tokens[0])
+    outcomes = {WORDS: (words, work.tune(WORDS, words))}
+    text = outcomes[WORDS][1].progress.task_embedding
+    embedding = read_embedding(text, prepared.task.name) if text else None
+    proposals = propose(run, found, begun, embedding, by=by)
+    for name, prompt in _starts(proposals[:top], average).items():
+        say(f"from {name}")
+        outcomes[name] = (prompt, work.tune(name, prompt))
+    chosen = max(outcomes, key=lambda name: rank(work.judged(run, *outcomes[name])))
+    tuned = _finished(work, outcomes, chosen, proposals)
+    tuned.save(target, overwrite=overwrite)
+    return Recycled(tuned, chosen, proposals)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What every start has in common."""
+
+    backbone: TextBackbone
+    data: session.Data
+    settings: Settings
+    folder: Path
+    reporters: Sequence[Reporter] | None
+
+    def task_run(self, prompt: Prompt) -> TaskRun:
+        """The task with the rows to learn from as those that are looked at."""
+        train = self.data.splits.train
+        data = TaskData(self.data.task, train, train)
+        return TaskRun(self.backbone, prompt, data, self._resolved(prompt), LOOKED_AT)
+
+    def _resolved(self, prompt: Prompt) -> Settings:
+        resolved = self.settings.resolved(self.backbone, len(self.data.splits.train), prompt)
+        return resolved.model_copy(update={"length": prompt.length})
+
+    def tune(self, name: str, prompt: Prompt) -> Outcome:
+        """One start with the common budget; it goes on where an earlier run of it was stopped."""
+        place = self.folder / name
+        watching = [*([Bar(f"from {name}")] if self.reporters is None else self.reporters), JsonLog(place)]
+        outcome = session.run(self.backbone, prompt, self.data, self._resolved(prompt), place, watching, False)
+        if outcome.progress.stopped == "interrupted":
+            raise KeyboardInterrupt
+        return outcome
+
+    def judged(self, run: TaskRun, prompt: Prompt, outcome: Outcome) -> dict[str, float]:
+        """What starts are compared by: validation scores, or those on the rows they learned from."""
+        return outcome.progress.best_scores if self.data.splits.validation else run.scores(prompt)
+
+
+def _starts(best: Sequence[Proposal], average: bool) -> dict[str, Prompt]:
+    starts: dict[str, Prompt] = {each.candidate.name: SoftPrompt(each.candidate.tokens) for each in best}
+    if average and len(best) > 1:
+        starts[f"average of {len(best)}"] = SoftPrompt(weighted_average(best))
+    return starts
+
+
+def _finished(
+    work: _Work, outcomes: dict[str, tuple[Prompt, Outcome]], chosen: str, proposals: Sequence[Proposal]
+) -> TunedPrompt:
+    """The chosen prompt with the scores of all starts on the held-out rows, and where it comes from."""
+    prompt, outcome = outcomes[chosen]
+    made = {**session.record(work.backbone, prompt, work.data, outcome), "start": chosen}
+    by_name = {each.candidate.name: each for each in proposals}
+    if chosen in by_name:
+        source = by_name[chosen].candidate
+        made["lineage"] = [{"relation": "started from", "name": source.name, "digest": source.digest}]
+    tuned = TunedPrompt(prompt.fold(), work.data.task, work.backbone.identity, made)
+    rows = work.data.splits.test
+    if not rows:
+        return tuned
+    asked = {"tuned": tuned.predictor(work.backbone)}
+    others = {f"from {name}": replace(tuned, prompt=each) for name, (each, _) in outcomes.items() if name != chosen}
+    asked |= {name: other.predictor(work.backbone) for name, other in others.items()}
+    scores = evaluate_sources(work.data.task, asked | in_words(work.backbone, work.data.task, (), 0), rows)
+    for name, result in scores.results.items():
+        called = chosen if name == "tuned" else name.removeprefix("from ")
+        if called in by_name:
+            by_name[called].measured.update({metric: score.value for metric, score in result.scores.items()})
+    return replace(tuned, record={**made, "scores": scores.scores(), "scored_rows": scores.rows})

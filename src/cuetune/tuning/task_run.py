@@ -1,0 +1,99 @@
+"""One task in a run: its rows as the backbone reads them, how its answers are read, and how the prompt does on it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from cuetune.backbones.packing import Rows
+from cuetune.backbones.text import TextBackbone
+from cuetune.errors import CuetuneError
+from cuetune.evaluation.metrics import negative_log_likelihood
+from cuetune.prediction import Predictor, renderer_for
+from cuetune.prompts.base import Prompt
+from cuetune.readouts import LabelReadout, LinearHead, readout_for
+from cuetune.tasks.rendering import Rendered
+from cuetune.tasks.task import Example, Task
+from cuetune.tuning.settings import Settings
+from cuetune.tuning.states import FrozenStates
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """A task and its labelled examples: to learn from, and to choose the best step on."""
+
+    task: Task
+    train: Sequence[Example]
+    validation: Sequence[Example] = ()
+
+
+class TaskRun:
+    """A task's part in a run on this backbone.
+
+    prompt: that of this task. settings: resolved; `validation_rows` are those of this task.
+    """
+
+    def __init__(
+        self, backbone: TextBackbone, prompt: Prompt, data: TaskData, settings: Settings, validation_rows: int
+    ) -> None:
+        if not data.train:
+            raise CuetuneError(f"{data.task.name}: no rows to tune on.")
+        self.backbone, self.task, self.settings = backbone, data.task, settings
+        self.readout = readout_for(backbone, data.task, settings.readout, pooling=settings.pooling, seed=settings.seed)
+        injection = prompt.injection()
+        backbone.check(injection)
+        self.n_tokens = injection.n_tokens
+        self.renderer = renderer_for(backbone, data.task, injection.n_tokens + injection.n_kv + self.readout.n_answer)
+        self.rows = list(self.renderer.render(data.train))
+        self.validation = list(data.validation)[:validation_rows]
+        self.states: FrozenStates | None = None
+
+    @property
+    def head(self) -> LinearHead | None:
+        """The classifier that is trained with the prompt, or None where words are scored or written."""
+        return self.readout if isinstance(self.readout, LinearHead) else None
+
+    def rendered(self, numbers: Sequence[int]) -> list[Rendered]:
+        return [self.rows[number] for number in numbers]
+
+    def pack(self, rows: Sequence[Rendered]) -> Rows:
+        """These rows as they go through the backbone."""
+        return self.readout.rows(rows, self.renderer.shared)
+
+    def freeze(self, layer: int, folder: Path | None) -> None:
+        """Compute the states below `layer` once; what is left of a step are the layers above."""
+        shared = self.renderer.shared
+        self.states = FrozenStates(self.backbone, self.readout, self.rows, shared, layer, self.n_tokens, folder=folder)
+
+    def frozen_flops(self) -> float:
+        """Operations of what is computed once below a late prompt, counted on some rows."""
+        from torch.utils.flop_counter import FlopCounterMode
+
+        if self.states is None:
+            return 0.0
+        rows = self.rows[: self.settings.batch_size]
+        with FlopCounterMode(display=False) as below:
+            self.backbone.states_at(self.states.layer, self.pack(rows), self.n_tokens)
+        return below.get_total_flops() * len(self.rows) / len(rows)
+
+    def scores(self, prompt: Prompt) -> dict[str, float]:
+        """Loss and, for labels, accuracy on the validation rows. prompt: that of this task."""
+        if not isinstance(self.readout, LabelReadout):
+            return {"loss": self._written_loss(prompt)}
+        predictor = Predictor(self.backbone, self.task, prompt, readout=self.readout)
+        predictions = list(predictor.predict(self.validation))
+        truth = [self.readout.index[str(example.label)] for example in self.validation]
+        right = [p.label == e.label for p, e in zip(predictions, self.validation, strict=True)]
+        loss = negative_log_likelihood([p.probabilities for p in predictions], truth)
+        return {"accuracy": sum(right) / len(right), "loss": loss}
+
+    @torch.no_grad()
+    def _written_loss(self, prompt: Prompt) -> float:
+        rows = list(self.renderer.render(self.validation))
+        size, total = self.settings.batch_size, 0.0
+        for start in range(0, len(rows), size):
+            batch = rows[start : start + size]
+            hidden = self.backbone.hidden(self.pack(batch), prompt.injection())
+            total += self.readout.row_losses(self.backbone, hidden, batch).sum().item()
+        return total / len(rows)

@@ -1,0 +1,62 @@
+"""Prompts for pictures by name: every one begins on a backbone, as it says, and names what it does not know."""
+
+import pytest
+import torch
+
+from cuetune.errors import CuetuneError
+from cuetune.prompts.visual_building import IMAGE_METHODS, ImageStart, build_for_images
+from tiny_vision import LAYERS, SIDE, WIDTH, image_backbone, pixels
+
+OPTIONS = {"frame": {"width": 3}, "patch": {"size": 6}}
+
+
+def start(seed: int = 0, family: str = "vit") -> ImageStart:
+    return ImageStart(image_backbone(family), 5, seed, pixels(4))
+
+
+@pytest.mark.parametrize("family", ["vit", "siglip", "dinov3"])
+@pytest.mark.parametrize("method", IMAGE_METHODS)
+@torch.no_grad()
+def test_every_method_begins_on_every_backbone(method, family):
+    frozen, batch = image_backbone(family), pixels(2, seed=1)
+    prompts = [build_for_images(method, start(seed, family), OPTIONS.get(method, {})) for seed in (0, 0, 1)]
+    frozen.check(prompts[0].injection())
+    first, again, other = (frozen.hidden(batch, prompt.injection()) for prompt in prompts)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert not torch.equal(first, frozen.hidden(batch))
+    assert prompts[0].n_trained > 0
+
+
+def test_sizes_follow_from_the_backbone():
+    assert build_for_images("vpt", start(), {}).n_trained == LAYERS * 5 * WIDTH
+    assert build_for_images("vpt", start(), {"layer": "1"}).frozen_below == 1
+    assert build_for_images("vpt-shallow", start(), {}).n_trained == 5 * WIDTH
+    assert build_for_images("prefix", start(), {"layer": 2}).n_trained == 2 * 5 * WIDTH
+    assert build_for_images("frame", start(), {"width": "3", "shrink": "true"}).shape == (3, SIDE, SIDE)
+
+
+@torch.no_grad()
+def test_a_prefix_begins_as_patches_of_the_pictures():
+    keys, values = start().keys_values()
+    model_keys, model_values = image_backbone().keys_values(pixels(4))
+    for place in range(5):
+        same = (model_keys[:, :, :, 1:] - keys[:, None, :, place, None]).abs().amax(dim=(0, 2, 4)) < 1e-6
+        assert same.sum() == 1
+        (row,), (patch,) = same.nonzero(as_tuple=True)
+        assert torch.allclose(values[:, :, place], model_values[:, row, :, patch + 1])
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "told"),
+    [
+        ("soft", {}, "unknown prompt 'soft' for pictures; choose one of vpt, vpt-shallow, prefix, frame, patch"),
+        ("frame", {"depth": 1}, "'frame' has no option 'depth'.*width=30, shrink=False"),
+        ("vpt", {"layer": 3}, "layer 3: tiny-vit has layers 0 to 2"),
+        ("frame", {}, "a frame of 30 pixels leaves nothing of 24 x 24"),
+        ("patch", {"size": "big"}, "--option size=big: give a number"),
+    ],
+)
+def test_what_is_not_known_is_named(method, options, told):
+    with pytest.raises(CuetuneError, match=told):
+        build_for_images(method, start(), options)
