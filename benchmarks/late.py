@@ -21,8 +21,8 @@ from cuetune.evaluation.evaluate import evaluate_sources
 from cuetune.prompts.building import METHODS, Start
 from cuetune.prompts.initial import initial_embeddings
 from cuetune.tasks.datasets import pull_data
+from cuetune.tuning.data import Data, prepare
 from cuetune.tuning.loop import Tuner
-from cuetune.tuning.session import Data, prepare
 from cuetune.tuning.task_run import TaskData
 from side_by_side import keep, machine, timed
 

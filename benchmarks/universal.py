@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 from cuetune.backbones.loading import load_backbone
-from cuetune.evaluation.contenders import instructed
 from cuetune.evaluation.draws import draw
 from cuetune.evaluation.evaluate import evaluate_sources, in_words
 from cuetune.library.tuned import TunedPrompt
@@ -32,6 +31,7 @@ from cuetune.methods.recycling.proposals import Candidate, candidate_of, propose
 from cuetune.prediction import Predictor
 from cuetune.prompts import Prompt, SoftPrompt
 from cuetune.prompts.initial import soft_prompt
+from cuetune.prompts.words import instructed
 from cuetune.tasks.task import Example
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.settings import Settings
@@ -102,7 +102,7 @@ def recycled(found: Sequence[Candidate]) -> Callable[[Cell], dict[str, Any]]:
 
 def adapted(universal: UniversalPrompt, **how: Any) -> Callable[[Cell], dict[str, Any]]:
     def run(cell: Cell) -> dict[str, Any]:
-        return cell.tuned(universal.prompt.adapted([cell.source.name], **how))
+        return cell.tuned(universal.prompt.adapted([cell.source.name], **how), task=cell.source.asked.task)
 
     return run
 

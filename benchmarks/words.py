@@ -23,7 +23,7 @@ from cuetune.prediction import Predictor
 from cuetune.prompts.nearest import nearest_prompt
 from cuetune.prompts.words import choose, hard_prompt
 from cuetune.tasks.splits import Splits
-from cuetune.tuning.session import Data, prepare
+from cuetune.tuning.data import Data, prepare
 from cuetune.tuning.settings import Settings
 from side_by_side import RESULTS, machine
 

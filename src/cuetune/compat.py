@@ -324,12 +324,13 @@ def use_norms(model: PreTrainedModel) -> None:
     """Route root-mean-square norms of a frozen model through the function above where it gives their very bits."""
     for module in model.modules():
         eps, weight = getattr(module, "variance_epsilon", None), getattr(module, "weight", None)
-        if not type(module).__name__.endswith("RMSNorm") or not isinstance(eps, float) or weight is None:
+        stock: Any = type(module)
+        if not stock.__name__.endswith("RMSNorm") or not isinstance(eps, float) or weight is None:
             continue
         probe = torch.linspace(-3, 3, 2 * weight.numel(), dtype=weight.dtype, device=weight.device).view(2, -1)
         with torch.no_grad():
             if torch.equal(module(probe), _RootMeanSquareNorm.apply(probe, weight, eps)):
-                module.__class__ = _own_norm(type(module))
+                module.__class__ = _own_norm(stock)
 
 
 @cache

@@ -8,7 +8,9 @@ import torch
 
 from cuetune.backbones.generation import Writing, generate
 from cuetune.backbones.injection import Injection
+from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
+from cuetune.errors import CuetuneError
 from cuetune.prompts.base import Before, Prompt
 from cuetune.readouts import LabelReadout, Readout, readout_for
 from cuetune.tasks.rendering import Rendered, Renderer
@@ -71,16 +73,22 @@ class Predictor:
         if isinstance(self.readout, LabelReadout):
             return self._classify(rows, self.readout)
         written = [
-            generate(self.backbone, [[*member.shared, *row.ids] for row in own], member.compiled, self.writing)
+            generate(self.backbone, [[*member.shared, *row.ids] for row in own], self._static(member), self.writing)
             for member, own in zip(self.members, rows, strict=True)
         ]
         texts = [commonest([text.strip() for text in each]) for each in zip(*written, strict=True)]
         return [Prediction(row.where, text, (), row.cut) for row, text in zip(rows[0], texts, strict=True)]
 
+    def _static(self, member: "Member") -> Injection:
+        if member.compiled is None:
+            raise CuetuneError(f"a {member.prompt.kind!r} prompt looks at each row and writes no text; give labels.")
+        return member.compiled
+
     @torch.inference_mode()
     def _classify(self, rows: list[list[Rendered]], readout: LabelReadout) -> list[Prediction]:
+        packed = [readout.rows(own, member.shared) for member, own in zip(self.members, rows, strict=True)]
         parts = [
-            (readout.rows(own, member.shared), member.compiled) for member, own in zip(self.members, rows, strict=True)
+            (each, member.injection(self.backbone, each)) for member, each in zip(self.members, packed, strict=True)
         ]
         states = self.backbone.hidden_mixed(parts)
         members = torch.stack([readout.scores(self.backbone, hidden).softmax(dim=-1) for hidden in states])
@@ -96,13 +104,19 @@ class Predictor:
 class Member:
     """One prompt that answers. before: chooses the words that each row has before it. beginning: of every row.
 
-    shared: the beginning, where it is neither compiled nor put behind words of the row's own.
+    shared: the beginning, where it is neither compiled nor put behind words of the row's own. compiled: None for a
+    prompt that looks at each row.
     """
 
-    compiled: Injection
+    prompt: Prompt
+    compiled: Injection | None
     shared: Sequence[int]
     beginning: Sequence[int]
     before: Before | None
+
+    def injection(self, backbone: TextBackbone, rows: Rows) -> Injection:
+        """What is added to these rows."""
+        return self.compiled or self.prompt.for_rows(backbone, rows).detached(backbone.dtype)
 
     def rows(self, examples: Sequence[Example], rendered: list[Rendered]) -> list[Rendered]:
         """Rows as this prompt has them read: [its own words][the beginning][the row], or as they are."""
@@ -116,8 +130,10 @@ class Member:
 def _member(backbone: TextBackbone, prompt: Prompt, beginning: Sequence[int]) -> Member:
     injection, before = prompt.injection(), prompt.per_row(backbone)
     backbone.check(injection)
+    if prompt.reads_rows:
+        return Member(prompt, None, beginning, beginning, before)
     compiled = backbone.compile(injection, beginning if before is None else ())
-    return Member(compiled, () if backbone.causal or before else beginning, beginning, before)
+    return Member(prompt, compiled, () if backbone.causal or before else beginning, beginning, before)
 
 
 def _behind(tokens: list[int], row: Rendered) -> Rendered:

@@ -14,7 +14,7 @@ def start(seed: int = 0, family: str = "vit") -> ImageStart:
     return ImageStart(image_backbone(family), 5, seed, pixels(4))
 
 
-@pytest.mark.parametrize("family", ["vit", "siglip", "dinov3"])
+@pytest.mark.parametrize("family", ["vit", "ijepa", "dinov3"])
 @pytest.mark.parametrize("method", IMAGE_METHODS)
 @torch.no_grad()
 def test_every_method_begins_on_every_backbone(method, family):

@@ -3,9 +3,11 @@
 import csv
 import gettext
 import io
+import json
 import re
 import shutil
 import struct
+import tarfile
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -14,6 +16,9 @@ import pytest
 
 from cuetune.errors import CuetuneError
 from cuetune.tasks.datasets import DATASETS, pull_data
+from cuetune.tasks.definitions import KINDS, definition, read_definitions
+from cuetune.tasks.diagnoses import LIST, read_diagnoses
+from cuetune.tasks.emoji import CATEGORIES, read_emoji, without_variants
 from cuetune.tasks.molecules import TABLE, read_molecules
 from cuetune.tasks.news import read_news
 from cuetune.tasks.packaged import first_of_each
@@ -28,6 +33,15 @@ def zip_of(path, members):
     with zipfile.ZipFile(path, "w") as files:
         for name, content in members.items():
             files.writestr(name, content)
+    return path
+
+
+def tar_of(path, members):
+    with tarfile.open(path, "w:gz") as files:
+        for name, content in members.items():
+            entry = tarfile.TarInfo(f"package/{name}")
+            entry.size = len(content.encode())
+            files.addfile(entry, io.BytesIO(content.encode()))
     return path
 
 
@@ -101,6 +115,91 @@ def test_catalogues_are_read_as_gettext_reads_them(order):
     assert {english: known.gettext(english) for english, _ in read_catalogue(content)} == dict(read_catalogue(content))
 
 
+VARIANTS = {
+    "artist": ("man-artist", "woman-artist-medium-dark-skin-tone", "artist", "artist-light-skin-tone"),
+    "old-man": ("old-woman", "old-man"),
+    "red-heart": ("red-heart", "light-blue-heart", "grey-heart"),
+    "keycap-1": ("keycap-10", "keycap-1"),
+    "letter-a": ("letter-a", "letter-b"),
+    "up-arrow": ("down-left-arrow", "up-arrow", "left-arrow"),
+    "full-moon": ("waxing-crescent-moon", "full-moon-face", "full-moon"),
+    "one-thirty": ("eleven-oclock", "one-thirty"),
+    "man": ("man", "man-woman-boy"),
+    "fish": ("fish",),
+    "fish-cake": ("fish-cake",),
+    "manatee": ("manatee",),
+}
+
+
+def test_of_variants_of_a_picture_the_shortest_name_stays():
+    names = [name for group in VARIANTS.values() for name in group]
+    kept = without_variants(names)
+    assert kept == [name for name in names if name in kept]
+    assert len(kept) == len(set(kept))
+    assert set(kept) == set(VARIANTS)
+
+
+def test_emoji_are_names_in_words_without_flags(tmp_path):
+    listed = {category: [f"{category[:3].lower()}-thing", "flag-france"] for category in CATEGORIES}
+    pages = {"metadata.json": json.dumps({"categories": {**listed, "Flags": ["flag-peru"]}})}
+    rows = list(read_emoji(tar_of(tmp_path / "emoji.tgz", pages)))
+    assert rows[0] == ("act thing", "activities")
+    assert Counter(label for _, label in rows) == dict.fromkeys(CATEGORIES.values(), 2)
+    assert not any(text == "flag peru" for text, _ in rows)
+
+
+def test_definitions_are_of_common_senses_and_leave_their_examples_out(tmp_path):
+    nouns = """  1 licence
+00000001 05 n 02 house_cat 0 puss 0 001 @ 00000009 n 0000 | a small cat; "the cat sat"
+00000002 05 n 01 rare_cat 0 001 @ 00000009 n 0000 | a rare cat
+00000003 05 n 0b tom 1 001 @ 00000009 n 0000 | A small  cat; "x"
+00000004 04 n 01 act 0 001 @ 00000009 n 0000 | something done
+00000005 18 n 01 oarsman 0 001 @ 00000009 n 0000 | someone who rows; used of crews
+"""
+    senses = """house_cat%1:05:00:: 00000001 1 3
+rare_cat%1:05:00:: 00000002 1 0
+tom%1:05:01:: 00000003 2 1
+act%1:04:00:: 00000004 1 9
+oarsman%1:18:00:: 00000005 1 1
+row%2:38:00:: 00000002 1 7
+"""
+    pages = {"dict/index.sense": senses, "dict/data.noun": nouns}
+    assert list(read_definitions(tar_of(tmp_path / "words.tgz", pages))) == [
+        ("a small cat", "animal", "house cat"),
+        ("someone who rows; used of crews", "person", "oarsman"),
+    ]
+    assert set(KINDS.values()) == set(DATASETS["word-definitions"].labels)
+
+
+@pytest.mark.parametrize(
+    ("gloss", "expected"),
+    [
+        ("a thing", "a thing"),
+        ('a thing; "an example"; "another"', "a thing"),
+        ('a thing: "an example"', "a thing"),
+        ('"only an example"', ""),
+        ("a thing; of wood ", "a thing; of wood"),
+    ],
+)
+def test_a_definition_ends_where_examples_begin(gloss, expected):
+    assert definition(gloss) == expected
+
+
+def test_diagnoses_are_the_categories_of_the_chosen_chapters(tmp_path):
+    def chapter(number, *diagnoses):
+        below = "<diag><name>A0.0</name><desc>left</desc></diag>"
+        inner = "".join(f"<diag><name>{code}</name><desc>{text}</desc>{below}</diag>" for code, text in diagnoses)
+        return f"<chapter><name>{number}</name><desc>x</desc><section id='a'><desc>s</desc>{inner}</section></chapter>"
+
+    page = "<?xml version='1.0' encoding='utf-8'?><list>" + chapter(1, ("A00", "Cholera"))
+    page += chapter(7, ("H16", "Keratitis"), ("H22", "Disorders of iris in diseases classified elsewhere"))
+    page += chapter(8, ("H60", "Otitis  externa")) + chapter(12, ("L20", "keratitis")) + "</list>"
+    assert list(read_diagnoses(zip_of(tmp_path / "diagnoses.whl", {LIST: page}))) == [
+        ("Keratitis", "eyes and ears", "H16"),
+        ("Otitis externa", "eyes and ears", "H60"),
+    ]
+
+
 def test_molecules_are_smiles_and_label(tmp_path):
     table = "NO.\tcompound_name\tSMILES\tBBB+/BBB-\n1\twater\tO\tBBB+\n2\tsalt\t[Na+].[Cl-]\tBBB-\n"
     rows = read_molecules(zip_of(tmp_path / "molecules.whl", {TABLE: table}))
@@ -131,8 +230,8 @@ def test_the_registry_is_consistent_and_the_cards_name_every_number():
         assert all(f"{count:,}" in CARDS for count in each.labels.values())
 
 
-SMALL = ("customer-questions", "news-topics", "interface-french")
-LARGE = ("blood-brain-barrier", "spam-mails")
+SMALL = ("customer-questions", "news-topics", "interface-french", "emoji-names", "diagnoses")
+LARGE = ("word-definitions", "blood-brain-barrier", "spam-mails")
 
 
 @pytest.mark.parametrize("name", [*SMALL, *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE)])

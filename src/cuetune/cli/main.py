@@ -5,7 +5,25 @@ from collections.abc import Callable
 
 import typer
 
-from cuetune.cli import check, compare, cost, data, demo, ensemble, evaluate, models, predict, search, show, tune, worth
+from cuetune.cli import (
+    check,
+    compare,
+    cost,
+    data,
+    demo,
+    ensemble,
+    evaluate,
+    library,
+    models,
+    move,
+    multitask,
+    predict,
+    recycle,
+    search,
+    show,
+    tune,
+    worth,
+)
 from cuetune.errors import CuetuneError
 
 VERBS: dict[str, Callable[..., None]] = {
@@ -17,11 +35,13 @@ VERBS: dict[str, Callable[..., None]] = {
     "worth": worth.worth,
     "ensemble": ensemble.ensemble,
     "search": search.search,
+    "recycle": recycle.recycle,
+    "move": move.move,
     "show": show.show,
     "check": check.check,
     "cost": cost.cost,
 }
-GROUPS = {"models": models.app, "data": data.app}
+GROUPS = {"library": library.app, "models": models.app, "data": data.app, "multitask": multitask.app}
 
 app = typer.Typer(
     help="Tune the prompt, not the model: adapt one frozen model to many tasks.\n\nStart with `cuetune demo`.",

@@ -16,7 +16,8 @@ from cuetune.evaluation.report import Price, markdown, summarise, write_json, wr
 from cuetune.tasks.inference import describe
 from cuetune.tasks.splits import Splits
 from cuetune.tasks.task import Task
-from cuetune.tuning.session import device_name, prepare, versions
+from cuetune.tuning.data import prepare
+from cuetune.tuning.recording import device_name, versions
 from cuetune.tuning.settings import Settings
 
 USUAL = ("zero-shot", "few-shot", "linear-probe", "soft", "prefix", "late", "lora", "fine-tuning")

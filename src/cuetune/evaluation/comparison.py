@@ -22,7 +22,7 @@ from cuetune.evaluation.plan import Plan, Run
 from cuetune.evaluation.report import write_json
 from cuetune.tasks.splits import Splits, fingerprint
 from cuetune.tasks.task import Task
-from cuetune.tuning.session import device_name
+from cuetune.tuning.recording import device_name
 from cuetune.tuning.settings import Settings
 
 NAME = "comparison.json"  # what a folder's results have in common

@@ -17,8 +17,7 @@ from cuetune.prediction import Predictor
 from cuetune.prompts.base import Prompt
 from cuetune.prompts.building import METHODS, Method, Start, build
 from cuetune.prompts.initial import initial_embeddings
-from cuetune.prompts.words import BETWEEN
-from cuetune.tasks.task import FIELD, Task
+from cuetune.prompts.words import instructed
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.task_run import TaskData
 
@@ -109,13 +108,6 @@ def _adapted(make: Adapt) -> Callable[[Job], Outcome]:
         return outcome
 
     return run
-
-
-def instructed(task: Task) -> Task:
-    """The task with its instruction as the beginning of the template, where a template can hold it."""
-    if not task.instruction or FIELD.search(task.instruction):
-        return task
-    return replace(task, template=f"{task.instruction}{BETWEEN}{task.template}")
 
 
 def tune_and_score(job: Job, prompt: Prompt, backbone: TextBackbone) -> Outcome:

@@ -15,7 +15,7 @@ from cuetune.evaluation.contenders import CONTENDERS
 from cuetune.evaluation.report import score, write_json, write_text
 from cuetune.tasks.inference import describe
 from cuetune.tasks.task import Task
-from cuetune.tuning.session import prepare
+from cuetune.tuning.data import prepare
 from cuetune.tuning.settings import Settings
 
 SIZES = (10, 20, 50, 100, 200, 500)

@@ -75,7 +75,7 @@ def _check_folder(folder: Path) -> None:
     raise CuetuneError(f"{folder}: no {WEIGHTS}; copy it too.")
 
 
-def _bytes(folder: Path, name: str, largest: int) -> bytes:
+def read_bytes(folder: Path, name: str, largest: int) -> bytes:
     """A file's content, if it is a plain file that really lies in the folder and is of a sensible size."""
     path, home = folder / name, folder.resolve()
     try:
@@ -94,10 +94,10 @@ def _bytes(folder: Path, name: str, largest: int) -> bytes:
         raise CuetuneError(f"{path}: cannot be read ({reason}); copy the folder again.") from error
 
 
-def _parse(shape: type[AnyFile], folder: Path, name: str) -> tuple[AnyFile, Any]:
+def parse(shape: type[AnyFile], folder: Path, name: str) -> tuple[AnyFile, Any]:
     """A JSON file in its shape, and its plain values. Strict: no NaN, no numbers beyond floats, no broken Unicode."""
     path = folder / name
-    content = _bytes(folder, name, LARGEST_JSON)
+    content = read_bytes(folder, name, LARGEST_JSON)
     try:
         values = json.loads(content.decode("utf-8"))
         # Python reads NaN, Infinity and halves of characters; writing them strictly does not pass.
@@ -117,12 +117,12 @@ def _parse(shape: type[AnyFile], folder: Path, name: str) -> tuple[AnyFile, Any]
 def _saved(folder: Path) -> tuple[PromptFile, dict[str, Any]]:
     """cuetune.json, and its record as it stands there."""
     # The number of the format first: a newer file may have keys that would otherwise be reported as the fault.
-    version, _ = _parse(Version, folder, RECORD)
+    version, _ = parse(Version, folder, RECORD)
     if version.format > FORMAT:
         raise CuetuneError(
             f"{folder / RECORD}: format {version.format} is newer than this cuetune reads ({FORMAT}); upgrade cuetune."
         )
-    saved, values = _parse(PromptFile, folder, RECORD)
+    saved, values = parse(PromptFile, folder, RECORD)
     return saved, values["record"]
 
 
@@ -132,14 +132,14 @@ class Version(BaseModel, strict=True, extra="ignore"):
     format: int
 
 
-def _check_hash(path: Path, data: bytes, expected: str) -> None:
+def check_hash(path: Path, data: bytes, expected: str) -> None:
     if hashlib.sha256(data).hexdigest() != expected:
         raise CuetuneError(
             f"{path}: is not the file that {RECORD} was saved with (SHA-256 differs); copy the whole folder again."
         )
 
 
-def _tensors(path: Path, data: bytes) -> dict[str, Tensor]:
+def read_tensors(path: Path, data: bytes) -> dict[str, Tensor]:
     try:
         tensors = from_bytes(data)
     except (SafetensorError, *BAD_VALUES) as error:
@@ -157,11 +157,11 @@ def _tensors(path: Path, data: bytes) -> dict[str, Tensor]:
 
 def _peft_prompt(folder: Path, data: bytes) -> tuple[Prompt, PeftFile]:
     """The prompt of PEFT's files, and their configuration."""
-    config, _ = _parse(PeftFile, folder, CONFIG)
+    config, _ = parse(PeftFile, folder, CONFIG)
     if config.peft_type not in TOKENS + PREFIXES:
         kind = visible(config.peft_type)[:40]
         raise CuetuneError(f"{folder / CONFIG}: holds a {kind} adapter; only {', '.join(TOKENS + PREFIXES)} load.")
-    tensors = _tensors(folder / WEIGHTS, data)
+    tensors = read_tensors(folder / WEIGHTS, data)
     found = tensors.get("prompt_embeddings")
     if found is None or not found.is_floating_point():
         named = visible(", ".join(list(tensors)[:5]))[:80] or "none"
@@ -174,14 +174,14 @@ def _prompt(folder: Path, saved: PromptFile) -> Prompt:
     tensors: dict[str, Tensor] = {}
     known = None
     if saved.weights_sha256 is not None:
-        data = _bytes(folder, WEIGHTS, LARGEST)
+        data = read_bytes(folder, WEIGHTS, LARGEST)
         known, _ = _peft_prompt(folder, data)
-        _check_hash(folder / WEIGHTS, data, saved.weights_sha256)
+        check_hash(folder / WEIGHTS, data, saved.weights_sha256)
         tensors = dict(known.state_dict())
     if saved.state_sha256 is not None:
-        data = _bytes(folder, STATE, LARGEST)
-        _check_hash(folder / STATE, data, saved.state_sha256)
-        tensors = _tensors(folder / STATE, data)
+        data = read_bytes(folder, STATE, LARGEST)
+        check_hash(folder / STATE, data, saved.state_sha256)
+        tensors = read_tensors(folder / STATE, data)
     kind = visible(saved.kind)[:40]
     try:
         prompt = Prompt.rebuild(saved.kind, saved.spec, tensors)
@@ -206,9 +206,9 @@ def _head(folder: Path, saved: PromptFile) -> Head | None:
     if saved.head is None:
         return None
     path, labels = folder / HEAD, len(saved.task.labels)
-    data = _bytes(folder, HEAD, LARGEST)
-    _check_hash(path, data, saved.head.sha256)
-    tensors = _tensors(path, data)
+    data = read_bytes(folder, HEAD, LARGEST)
+    check_hash(path, data, saved.head.sha256)
+    tensors = read_tensors(path, data)
     weight, bias = tensors.get("weight"), tensors.get("bias")
     if weight is None or bias is None or weight.dim() != 2 or [len(weight), *bias.shape] != [labels, labels]:
         raise CuetuneError(f"{path}: is no head for {labels} labels; copy the folder again.")
@@ -255,7 +255,7 @@ def _check_ids(spec: dict[str, Any], length: int) -> None:
 
 def _from_peft(folder: Path, task: Task | None) -> TunedPrompt:
     """A folder that PEFT wrote: the model is known by name and sizes only, and the task is for the caller to say."""
-    prompt, config = _peft_prompt(folder, _bytes(folder, WEIGHTS, LARGEST))
+    prompt, config = _peft_prompt(folder, read_bytes(folder, WEIGHTS, LARGEST))
     backbone = BackboneIdentity(
         name=config.base_model_name_or_path or UNKNOWN_BACKBONE,
         revision=config.revision,

@@ -1,4 +1,4 @@
-"""The shape of cuetune.json: what a saved prompt carries beside its tensors, and in it the record of how it was made.
+"""The files of a saved prompt, and the shape of cuetune.json: what it carries beside its tensors, how it was made.
 
 `TunedPrompt.record` is the JSON form of `Record`. Whatever is saved is checked against these shapes, and whatever is
 loaded too, so that everything downstream (card, `show`, serving) can rely on them.
@@ -9,6 +9,16 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 FORMAT = 1  # of cuetune.json; a folder with a higher number asks for a newer cuetune
+
+# The files of a saved prompt's folder.
+WEIGHTS = "adapter_model.safetensors"
+CONFIG = "adapter_config.json"
+RECORD = "cuetune.json"
+STATE = "prompt.safetensors"  # only for kinds whose state is more than the tensor that PEFT knows
+HEAD = "head.safetensors"  # only where a head was trained with the prompt
+CARD = "README.md"
+OURS = {WEIGHTS, CONFIG, RECORD, STATE, HEAD, CARD}
+HARMLESS = {".DS_Store", ".gitattributes"}  # left by file browsers and the hub, worth nothing to anyone
 
 Count = Annotated[int, Field(ge=0)]
 Size = Annotated[int, Field(ge=1)]
@@ -55,6 +65,14 @@ class Cost(Open):
     trained_parameters: Count
 
 
+class Ancestor(Shape):
+    """A prompt that this one was made from: what it is called, and the digest of its content (`library.digest`)."""
+
+    relation: Literal["started from", "distilled from", "shared prompt of", "moved from"]
+    name: str
+    digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
 class Record(Open):
     """How a prompt was made. Every part may be left out, none may be null.
 
@@ -62,6 +80,7 @@ class Record(Open):
     of demonstrations ("soft-from-hard"). stopped: "finished", "early" or "interrupted". best_step: the step that was
     kept, with its validation_scores. scores: method ("tuned", "hard", "zero-shot", "few-shot (k=8)") -> metric ->
     score, over scored_rows held-out rows. created: an ISO date. license: of the prompt, when its maker chose one.
+    lineage: the prompts that it was made from. added: when a library took it in, an ISO date and time (UTC).
     """
 
     data: Data | None = None
@@ -77,6 +96,8 @@ class Record(Open):
     scored_rows: Count | None = None
     cost: Cost | None = None
     license: str | None = None
+    lineage: list[Ancestor] | None = None
+    added: str | None = None
 
     @model_validator(mode="after")
     def _said_or_left_out(self) -> Self:
@@ -160,6 +181,11 @@ class PeftFile(BaseModel):
     num_layers: int | None = None
     num_attention_heads: int | None = None
     num_transformer_submodules: int | None = 1
+
+
+def own_scores(record: dict[str, Any]) -> dict[str, Any]:
+    """The scores of the saved prompt itself, which come first, without the baselines."""
+    return next(iter(record.get("scores", {}).values()), {})
 
 
 def first_fault(error: ValidationError) -> str:

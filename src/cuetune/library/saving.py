@@ -15,19 +15,23 @@ from cuetune.errors import CuetuneError
 from cuetune.files import atomic_folder
 from cuetune.library.card import card
 from cuetune.library.peft_format import PREFIXES, TOKENS, to_peft
-from cuetune.library.record import FORMAT, PromptFile, first_fault
+from cuetune.library.record import (
+    CARD,
+    CONFIG,
+    FORMAT,
+    HARMLESS,
+    HEAD,
+    OURS,
+    RECORD,
+    STATE,
+    WEIGHTS,
+    PromptFile,
+    first_fault,
+)
 from cuetune.library.tuned import UNKNOWN_BACKBONE, TunedPrompt
 from cuetune.prompts import HardPrompt, PrefixPrompt, SoftPrompt
 
-WEIGHTS = "adapter_model.safetensors"
-CONFIG = "adapter_config.json"
-RECORD = "cuetune.json"
-STATE = "prompt.safetensors"  # only for kinds whose state is more than the tensor that PEFT knows
-HEAD = "head.safetensors"  # only where a head was trained with the prompt
-CARD = "README.md"
-OURS = {WEIGHTS, CONFIG, RECORD, STATE, HEAD, CARD}
 PLAIN = (SoftPrompt, HardPrompt, PrefixPrompt)  # PEFT's tensor is all there is to them, so it is stored once
-HARMLESS = {".DS_Store", ".gitattributes"}  # left by file browsers and the hub, worth nothing to anyone
 
 
 def save(tuned: TunedPrompt, folder: Path, *, overwrite: bool = False) -> Path:
@@ -38,12 +42,11 @@ def save(tuned: TunedPrompt, folder: Path, *, overwrite: bool = False) -> Path:
     """
     if overwrite:
         check_replaceable(folder)
-    tuned = replace(tuned, backbone=replace(tuned.backbone, name=public_name(tuned.backbone.name)))
     files = contents(tuned, folder)
     # Behind a link, what it points to is replaced and not the link.
     with atomic_folder(folder.resolve() if folder.is_symlink() else folder, overwrite=overwrite) as new:
         for name, content in files.items():
-            _write(new / name, content)
+            write_safely(new / name, content)
     return folder
 
 
@@ -78,6 +81,7 @@ def _is_peft_prompt(config: Path) -> bool:
 
 def contents(tuned: TunedPrompt, folder: Path) -> dict[str, bytes | str]:
     """Every file of the folder by name. Raises CuetuneError for what could not be loaded again."""
+    tuned = replace(tuned, backbone=replace(tuned.backbone, name=public_name(tuned.backbone.name)))
     files: dict[str, bytes | str] = {}
     values: dict[str, Any] = {
         "format": FORMAT,
@@ -90,18 +94,18 @@ def contents(tuned: TunedPrompt, folder: Path) -> dict[str, bytes | str]:
     known = to_peft(tuned.prompt, tuned.backbone)
     if known is not None:
         tensor, config = known
-        files[WEIGHTS] = weights = _bytes_of({"prompt_embeddings": tensor}, folder)
-        files[CONFIG] = _json(config, folder)
+        files[WEIGHTS] = weights = bytes_of({"prompt_embeddings": tensor}, folder)
+        files[CONFIG] = to_json(config, folder)
         values["weights_sha256"] = hashlib.sha256(weights).hexdigest()
     if known is None or type(tuned.prompt) not in PLAIN:
         state = {name: value.detach().cpu().contiguous().clone() for name, value in tuned.prompt.state_dict().items()}
-        files[STATE] = state_bytes = _bytes_of(state, folder)
+        files[STATE] = state_bytes = bytes_of(state, folder)
         values["state_sha256"] = hashlib.sha256(state_bytes).hexdigest()
     if tuned.head is not None:
         numbers = {"weight": tuned.head.weight.contiguous(), "bias": tuned.head.bias.contiguous()}
-        files[HEAD] = head_bytes = _bytes_of(numbers, folder)
+        files[HEAD] = head_bytes = bytes_of(numbers, folder)
         values["head"] = {"pooling": tuned.head.pooling, "sha256": hashlib.sha256(head_bytes).hexdigest()}
-    files[RECORD] = text = _json(values, folder)
+    files[RECORD] = text = to_json(values, folder)
     try:
         PromptFile.model_validate(json.loads(text))
     except ValidationError as error:
@@ -110,7 +114,7 @@ def contents(tuned: TunedPrompt, folder: Path) -> dict[str, bytes | str]:
     return files
 
 
-def _bytes_of(tensors: dict[str, Tensor], folder: Path) -> bytes:
+def bytes_of(tensors: dict[str, Tensor], folder: Path) -> bytes:
     _check_numbers(folder, tensors)
     return to_bytes(tensors, {"format": "pt"})
 
@@ -136,7 +140,7 @@ def _check_numbers(folder: Path, tensors: dict[str, Tensor]) -> None:
             )
 
 
-def _json(values: dict[str, Any], folder: Path) -> str:
+def to_json(values: dict[str, Any], folder: Path) -> str:
     try:
         text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         text.encode("utf-8")
@@ -145,7 +149,7 @@ def _json(values: dict[str, Any], folder: Path) -> str:
     return text
 
 
-def _write(path: Path, content: bytes | str) -> None:
+def write_safely(path: Path, content: bytes | str) -> None:
     """Write and wait until it is on the disk: the folder is moved into place only after all its files are safe."""
     if isinstance(content, bytes):
         path.write_bytes(content)

@@ -29,8 +29,9 @@ from cuetune.prompts.words import hard_prompt
 from cuetune.tasks.inference import describe
 from cuetune.tasks.task import Example, Task
 from cuetune.tuning.checkpoint import NAME as CHECKPOINT
+from cuetune.tuning.data import Data, prepare
 from cuetune.tuning.progress import Bar, Reporter
-from cuetune.tuning.session import Data, device_name, prepare, record
+from cuetune.tuning.recording import device_name, record
 from cuetune.tuning.settings import Settings
 
 HISTORY = "history.jsonl"  # what is left of the journal when a search has ended

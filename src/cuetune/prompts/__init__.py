@@ -1,5 +1,6 @@
 """What is learned or said: one file per prompt kind. Importing this makes all kinds known to `Prompt.rebuild`."""
 
+from cuetune.prompts.attempt import AttemptPrompt
 from cuetune.prompts.base import Prompt
 from cuetune.prompts.calibrated import CalibratedPrompt
 from cuetune.prompts.dept import OffsetPrompt
@@ -7,25 +8,33 @@ from cuetune.prompts.ensemble import EnsemblePrompt
 from cuetune.prompts.hard import HardPrompt
 from cuetune.prompts.late import LatePrompt
 from cuetune.prompts.lowrank import DecomposedPrompt, UltraLowPrompt
+from cuetune.prompts.multitask import MultitaskPrompt
 from cuetune.prompts.nearest import NearestPrompt
+from cuetune.prompts.pixels import FramePrompt, PatchPrompt
 from cuetune.prompts.prefix import PrefixNetwork, PrefixPrompt
 from cuetune.prompts.ptuning import EncodedPrompt
 from cuetune.prompts.residual import ResidualPrompt
 from cuetune.prompts.soft import SoftPrompt
+from cuetune.prompts.visual import VisualPrompt
 
 __all__ = [
+    "AttemptPrompt",
     "CalibratedPrompt",
     "DecomposedPrompt",
     "EncodedPrompt",
     "EnsemblePrompt",
+    "FramePrompt",
     "HardPrompt",
     "LatePrompt",
-    "OffsetPrompt",
+    "MultitaskPrompt",
     "NearestPrompt",
+    "OffsetPrompt",
+    "PatchPrompt",
     "PrefixNetwork",
     "PrefixPrompt",
     "Prompt",
     "ResidualPrompt",
     "SoftPrompt",
     "UltraLowPrompt",
+    "VisualPrompt",
 ]

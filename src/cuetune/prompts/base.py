@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from cuetune.backbones.injection import Injection
+from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.tasks.task import Example
@@ -20,11 +21,13 @@ NETWORK_RATE = 0.1  # how fast a network that puts out a prompt learns, relative
 class Prompt(nn.Module):
     """Base of every prompt. A new kind is one subclass in one file: it registers itself under its `kind`.
 
+    reads_rows: whether it looks at each row (`for_rows`); then it cannot be compiled.
     What is learned lives in float32 parameters whatever the backbone's dtype. `spec()` and `state_dict()` together
     rebuild the prompt: `Prompt.rebuild(kind, spec, tensors)`.
     """
 
     kind: ClassVar[str] = ""
+    reads_rows: ClassVar[bool] = False
     kinds: ClassVar[dict[str, type["Prompt"]]] = {}
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -35,6 +38,10 @@ class Prompt(nn.Module):
     @abstractmethod
     def injection(self) -> Injection:
         """What this prompt adds; differentiable in its parameters."""
+
+    def for_rows(self, backbone: TextBackbone, rows: Rows) -> Injection:
+        """What is added to these rows; differentiable. The same for all of them, unless the prompt looks at each."""
+        return self.injection()
 
     @abstractmethod
     def spec(self) -> dict[str, Any]:

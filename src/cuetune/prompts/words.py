@@ -3,6 +3,7 @@
 import random
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.prompts.hard import HardPrompt
 from cuetune.tasks.rendering import Renderer, encode
-from cuetune.tasks.task import Example, Task
+from cuetune.tasks.task import FIELD, Example, Task
 
 BETWEEN = "\n\n"  # stands between instruction, demonstrations and the row itself
 
@@ -79,3 +80,10 @@ def choose(examples: Sequence[Example], k: int, *, how: str = "balanced", seed: 
     while len(picked) < k:
         picked += [rows.pop() for rows in by_label.values() if rows]
     return random.Random(seed).sample(picked[:k], k)
+
+
+def instructed(task: Task) -> Task:
+    """The task with its instruction as the beginning of the template, where a template can hold it."""
+    if not task.instruction or FIELD.search(task.instruction):
+        return task
+    return replace(task, template=f"{task.instruction}{BETWEEN}{task.template}")

@@ -4,6 +4,9 @@ from pathlib import Path
 
 from cuetune.errors import CuetuneError
 from cuetune.packages import Progress, cache_dir
+from cuetune.tasks.definitions import DEFINITIONS
+from cuetune.tasks.diagnoses import DIAGNOSES
+from cuetune.tasks.emoji import EMOJI
 from cuetune.tasks.mails import MAILS
 from cuetune.tasks.molecules import MOLECULES
 from cuetune.tasks.news import NEWS
@@ -12,7 +15,8 @@ from cuetune.tasks.pairs import PAIRS
 from cuetune.tasks.questions import QUESTIONS
 from cuetune.tasks.reviews import REVIEWS
 
-DATASETS: dict[str, DataSet] = {each.name: each for each in (*REVIEWS, QUESTIONS, NEWS, PAIRS, MOLECULES, MAILS)}
+KNOWN = (*REVIEWS, QUESTIONS, NEWS, EMOJI, DEFINITIONS, DIAGNOSES, PAIRS, MOLECULES, MAILS)
+DATASETS: dict[str, DataSet] = {each.name: each for each in KNOWN}
 
 
 def pull_data(name: str, folder: str | Path, progress: Progress | None = None) -> Path:

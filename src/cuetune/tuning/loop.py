@@ -90,7 +90,9 @@ class Tuner:
         for number, run in enumerate(self.runs):
             if run.head is not None:
                 self.trained[f"head{number}"] = run.head
-                groups.append((list(run.head.parameters()), self.settings.head_rate(self.backbone, self.prompt)))
+                states = run.first_states(self.prompt.of_task(number))
+                rate = self.settings.head_rate(self.backbone, self.prompt, states)
+                groups.append((list(run.head.parameters()), rate))
         return torch.optim.AdamW(
             [{"params": parameters, "relative": relative} for parameters, relative in groups],
             lr=self.settings.rate(0),
@@ -177,7 +179,10 @@ class Tuner:
         asked = [self.runs[task].pack(rows) for (task, _), rows in zip(chosen, rendered, strict=True)]
         widely = self.backbone.keeps_states and any(objective.reads_text for objective in self.objectives)
         wide = [replace(rows, read=torch.arange(len(rows.ids)), pool=None) if widely else rows for rows in asked]
-        injections = [self.prompt.of_task(task).injection() for task, _ in chosen]
+        injections = [
+            self.prompt.of_task(task).for_rows(self.backbone, rows)
+            for (task, _), rows in zip(chosen, asked, strict=True)
+        ]
         self.progress.tokens += sum(len(rows.ids) + len(rows.shared) for rows in asked)
         self.progress.tokens += sum(injection.n_tokens for injection in injections)
         states = self._states(chosen, list(zip(wide, injections, strict=True)))

@@ -3,6 +3,7 @@
 import math
 
 from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
 
 from cuetune.backbones.text import TextBackbone
 from cuetune.prompts.base import Prompt
@@ -10,8 +11,8 @@ from cuetune.prompts.base import Prompt
 # AdamW moves each number by about the learning rate per step, so a step is stated relative to the size of the numbers
 # it moves: for virtual tokens the root mean square of the embedding table (SmolLM2: 0.136, so 0.01).
 RATE_PER_RMS = 0.075
-# A head begins with small random numbers, whatever the prompt's size is: its rate where the prompt has its usual one.
-HEAD_RATE = 0.005
+# A head's step is stated by what it does: how far it can move a logit at the usual rate of the prompt beside it.
+LOGIT_STEP = 1.0
 
 
 class Settings(BaseModel):
@@ -62,9 +63,10 @@ class Settings(BaseModel):
             }
         )
 
-    def head_rate(self, backbone: TextBackbone, prompt: Prompt) -> float:
-        """The learning rate of a trained head relative to the prompt's."""
-        return HEAD_RATE / (RATE_PER_RMS * prompt.size(embedding_rms(backbone)))
+    def head_rate(self, backbone: TextBackbone, prompt: Prompt, states: Tensor) -> float:
+        """The learning rate of a trained head on states (B, d) like these, relative to the prompt's."""
+        usual = RATE_PER_RMS * prompt.size(embedding_rms(backbone))
+        return LOGIT_STEP / (float(states.abs().sum(-1).mean()) * usual)
 
     def rate(self, step: int) -> float:
         """The learning rate of step 0, 1, …: a linear rise over `warmup` steps, then half a cosine down to zero."""

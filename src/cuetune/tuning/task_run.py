@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
@@ -54,6 +55,12 @@ class TaskRun:
         """The classifier that is trained with the prompt, or None where words are scored or written."""
         return self.readout if isinstance(self.readout, LinearHead) else None
 
+    @torch.no_grad()
+    def first_states(self, prompt: Prompt) -> Tensor:
+        """(B, d) what the readout reads of some rows before any step."""
+        packed = self.pack(self.rows[:16])
+        return self.backbone.hidden(packed, prompt.for_rows(self.backbone, packed))
+
     def rendered(self, numbers: Sequence[int]) -> list[Rendered]:
         return [self.rows[number] for number in numbers]
 
@@ -94,6 +101,7 @@ class TaskRun:
         size, total = self.settings.batch_size, 0.0
         for start in range(0, len(rows), size):
             batch = rows[start : start + size]
-            hidden = self.backbone.hidden(self.pack(batch), prompt.injection())
+            packed = self.pack(batch)
+            hidden = self.backbone.hidden(packed, prompt.for_rows(self.backbone, packed))
             total += self.readout.row_losses(self.backbone, hidden, batch).sum().item()
         return total / len(rows)

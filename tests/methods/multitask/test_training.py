@@ -59,7 +59,9 @@ def test_every_task_stands_alone_once_everything_else_is_gone(tmp_path):
     shutil.rmtree(tmp_path / "universal.run", ignore_errors=True)
     alone = TunedPrompt.load(tmp_path / "alone")
     assert torch.equal(alone.prompt.injection().tokens[0], universal.prompt.embeddings(1))
-    assert alone.task.template == "Say {text} ?"
+    assert alone.task.template == "Classify the text as neg or pos.\n\nSay {text} ?", (
+        "the instruction tells tasks apart"
+    )
     assert set(alone.record["scores"]) == {"tuned", "teacher", "zero-shot"}
     ancestor = alone.record["lineage"][0]
     assert ancestor["relation"] == "distilled from"

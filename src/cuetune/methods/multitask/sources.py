@@ -7,9 +7,10 @@ from typing import Any
 
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.draws import draw
+from cuetune.prompts.words import instructed
 from cuetune.tasks.splits import Splits
 from cuetune.tasks.suite import Suite, TaskSpec, read_suite
-from cuetune.tuning.session import Data, prepare
+from cuetune.tuning.data import Data, prepare
 from cuetune.tuning.settings import Settings
 from cuetune.tuning.task_run import TaskData
 
@@ -22,9 +23,14 @@ class Source:
     data: Data
 
     @property
+    def asked(self) -> Data:
+        """The same with the instruction at the beginning of every row: what tells tasks apart to a shared prompt."""
+        return replace(self.data, task=instructed(self.data.task))
+
+    @property
     def task_data(self) -> TaskData:
         """As the loop takes it."""
-        return TaskData(self.data.task, self.data.splits.train, self.data.splits.validation)
+        return TaskData(self.asked.task, self.data.splits.train, self.data.splits.validation)
 
 
 def read_sources(tasks: str | Path | Suite | Mapping[str, Any], settings: Settings) -> tuple[str | None, list[Source]]:

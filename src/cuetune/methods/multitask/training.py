@@ -26,11 +26,14 @@ from cuetune.methods.multitask.sources import Source, read_sources
 from cuetune.prompts import MultitaskPrompt, SoftPrompt
 from cuetune.prompts.initial import initial_embeddings
 from cuetune.tasks.suite import Suite
-from cuetune.tuning import session
+from cuetune.tuning.beginning import first_prompt
 from cuetune.tuning.checkpoint import NAME as CHECKPOINT
+from cuetune.tuning.data import sizes
 from cuetune.tuning.loop import Outcome, Tuner
 from cuetune.tuning.objectives import Objective, cross_entropy
 from cuetune.tuning.progress import Bar, JsonLog, Reporter
+from cuetune.tuning.recording import record
+from cuetune.tuning.session import run as run_once
 from cuetune.tuning.settings import Settings
 
 COMMON = "Read the text and choose the label that fits it best."  # what P* starts from, unless told otherwise
@@ -107,7 +110,7 @@ def train_multitask(
     if len(sources) < 2:
         raise CuetuneError("one task shares with none; give at least two, or use `cuetune tune`.")
     for source in sources:
-        say(f"{source.name}: {len(source.data.task.labels)} labels, {session.sizes(source.data.splits)}")
+        say(f"{source.name}: {len(source.data.task.labels)} labels, {sizes(source.data.splits)}")
     backbone = (
         model if isinstance(model, TextBackbone) else load_backbone(model or named or DEFAULT, **(model_options or {}))
     )
@@ -154,17 +157,17 @@ def _teacher(run: _Run, source: Source) -> TunedPrompt:
     """One teacher, kept as soon as it is finished, so that a stopped run does not tune it again."""
     place = run.folder / "teachers" / source.name
     settings = run.settings.model_copy(update={"steps": run.programme.teacher_steps, "batch_size": 16})
-    prompt = session.first_prompt(run.backbone, source.data, "soft", 0, settings)
+    prompt = first_prompt(run.backbone, source.asked, "soft", 0, settings)
     settings = settings.resolved(run.backbone, len(source.data.splits.train), prompt)
     if (finished := _finished(place / "prompt", source, settings)) is not None:
         run.say(f"{source.name}: its teacher is there already")
         return finished
     watching = run.watching(f"teacher of {source.name}", place)
-    outcome = session.run(run.backbone, prompt, source.data, settings, place, watching, False)
+    outcome = run_once(run.backbone, prompt, source.asked, settings, place, watching, False)
     if outcome.progress.stopped == "interrupted":
         raise KeyboardInterrupt
-    made = session.record(run.backbone, prompt, source.data, outcome)
-    tuned = TunedPrompt(prompt, source.data.task, run.backbone.identity, made)
+    made = record(run.backbone, prompt, source.data, outcome)
+    tuned = TunedPrompt(prompt, source.asked.task, run.backbone.identity, made)
     tuned.save(place / "prompt", overwrite=True)
     run.say(f"{source.name}: teacher's validation {_shown(outcome.progress.best_scores)}")
     return tuned
@@ -181,6 +184,7 @@ def _finished(folder: Path, source: Source, settings: Settings) -> TunedPrompt |
     saved = TunedPrompt.load(folder)
     kept = {key: value for key, value in saved.record.get("settings", {}).items() if key != "dtype"}
     same_rows = saved.record.get("data", {}).get("fingerprint") == source.data.fingerprint
+    same_rows = same_rows and saved.task == source.asked.task
     return saved if same_rows and kept == settings.model_dump(mode="json") else None
 
 
@@ -236,7 +240,7 @@ def _start(run: _Run) -> MultitaskPrompt:
 
 def _folded(run: _Run, whole: MultitaskPrompt, outcome: Outcome, taught: Mapping[str, TunedPrompt]) -> UniversalPrompt:
     """Every task as a prompt of its own, scored, and the whole."""
-    made = session.record(run.backbone, whole, run.sources[0].data, outcome)
+    made = record(run.backbone, whole, run.sources[0].data, outcome)
     made = {**made, "data": _all_data(run.sources), "programme": run.programme.model_dump()}
     tasks = {
         source.name: _one(run, source, whole.of_task(number).fold(), made, taught.get(source.name))
@@ -258,11 +262,11 @@ def _one(
     run: _Run, source: Source, prompt: SoftPrompt, made: Mapping[str, Any], teacher: TunedPrompt | None
 ) -> TunedPrompt:
     """One task of the universal prompt: folded, with its scores beside its teacher and the task in words."""
-    kept = session.record(run.backbone, prompt, source.data, None)
+    kept = record(run.backbone, prompt, source.data, None)
     kept |= {key: made[key] for key in ("settings", "seed", "stopped", "best_step", "validation_scores")}
     if teacher is not None:
         kept["lineage"] = [{"relation": "distilled from", "name": source.name, "digest": digest(teacher)}]
-    tuned = TunedPrompt(prompt, source.data.task, run.backbone.identity, kept)
+    tuned = TunedPrompt(prompt, source.asked.task, run.backbone.identity, kept)
     rows = source.data.splits.test
     if not rows:
         return tuned

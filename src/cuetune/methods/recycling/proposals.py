@@ -71,6 +71,8 @@ def candidates(library: PromptLibrary, backbone: TextBackbone) -> list[Candidate
 
 def candidate_of(name: str, digest: str, tuned: TunedPrompt) -> Candidate | None:
     """A saved prompt as a candidate, None where it is more or less than virtual tokens at the embedding layer."""
+    if len(tuned.prompt.members) > 1 or tuned.prompt.reads_rows:
+        return None
     injection = tuned.prompt.injection()
     tokens = virtual_tokens(tuned.prompt)
     if tokens is None or len(injection.tokens) > 1 or injection.kv or injection.offsets is not None:

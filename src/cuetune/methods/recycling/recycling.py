@@ -14,9 +14,12 @@ from cuetune.library.saving import check_replaceable
 from cuetune.library.tuned import TunedPrompt
 from cuetune.methods.recycling.proposals import Proposal, candidates, check_ranking, propose, weighted_average
 from cuetune.prompts import Prompt, SoftPrompt
-from cuetune.tuning import session
+from cuetune.tuning.beginning import first_prompt
+from cuetune.tuning.data import Data, few_rows, prepare, sizes
 from cuetune.tuning.loop import Outcome, rank
 from cuetune.tuning.progress import Bar, JsonLog, Reporter
+from cuetune.tuning.recording import record
+from cuetune.tuning.session import run as run_once
 from cuetune.tuning.settings import Settings
 from cuetune.tuning.task_embedding import read_embedding
 from cuetune.tuning.task_run import TaskData, TaskRun
@@ -60,24 +63,24 @@ def recycle(
     """Tune a soft prompt from words and from the `top` prompts of a library that promise most; keep the best.
 
     by: how they are ranked (`proposals.propose`). average: also start from the mean of the top ones. All starts have
-    the same budget; the best is chosen on the validation rows, or without any (`rows`: few-shot) by the loss on the rows
-    that it learned from. Held-out scores of all are in the record. A run that was stopped goes on when called again.
-    Raises CuetuneError for anything the user can mend.
+    the same budget; the best is chosen on the validation rows, or without any (`rows`: few-shot) by the loss on the
+    rows that it learned from. Held-out scores of all are in the record. A run that was stopped goes on when called
+    again. Raises CuetuneError for anything the user can mend.
     """
     target, settings = Path(to), settings or Settings()
     if target.exists() and not overwrite:
         raise CuetuneError(f"{target}: exists already; choose another --to, or pass --overwrite.")
     check_replaceable(target)
     check_ranking(by)
-    prepared = session.prepare(data, validation, test, None, settings, **task_options)
+    prepared = prepare(data, validation, test, None, settings, **task_options)
     if rows is not None:
-        prepared = session.few_rows(prepared, rows, drawn, keep_validation=validation is not None)
-    say(session.sizes(prepared.splits))
+        prepared = few_rows(prepared, rows, drawn, keep_validation=validation is not None)
+    say(sizes(prepared.splits))
     backbone = model if isinstance(model, TextBackbone) else load_backbone(model, **(model_options or {}))
     shelf = library if isinstance(library, PromptLibrary) else PromptLibrary(library)
     found = candidates(shelf, backbone)
     work = _Work(backbone, prepared, settings, target.with_name(target.name + ".run"), reporters)
-    words = session.first_prompt(backbone, prepared, "soft", 0, settings)
+    words = first_prompt(backbone, prepared, "soft", 0, settings)
     run = work.task_run(words)
     begun = SoftPrompt(words.injection().tokens[0])
     outcomes = {WORDS: (words, work.tune(WORDS, words))}
@@ -98,7 +101,7 @@ class _Work:
     """What every start has in common."""
 
     backbone: TextBackbone
-    data: session.Data
+    data: Data
     settings: Settings
     folder: Path
     reporters: Sequence[Reporter] | None
@@ -117,7 +120,7 @@ class _Work:
         """One start with the common budget; it goes on where an earlier run of it was stopped."""
         place = self.folder / name
         watching = [*([Bar(f"from {name}")] if self.reporters is None else self.reporters), JsonLog(place)]
-        outcome = session.run(self.backbone, prompt, self.data, self._resolved(prompt), place, watching, False)
+        outcome = run_once(self.backbone, prompt, self.data, self._resolved(prompt), place, watching, False)
         if outcome.progress.stopped == "interrupted":
             raise KeyboardInterrupt
         return outcome
@@ -139,7 +142,7 @@ def _finished(
 ) -> TunedPrompt:
     """The chosen prompt with the scores of all starts on the held-out rows, and where it comes from."""
     prompt, outcome = outcomes[chosen]
-    made = {**session.record(work.backbone, prompt, work.data, outcome), "start": chosen}
+    made = {**record(work.backbone, prompt, work.data, outcome), "start": chosen}
     by_name = {each.candidate.name: each for each in proposals}
     if chosen in by_name:
         source = by_name[chosen].candidate

@@ -1,0 +1,41 @@
+"""`cuetune move`: a prompt for another model with the same vocabulary, without training."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cuetune.cli import options as o
+
+
+def move(
+    prompt: Annotated[Path, typer.Argument(help="Folder of a saved prompt.")],
+    model: Annotated[str, typer.Option("--model", help="The model to move to: bundled, local folder or hub id.")],
+    to: Annotated[Path, typer.Option("--to", help="Folder for the moved prompt.")],
+    source: Annotated[
+        str | None, typer.Option("--from-model", help="Where the prompt's own model is, if not under its name.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the prompt that stands at --to.")] = False,
+    revision: o.Revision = None,
+    dtype: o.Dtype = "auto",
+    device: o.Device = "auto",
+) -> None:
+    """Move a prompt to another model with the same vocabulary (Lester et al. 2022): its words are mapped, not tuned.
+
+    `cuetune move prompts/reviews --model my-org/larger-model --to prompts/reviews-larger`
+
+    What arrives is worse than a prompt that was tuned there; take it as a start: `cuetune tune … --start`.
+    """
+    from cuetune.backbones.loading import load_backbone
+    from cuetune.cli.tables import console
+    from cuetune.methods.recycling.moving import move as run
+    from cuetune.verbs import backbone_for, load
+
+    tuned = load(prompt)
+    ours = backbone_for(tuned, source, str(prompt), dtype=dtype, device=device)
+    moved = run(tuned, ours, load_backbone(model, **o.model_options(revision, dtype, device, False)))
+    moved.save(to, overwrite=overwrite)
+    explained = moved.record["map_explains"]
+    console.print(f"the map of the words explains {explained:.0%} of what words held out differ in", highlight=False)
+    console.print(f"saved to [bold]{to}[/bold]", highlight=False)
+    console.print(f"next: cuetune evaluate {to} LABELLED_ROWS.csv", highlight=False)

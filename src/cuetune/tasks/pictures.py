@@ -1,0 +1,156 @@
+"""Pictures of users, read by Pillow: every format becomes RGB, and every fault is one line that says where it is."""
+
+import io
+import struct
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cuetune.errors import CuetuneError
+from cuetune.tasks.task import Row
+
+LARGEST = 100_000_000  # pixels; decoded they take 300 MB
+SMALLEST = 2  # pixels a side: less says nothing
+SHOWN = 3  # faults that are told one by one
+BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error)
+SIXTEEN_BITS = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+
+
+def read_picture(source: Any, where: str) -> Any:
+    """A picture as Pillow has it, in RGB, upright, over white where it was transparent.
+
+    source: a path, bytes, `{"bytes": …, "path": …}` as `datasets` keeps pictures, or a Pillow picture. where: its place
+    in the data, for errors. Raises CuetuneError for anything missing, empty, broken, too large or of a single pixel.
+    """
+    image, unidentified = _pillow()
+    if isinstance(source, image.Image):
+        return _as_rgb(source, where)
+    stream, name = _opened(source, where)
+    with stream:
+        try:
+            picture = image.open(stream)
+            _check_size(picture, name)
+            picture.load()
+            return _as_rgb(picture, name)
+        except unidentified as error:
+            raise CuetuneError(f"{name}: is no picture that Pillow reads; use PNG, JPEG, WebP, GIF or BMP.") from error
+        except image.DecompressionBombError as error:
+            raise CuetuneError(f"{name}: too large a picture ({error}); shrink it.") from error
+        except BROKEN as error:
+            reason = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
+            raise CuetuneError(f"{name}: a broken picture ({reason}); replace it or remove the row.") from error
+
+
+def _pillow() -> tuple[Any, Any]:
+    """Pillow's module of pictures, and what it raises for files that are none."""
+    try:
+        from PIL import Image, UnidentifiedImageError
+    except ImportError as error:
+        raise CuetuneError('reading pictures needs Pillow; run `pip install "cuetune[image]"`.') from error
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # what is too large is refused, not warned of
+    return Image, UnidentifiedImageError
+
+
+def _opened(source: Any, where: str) -> tuple[Any, str]:
+    """A stream of the picture's bytes, and what to call it."""
+    if isinstance(source, Mapping):
+        content, path = source.get("bytes"), source.get("path")
+        source = content if content is not None else path
+        where = f"{where} ({Path(path).name})" if content is not None and path else where
+    if isinstance(source, bytes | bytearray | memoryview):
+        if not len(source):
+            raise CuetuneError(f"{where}: an empty picture; replace it or remove the row.")
+        return io.BytesIO(source), where
+    if not isinstance(source, str | Path) or not str(source).strip():
+        raise CuetuneError(f"{where}: no picture but {type(source).__name__} {str(source)[:40]!r}; give a path.")
+    return _file(Path(source), where)
+
+
+def _file(path: Path, where: str) -> tuple[Any, str]:
+    name = str(path) if where in ("", str(path)) else f"{where}: {path}"
+    try:
+        if path.is_dir():
+            raise CuetuneError(f"{name}: is a folder; give the path of a picture.")
+        if not path.stat().st_size:
+            raise CuetuneError(f"{name}: the file is empty; replace it or remove the row.")
+        return path.open("rb"), name
+    except FileNotFoundError:
+        raise CuetuneError(
+            f"{name}: no such file; paths are taken from the folder of the table, then as they are."
+        ) from None
+    except OSError as error:
+        raise CuetuneError(f"{name}: cannot be read ({error.strerror}).") from error
+
+
+def _check_size(picture: Any, where: str) -> None:
+    width, height = picture.size
+    if width * height > LARGEST:
+        raise CuetuneError(
+            f"{where}: {width:,} x {height:,} pixels; at most {LARGEST // 10**6} million are read, shrink it."
+        )
+    if min(width, height) < SMALLEST:
+        raise CuetuneError(f"{where}: {width} x {height} pixels is no picture; replace it or remove the row.")
+
+
+def _as_rgb(picture: Any, where: str) -> Any:
+    """Any mode as RGB: CMYK converted, sixteen bits brought to eight, transparent parts over white, turned upright."""
+    from PIL import Image, ImageOps
+
+    _check_size(picture, where)
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode in SIXTEEN_BITS:
+        picture = Image.fromarray((np.asarray(picture).clip(0, 65535) // 256).astype(np.uint8))
+    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
+
+
+@dataclass
+class Skipped:
+    """Pictures that were left out because the user asked to: how many, and what was wrong with the first few."""
+
+    count: int = 0
+    reasons: list[str] = field(default_factory=list)
+
+    def add(self, reason: str) -> None:
+        """Count one more."""
+        self.count += 1
+        if len(self.reasons) < SHOWN:
+            self.reasons.append(reason)
+
+    def lines(self) -> list[str]:
+        """What to tell the user; nothing where nothing was left out."""
+        if not self.count:
+            return []
+        more = [f"  … and {self.count - len(self.reasons)} more"] if self.count > len(self.reasons) else []
+        return [f"{self.count:,} pictures left out:", *(f"  {reason}" for reason in self.reasons), *more]
+
+
+def read_pictures(
+    rows: Iterable[Row], column: str = "image", skipped: Skipped | None = None
+) -> Iterator[tuple[Row, Any]]:
+    """Each row with its picture in RGB, one in memory at a time.
+
+    skipped: counts the rows whose pictures cannot be read and leaves them out; without it the first is an error.
+    """
+    for row in rows:
+        try:
+            yield row, read_picture(_cell(row, column), row.where)
+        except CuetuneError as error:
+            if skipped is None:
+                raise
+            skipped.add(str(error))
+
+
+def _cell(row: Row, column: str) -> Any:
+    if column not in row.values:
+        found = ", ".join(map(repr, row.values)) or "none"
+        raise CuetuneError(f"{row.where}: no column {column!r} (found: {found}); name the one with pictures.")
+    if row.values[column] is None:
+        raise CuetuneError(f"{row.where}, column {column!r}: no picture; fill or remove the row.")
+    return row.values[column]
