@@ -95,11 +95,12 @@ class EncoderDecoderBackbone(TextBackbone):
         whole = [torch.cat([virtual[number], shared, row]) for number, row in enumerate(each)]
         lengths = torch.tensor([len(row) for row in whole], device=self.device)
         layout.real = torch.arange(int(lengths.max()), device=self.device) < lengths[:, None]
-        states = self._encoder(
-            inputs_embeds=pad_sequence(whole, batch_first=True),
-            attention_mask=compat.no_mask(text),
-            cuetune_layout=layout,
-        ).last_hidden_state
+        with compat.own_pass():
+            states = self._encoder(
+                inputs_embeds=pad_sequence(whole, batch_first=True),
+                attention_mask=compat.no_mask(text),
+                cuetune_layout=layout,
+            ).last_hidden_state
         return Encoded(states, layout.real)
 
     def _answered(self, rows: Rows, injection: Injection) -> Tensor:
@@ -120,12 +121,13 @@ class EncoderDecoderBackbone(TextBackbone):
 
     def decode(self, ids: Tensor, encoded: "Encoded") -> Tensor:
         """The decoder's final states (M, W, d) of tokens (M, W), padded behind, each row on its own encoder states."""
-        return self._decoder(
-            input_ids=ids,
-            encoder_hidden_states=encoded.states,
-            encoder_attention_mask=encoded.real.long(),
-            use_cache=False,
-        ).last_hidden_state
+        with compat.own_pass():
+            return self._decoder(
+                input_ids=ids,
+                encoder_hidden_states=encoded.states,
+                encoder_attention_mask=encoded.real.long(),
+                use_cache=False,
+            ).last_hidden_state
 
     @torch.no_grad()
     def write(self, rows: Sequence[Sequence[int]], prompt: Injection, **how: Any) -> list[list[int]]:

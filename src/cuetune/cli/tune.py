@@ -20,7 +20,7 @@ KINDS = (
     "dept",
     "late",
 )
-PROMPTS = f"One of {', '.join(KINDS)}; in words, nothing tuned: hard, calibrated, nearest; or soft-from-hard."
+PROMPTS = f"One of {', '.join(KINDS)}; in words, nothing tuned: hard, calibrated, nearest; soft-from-hard; multitask."
 
 
 def tune(
@@ -44,7 +44,13 @@ def tune(
     option: Annotated[
         list[str] | None, typer.Option("--option", help="name=value of this kind of prompt; repeatable: rank=64.")
     ] = None,
-    start: Annotated[str | None, typer.Option(help="Saved prompt to begin from or to calibrate.")] = None,
+    start: Annotated[
+        str | None, typer.Option(help="Saved prompt to begin from or to calibrate; for multitask a universal one.")
+    ] = None,
+    rows: Annotated[
+        int | None,
+        typer.Option(help="Learn from so many rows, drawn label by label (few-shot); the last step is kept."),
+    ] = None,
     shots: Annotated[int, typer.Option(help="Demonstrations in prompts of words and in the few-shot baseline.")] = 8,
     init: Annotated[str, typer.Option(help="Where a soft prompt starts: text, labels, vocabulary or random.")] = "text",
     init_text: Annotated[str | None, typer.Option(help="The text to start from; else the instruction.")] = None,
@@ -117,6 +123,7 @@ def tune(
         prompt=prompt,
         start=start,
         shots=shots,
+        rows=rows,
         settings=o.checked(Settings, values),
         baselines=baselines,
         fresh=fresh,
