@@ -21,11 +21,12 @@ from cuetune.library.digest import digest
 from cuetune.library.tuned import TunedPrompt
 from cuetune.library.universal import UniversalPrompt, check_replaceable, universal_for
 from cuetune.methods.multitask.distillation import Distillation
-from cuetune.methods.multitask.sampling import StochasticTasks
+from cuetune.methods.multitask.sampling import StochasticTasks, probabilities
 from cuetune.methods.multitask.sources import Source, read_sources
 from cuetune.prompts import MultitaskPrompt, SoftPrompt
 from cuetune.prompts.initial import initial_embeddings
 from cuetune.tasks.suite import Suite
+from cuetune.tuning.batches import visited
 from cuetune.tuning.beginning import first_prompt
 from cuetune.tuning.checkpoint import NAME as CHECKPOINT
 from cuetune.tuning.data import sizes
@@ -106,6 +107,7 @@ def train_multitask(
     if target.exists() and not overwrite:
         raise CuetuneError(f"{target}: exists already; choose another --to, or pass --overwrite.")
     check_replaceable(target)
+    probabilities([1], programme.mixing)  # an unknown one is refused before anything is computed
     named, sources = read_sources(tasks, settings)
     if len(sources) < 2:
         raise CuetuneError("one task shares with none; give at least two, or use `cuetune tune`.")
@@ -202,6 +204,9 @@ def _share(run: _Run, taught: Mapping[str, TunedPrompt]) -> tuple[MultitaskPromp
         guides = [taught[source.name].prompt.to(backbone.device) for source in sources]
         terms = {"answers": programme.answers, "states": programme.states}
         objectives.append(Distillation(guides, programme.weight, folder=run.folder, **terms))
+    if taught:
+        seen = sum(map(len, visited(batches, range(settings.steps or 0), len(sources))))
+        run.say(f"the teachers answer {seen:,} rows first, once")
     run.say(
         f"shared: tuning {whole.n_trained:,} numbers for {len(sources)} tasks ({whole.n_trained // len(sources):,} "
         f"each): {settings.steps} steps of {settings.batch_size} rows, learning rate {settings.learning_rate:g}"
