@@ -5,74 +5,70 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 
 import pytest
 from made import same, tuned
 
 from cuetune.errors import CuetuneError
+from cuetune.library import saving
 from cuetune.library.collection import PromptLibrary
 from cuetune.library.record import RECORD
 from cuetune.library.storage import REFUSED, LocalStorage, RemoteStorage
 
-WRITER = """
-import sys, time
-from pathlib import Path
-from cuetune.library.collection import PromptLibrary
-from cuetune.library.storage import RemoteStorage
-from made import tuned
 
-here, mine = Path(sys.argv[1]), int(sys.argv[2])
-libraries = [PromptLibrary(here / "folder"), PromptLibrary(here / "address")]
-libraries[1].storage = RemoteStorage(f"file://{here}/address", "file")
-(here / f"ready-{mine}").touch()
-while not (here / "go").exists():
-    time.sleep(0.001)
-for library in libraries:
-    for number in range(12):
-        library.add(tuned(number, seed=mine), "shared")  # the other writer adds the same at the same time
-        library.add(tuned(100 + 12 * mine + number), f"own-{mine}")
-        if number % 4 == 3:
-            library.entries()  # writes the index
-"""
+def in_a_process(work):
+    """The number of a process of its own that does `work` and ends; 0 is its code when all went well."""
+    child = os.fork()
+    if child:
+        return child
+    try:
+        work()
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(1)
 
 
-def test_two_processes_that_write_at_once_lose_nothing(tmp_path):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
-    writers = [
-        subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), str(mine)], env=environment, stderr=-1)
-        for mine in range(2)
-    ]
-    while not all((tmp_path / f"ready-{mine}").exists() for mine in range(2)):
-        assert not any(writer.poll() for writer in writers), [writer.communicate() for writer in writers]
-        time.sleep(0.01)
-    (tmp_path / "go").touch()
-    for writer in writers:
-        _, errors = writer.communicate(timeout=600)
-        assert writer.returncode == 0, errors.decode()
-    wanted = {"shared": range(12), "own-0": range(100, 112), "own-1": range(112, 124)}
-    for root in (tmp_path / "folder", tmp_path / "address"):
+@pytest.mark.parametrize("kind", ["folder", "address"])
+def test_two_processes_that_write_at_once_lose_nothing(tmp_path, kind):
+    root = tmp_path / "lib"
+
+    def write(mine):
         library = PromptLibrary(root)
-        entries, faults = library.survey()
-        assert (len(entries), faults) == (36, [])
-        for name, numbers in wanted.items():
-            prompts = [library.get(name, each.version).prompt for each in library.versions(name)]
-            found = sorted(prompt.embeddings[0, 0].item() for prompt in prompts)
-            assert found == list(map(float, numbers))
-        assert [path.name for path in root.rglob("*") if path.name.startswith(".")] == []
+        if kind == "address":
+            library.storage = RemoteStorage(f"file://{root}", "file")
+        (tmp_path / f"ready-{mine}").touch()
+        while not (tmp_path / f"ready-{1 - mine}").exists():
+            time.sleep(0.001)
+        for number in range(12):
+            library.add(tuned(number, seed=mine), "shared")  # the other writer adds the same at the same time
+            library.add(tuned(100 + 12 * mine + number), f"own-{mine}")
+            if number % 4 == 3:
+                library.entries()  # writes the index
+
+    writers = [in_a_process(lambda mine=mine: write(mine)) for mine in range(2)]
+    assert [os.waitpid(writer, 0)[1] for writer in writers] == [0, 0]
+    library = PromptLibrary(root)
+    entries, faults = library.survey()
+    assert (len(entries), faults) == (36, [])
+    wanted = {"shared": range(12), "own-0": range(100, 112), "own-1": range(112, 124)}
+    for name, numbers in wanted.items():
+        prompts = [library.get(name, each.version).prompt for each in library.versions(name)]
+        assert sorted(prompt.embeddings[0, 0].item() for prompt in prompts) == list(map(float, numbers))
+    assert [path.name for path in root.rglob("*") if path.name.startswith(".")] == []
 
 
 @pytest.mark.parametrize("after", range(5))
-def test_a_kill_between_files_leaves_no_version_and_the_same_command_goes_on(shelf, monkeypatch, after):
+def test_a_kill_between_files_leaves_no_version_and_the_same_command_goes_on(shelf, after):
     """A process of its own, killed when it has written `after` of the four files."""
     before = shelf.add(tuned(1), "p")
 
     def stop(*words):
         os.kill(os.getpid(), signal.SIGKILL)
 
-    child = os.fork()
-    if not child:
-        from cuetune.library import saving
-
+    def work():
         write, written = saving.write_safely, []
 
         def counted(path, content):
@@ -84,8 +80,8 @@ def test_a_kill_between_files_leaves_no_version_and_the_same_command_goes_on(she
         saving.write_safely = counted
         os.replace = stop  # after the fourth file, before the move
         shelf.add(tuned(2), "p")
-        os._exit(0)
-    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+
+    assert os.WTERMSIG(os.waitpid(in_a_process(work), 0)[1]) == signal.SIGKILL
     assert shelf.survey() == ([before], [])
     added = shelf.add(tuned(2), "p")
     assert shelf.survey() == ([added, before], [])

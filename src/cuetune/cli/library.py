@@ -1,0 +1,207 @@
+"""`cuetune library`: prompts kept together, with versions, search and lineage."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cuetune.errors import CuetuneError
+
+if TYPE_CHECKING:
+    from cuetune.library.entry import Entry
+    from cuetune.library.lineage import Kin, Lineage
+
+Library = Annotated[str, typer.Argument(help="Folder of the library, or an address such as s3://bucket/prompts.")]
+Name = Annotated[str, typer.Argument(help="Name of a prompt in it.")]
+Version = Annotated[str | None, typer.Option("--version", help="A version, or its first digits; else the newest.")]
+
+app = typer.Typer(help="A library of saved prompts: versions, search, lineage.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_prompts(library: Library) -> None:
+    """Every prompt, each by its newest version.
+
+    `cuetune library list team-prompts`
+    """
+    from cuetune.library.collection import PromptLibrary
+
+    entries, faults = PromptLibrary(library).survey()
+    newest = {entry.name: entry for entry in reversed(entries)}
+    counts = {name: sum(entry.name == name for entry in entries) for name in newest}
+    _print_entries([newest[name] for name in sorted(newest)], counts)
+    for fault in faults:
+        _say(f"passed over: {fault}")
+    place = shlex.quote(library)
+    if entries:
+        _say(f"next: cuetune library show {place} {entries[0].name}")
+    else:
+        _say(f"{library}: no prompts yet\nnext: cuetune library add {place} PROMPT")
+
+
+@app.command("add")
+def add(
+    library: Library,
+    prompt: Annotated[Path, typer.Argument(help="Folder of a saved prompt.")],
+    name: Annotated[str | None, typer.Option("--name", help="What it is called; else as its folder.")] = None,
+) -> None:
+    """Take in a saved prompt. The folder itself stays as it is; the same prompt twice is one version.
+
+    `cuetune library add team-prompts prompts/reviews`
+
+    `cuetune library add s3://bucket/prompts runs/17 --name reviews`
+    """
+    from cuetune.library.collection import PromptLibrary
+
+    shelf = PromptLibrary(library)
+    entry = shelf.add(prompt, name)
+    count = len(shelf.versions(entry.name))
+    _say(f"{entry.name} is in {library} as version {entry.version}, one of {count}")
+    _say(f"next: cuetune library show {shlex.quote(library)} {entry.name}")
+
+
+@app.command("show")
+def show(library: Library, name: Name, version: Version = None) -> None:
+    """A prompt as `cuetune show` has it, with its versions and what it was made from.
+
+    `cuetune library show team-prompts reviews`
+
+    `cuetune library show team-prompts reviews --version 3fa2`
+    """
+    from cuetune.cli.show import show_page
+    from cuetune.library.collection import PromptLibrary
+    from cuetune.library.tuned import TunedPrompt
+
+    shelf = PromptLibrary(library)
+    entry = shelf.entry(name, version)
+    folder = shelf.fetch(name, entry.version)
+    tuned = TunedPrompt.load(folder)
+    _print_versions(shelf.versions(name), entry)
+    _print_lineage(shelf.lineage(name, entry.version))
+    show_page(tuned, folder, {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.is_file()})
+
+
+@app.command("search")
+def search(
+    library: Library,
+    text: Annotated[list[str] | None, typer.Argument(help="Words that all occur in what is known of it.")] = None,
+    task: Annotated[str | None, typer.Option("--task", help="Part of the task's name.")] = None,
+    backbone: Annotated[str | None, typer.Option("--backbone", help="Part of the model's name.")] = None,
+    label: Annotated[str | None, typer.Option("--label", help="One of its labels.")] = None,
+    kind: Annotated[str | None, typer.Option("--kind", help="soft, hard, prefix, …")] = None,
+    min_score: Annotated[float | None, typer.Option("--min-score", help="At least this score.")] = None,
+) -> None:
+    """Versions that meet every condition, the best score first.
+
+    `cuetune library search team-prompts sentiment --min-score 0.9`
+
+    `cuetune library search team-prompts --backbone smollm2-135m --label positive`
+    """
+    from cuetune.library.collection import PromptLibrary
+
+    found = PromptLibrary(library).search(
+        " ".join(text or []), task=task, backbone=backbone, label=label, kind=kind, min_score=min_score
+    )
+    _print_entries(found)
+    place = shlex.quote(library)
+    if found:
+        _say(f"next: cuetune library show {place} {found[0].name} --version {found[0].version}")
+    else:
+        _say(f"nothing in {library} meets that\nnext: cuetune library list {place}")
+
+
+@app.command("remove")
+def remove(
+    library: Library,
+    name: Name,
+    version: Annotated[str | None, typer.Option("--version", help="A version, or its first digits.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every version of it.")] = False,
+) -> None:
+    """Remove a version of a prompt. Of several, say which, or --all.
+
+    `cuetune library remove team-prompts reviews --version 3fa2`
+    """
+    from cuetune.library.collection import PromptLibrary
+
+    shelf = PromptLibrary(library)
+    if version is not None and every:
+        raise CuetuneError("--version and --all: give one of the two.")
+    there = shelf.versions(name)
+    if version is None and not every and len(there) > 1:
+        known = ", ".join(entry.version for entry in there[:5])
+        raise CuetuneError(f"{name} has {len(there)} versions ({known}); say which with --version, or --all.")
+    for entry in shelf.remove(name, version):
+        _say(f"removed {entry.name}, version {entry.version}")
+    _say(f"next: cuetune library list {shlex.quote(library)}")
+
+
+def _print_entries(entries: "list[Entry]", counts: dict[str, int] | None = None) -> None:
+    """counts: how many versions there are of each name, where only one of them is shown."""
+    from rich.table import Table
+
+    table = Table()
+    for heading in ("prompt", "version"):
+        table.add_column(heading, no_wrap=True)
+    if counts:
+        table.add_column("of", justify="right")
+    for heading in ("task", "labels", "kind", "model", "score", "created"):
+        table.add_column(heading, overflow="fold")
+    for entry in entries:
+        of = [str(counts[entry.name])] if counts else []
+        table.add_row(*map(_harmless, (entry.name, entry.version, *of, entry.task, *_about(entry))))
+    if entries:
+        _console().print(table)
+
+
+def _about(entry: "Entry") -> tuple[str, ...]:
+    labels = ", ".join(entry.labels[:4]) + (f" and {len(entry.labels) - 4} more" if len(entry.labels) > 4 else "")
+    length = "" if entry.length is None else f", {entry.length}"
+    return labels or "written", entry.kind + length, entry.backbone, _score(entry), entry.created
+
+
+def _score(entry: "Entry") -> str:
+    if entry.score is None:
+        return ""
+    metric, score = entry.score
+    return f"{metric.replace('_', '-')} {score.value:.3f}"
+
+
+def _print_versions(versions: "list[Entry]", shown: "Entry") -> None:
+    from rich.table import Table
+
+    table = Table("version", "created", "added", "score", "", title=f"versions of {shown.name}", title_justify="left")
+    for entry in versions:
+        here = "this one" if entry == shown else ""
+        table.add_row(*map(_harmless, (entry.version, entry.created, entry.added[:16], _score(entry), here)))
+    _console().print(table)
+
+
+def _print_lineage(lineage: "Lineage") -> None:
+    for kin in lineage.ancestors:
+        _say(f"{kin.relation} {_who(kin)}")
+    for kin in lineage.descendants:
+        _say(f"{_who(kin)} was made from it: {kin.relation}")
+
+
+def _who(kin: "Kin") -> str:
+    where = f"version {kin.entry.version}" if kin.entry else f"{kin.digest[:16]}, which is not in this library"
+    return f"{kin.name} ({where}{f', {kin.steps} steps away' if kin.steps > 1 else ''})"
+
+
+def _say(line: str) -> None:
+    """A line as it stands, strangers' words included, and never broken: commands in it can be copied."""
+    _console().print("\n".join(map(_harmless, line.split("\n"))), highlight=False, soft_wrap=True)
+
+
+def _harmless(text: str) -> str:
+    """Without markup for rich and without control characters for the terminal."""
+    from rich.markup import escape
+
+    return escape("".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text))
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console(highlight=False)  # the shared console of the tables would load torch for a list
