@@ -65,14 +65,14 @@ def products(model: Any, tokens: int, written: int) -> None:
     """The matrix products of a pass of so many tokens, with the head for `written` of them, and nothing else."""
     import torch
 
-    from cuetune import compat
+    from cuetune.backbones import frozen
 
     head, dtype = model.get_output_embeddings(), next(model.parameters()).dtype
     for layer in (module for module in model.modules() if isinstance(module, torch.nn.Linear)):
         count = written if layer is head else tokens
         if count:
             states = torch.zeros(count, layer.in_features, dtype=dtype, device=layer.weight.device)
-            compat.product(states, layer.weight)
+            frozen.product(states, layer.weight)
 
 
 class PeftSide:

@@ -122,7 +122,7 @@ def ceiling(model: Any, tokens: int, device: str, repeats: int) -> dict[str, flo
     """Seconds that the step's own matrix products take when nothing else runs: forward, and backward to the inputs."""
     import torch
 
-    from cuetune import compat
+    from cuetune.backbones import frozen
 
     layers = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not model.get_output_embeddings()]
     layers += [m for m in model.modules() if type(m).__name__ == "Conv1D"]
@@ -133,8 +133,8 @@ def ceiling(model: Any, tokens: int, device: str, repeats: int) -> dict[str, flo
     @torch.no_grad()
     def products() -> None:
         for weight in weights:
-            compat.product(inputs[weight.shape[1]], weight)
-            compat.product(inputs[weight.shape[0]], weight.t())
+            frozen.product(inputs[weight.shape[1]], weight)
+            frozen.product(inputs[weight.shape[0]], weight.t())
 
     seconds = statistics.median(timed(products, repeats, device))
     flop = 4.0 * tokens * sum(weight.numel() for weight in weights)

@@ -14,6 +14,7 @@ from cuetune.tasks.rendering import Renderer
 from cuetune.tasks.task import Example, Row, Task
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.settings import Settings
+from cuetune.tuning.task_run import TaskData
 from tiny import ENCODERS, backbone, encoder, encoder_backbone, masked_tokenizer, rows
 
 WITH_WORDS = tuple(family for family in ENCODERS if family != "sentence")
@@ -112,7 +113,7 @@ def test_every_kind_of_prompt_learns_on_an_encoder(family, method):
     prompt = METHODS[method].build(start, **options)
     before = loss_over(frozen, prompt, data)
     settings = Settings(steps=12, batch_size=8, learning_rate=0.03, warmup=0).resolved(frozen, len(data), prompt)
-    Tuner(frozen, prompt, TASK, data, data, settings).run()
+    Tuner(frozen, prompt, TaskData(TASK, data, data), settings).run()
     assert loss_over(frozen, prompt.fold(), data) < before
 
 

@@ -24,6 +24,7 @@ from cuetune.tasks.rendering import Renderer
 from cuetune.tasks.task import Example, Row, Task
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.settings import Settings
+from cuetune.tuning.task_run import TaskData
 from tiny import ENCODER_DECODERS, LAYERS, WIDTH, encoder_decoder, encoder_decoder_backbone, rows, tokenizer_of
 
 few = settings(
@@ -291,7 +292,7 @@ def test_prompts_learn(family, method):
     prompt = METHODS[method].build(start, **({"reach": 8} if method == "dept" else {}))
     before = loss_over(frozen, prompt, data)
     options = {"steps": 12, "batch_size": 8, "learning_rate": 0.05, "warmup": 0}
-    Tuner(frozen, prompt, TASK, data, data, Settings(**options).resolved(frozen, len(data), prompt)).run()
+    Tuner(frozen, prompt, TaskData(TASK, data, data), Settings(**options).resolved(frozen, len(data), prompt)).run()
     assert loss_over(frozen, prompt.fold(), data) < before
 
 

@@ -26,9 +26,9 @@ families = pytest.mark.parametrize("family", ENCODERS)
 
 
 @cache
-def bare(family: str):
+def bare(family: str, dtype: torch.dtype = torch.float32):
     """The same weights, never wrapped."""
-    return encoder(family)
+    return encoder(family).to(dtype)
 
 
 def random_prompt(family: str, length: int, seed: int = 0, layer: int = 0) -> torch.Tensor:
@@ -54,13 +54,14 @@ def answer(family: str, hidden: torch.Tensor) -> torch.Tensor:
 
 def padded(family: str, prompts: list[torch.Tensor], rows: list[list[int]]) -> torch.Tensor:
     """Outputs at every row token of `[prompt ; row ; padding]`, joined; padding is noise that the mask must hide."""
-    table = bare(family).get_input_embeddings()
+    model = bare(family, prompts[0].dtype)
+    table = model.get_input_embeddings()
     whole = [torch.cat([prompt, table(torch.tensor(row))]) for prompt, row in zip(prompts, rows, strict=True)]
     width = max(map(len, whole))
-    noise = [torch.randn(width - len(each), whole[0].shape[1]) for each in whole]
+    noise = [torch.randn(width - len(each), whole[0].shape[1]).to(whole[0]) for each in whole]
     batch = torch.stack([torch.cat([each, extra]) for each, extra in zip(whole, noise, strict=True)])
     mask = torch.tensor([[1] * len(each) + [0] * (width - len(each)) for each in whole])
-    out = outputs(family, bare(family)(inputs_embeds=batch, attention_mask=mask))
+    out = outputs(family, model(inputs_embeds=batch, attention_mask=mask))
     return torch.cat([out[n, len(prompts[n]) : len(each)] for n, each in enumerate(whole)])
 
 
@@ -164,15 +165,18 @@ def loss_of(answers: torch.Tensor) -> torch.Tensor:
 def test_packed_loss_and_gradient_equal_the_padded_ones(family, checkpointing, rows, length):
     frozen = encoder_backbone(family)
     theirs, ours = (random_prompt(family, length).requires_grad_() for _ in range(2))
+    exact = random_prompt(family, length).double().requires_grad_()
     wanted = loss_of(padded(family, [theirs] * len(rows), rows))
-    wanted.backward()
+    for loss in (wanted, loss_of(padded(family, [exact] * len(rows), rows))):
+        loss.backward()
     compat.prepare_for_tuning(frozen.model, checkpointing, False)
     loss = loss_of(answer(family, frozen.hidden(Rows.of(rows), Injection(tokens={0: ours}))))
     loss.backward()
     compat.prepare_for_tuning(frozen.model, False, False)
     assert abs(loss - wanted).item() < 1e-5 * max(1, abs(wanted.item()))
-    # Two libraries' float32 sums: an example in a few hundred is rounded to 1.5e-5.
-    assert error(ours.grad, theirs.grad) < 3e-5
+    # Against float64: within 1e-5, or where a batch is so badly conditioned that the stock model's own float32 gradient
+    # is further off, within twice its error.
+    assert error(ours.grad, exact.grad) < max(1e-5, 2 * error(theirs.grad, exact.grad))
 
 
 @pytest.mark.parametrize("checkpointing", [False, True], ids=["plain", "checkpointed"])

@@ -1,4 +1,4 @@
-"""What compat puts in a model's place gives what the model gives: values, both orders of gradient, compiled too."""
+"""Faster layers give what the model gives: values, both orders of gradient, compiled too."""
 
 import copy
 from dataclasses import replace
@@ -11,6 +11,7 @@ from transformers import LlamaForCausalLM
 
 import tiny
 from cuetune import compat
+from cuetune.backbones import frozen as faster
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
@@ -36,18 +37,18 @@ def test_value_and_both_gradients(case):
         (second,) = torch.autograd.grad(first.pow(2).sum(), x)
         return y, first, second
 
-    for ours, plain in zip(all_orders(compat.product), all_orders(F.linear), strict=True):
+    for ours, plain in zip(all_orders(faster.product), all_orders(F.linear), strict=True):
         torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-5)
 
 
 def test_a_weight_that_learns_gets_its_gradient():
     x, weight = torch.randn(3, 8), torch.randn(6, 8, requires_grad=True)
-    (ours,) = torch.autograd.grad(compat.product(x, weight).sum(), weight)
+    (ours,) = torch.autograd.grad(faster.product(x, weight).sum(), weight)
     torch.testing.assert_close(ours, x.sum(0).expand(6, 8))
 
 
 def test_compiled_with_any_number_of_states():
-    compiled = torch.compile(lambda x, weight: compat.product(x, weight).relu(), dynamic=True)
+    compiled = torch.compile(lambda x, weight: faster.product(x, weight).relu(), dynamic=True)
     weight = torch.randn(6, 8)
     for count in (3, 7):
         x = torch.randn(count, 8, requires_grad=True)
@@ -69,7 +70,7 @@ def test_the_norm_gives_the_models_own_bits_and_gradient(dtype):
     seen = {}
     for name, forward in {"stock": stock.forward, "own": type(norm).forward}.items():
         states = x.clone().requires_grad_()
-        with compat.own_pass():
+        with faster.own_pass():
             out = forward(norm, states)
         out.backward(grad)
         seen[name] = (out, states.grad, type(out.grad_fn).__name__)
@@ -86,7 +87,7 @@ def test_gradients_of_the_norms_gradient():
     second = []
     for forward in (type(norm).__mro__[1].forward, type(norm).forward):
         states = x.clone().requires_grad_()
-        with compat.own_pass():
+        with faster.own_pass():
             (first,) = torch.autograd.grad(forward(norm, states).sin().sum(), states, create_graph=True)
         second.append(torch.autograd.grad(first.pow(2).sum(), states)[0])
     torch.testing.assert_close(second[1], second[0], rtol=1e-4, atol=1e-5)

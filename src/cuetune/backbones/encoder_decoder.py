@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from cuetune import compat
+from cuetune.backbones import frozen
 from cuetune.backbones.injection import Injection, KeyValue
 from cuetune.backbones.packing import Rows, embedded_text
 from cuetune.backbones.padding import PaddedLayout
@@ -95,7 +96,7 @@ class EncoderDecoderBackbone(TextBackbone):
         whole = [torch.cat([virtual[number], shared, row]) for number, row in enumerate(each)]
         lengths = torch.tensor([len(row) for row in whole], device=self.device)
         layout.real = torch.arange(int(lengths.max()), device=self.device) < lengths[:, None]
-        with compat.own_pass():
+        with frozen.own_pass():
             states = self._encoder(
                 inputs_embeds=pad_sequence(whole, batch_first=True),
                 attention_mask=compat.no_mask(text),
@@ -121,7 +122,7 @@ class EncoderDecoderBackbone(TextBackbone):
 
     def decode(self, ids: Tensor, encoded: "Encoded") -> Tensor:
         """The decoder's final states (M, W, d) of tokens (M, W), padded behind, each row on its own encoder states."""
-        with compat.own_pass():
+        with frozen.own_pass():
             return self._decoder(
                 input_ids=ids,
                 encoder_hidden_states=encoded.states,

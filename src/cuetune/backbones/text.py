@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from cuetune import compat
+from cuetune.backbones import frozen
 from cuetune.backbones.attention import Group
 from cuetune.backbones.identity import BackboneIdentity, tokenizer_hash, weights_hash
 from cuetune.backbones.injection import Injection, KeyValue
@@ -41,8 +42,8 @@ class TextBackbone:
         self._embedding: nn.Embedding = model.get_input_embeddings()  # type: ignore[assignment]
         self._head: nn.Linear = model.get_output_embeddings()
         compat.use_attention(model)
-        compat.use_products(model)
-        compat.use_norms(model)
+        frozen.use_products(model)
+        frozen.use_norms(model)
         compat.keep_freed_memory()
         name = name or str(model.config.name_or_path)
         try:
@@ -58,7 +59,7 @@ class TextBackbone:
         self.config = compat.text_config(self.model)
         self._decoder = compat.decoder(self.model)
         layers = compat.decoder_layers(self.model)
-        compat.prune_last(layers[-1])
+        frozen.prune_last(layers[-1])
         for index, layer in enumerate(layers):
             compat.wrap_layer(layer, index)
 
@@ -240,7 +241,7 @@ class TextBackbone:
         if words is not None:
             weight = weight[words]
             bias = bias[words] if bias is not None else None
-        return compat.product(states, weight, bias)
+        return frozen.product(states, weight, bias)
 
     def _positions(self, packed: Packed) -> dict[str, Tensor]:
         """What the model is told about each place of a packed pass beside its embedding."""
@@ -250,7 +251,7 @@ class TextBackbone:
         embeddings = packed.embeddings
         if packed.layout.states is not None:  # nothing of the lower layers is used, but they have a width of their own
             embeddings = embeddings.new_zeros((*embeddings.shape[:2], self.width))
-        with compat.own_pass():
+        with frozen.own_pass():
             output = self._decoder(
                 inputs_embeds=embeddings,
                 **self._positions(packed),
