@@ -36,6 +36,14 @@ def test_sizes_follow_from_the_backbone():
     assert build_for_images("frame", start(), {"width": "3", "shrink": "true"}).shape == (3, SIDE, SIDE)
 
 
+def test_nothing_is_trained_above_the_layer_that_is_read():
+    shallow = ImageStart(image_backbone(), 5, 0, pixels(4), reads=2)
+    for method, per_layer in (("vpt", 5 * WIDTH), ("prefix", 2 * 5 * WIDTH)):
+        assert build_for_images(method, shallow, {}).n_trained == 2 * per_layer
+        with pytest.raises(CuetuneError, match="layers 0 to 1 are run"):
+            build_for_images(method, shallow, {"layer": 2})
+
+
 @torch.no_grad()
 def test_a_prefix_begins_as_patches_of_the_pictures():
     keys, values = start().keys_values()
@@ -52,7 +60,7 @@ def test_a_prefix_begins_as_patches_of_the_pictures():
     [
         ("soft", {}, "unknown prompt 'soft' for pictures; choose one of vpt, vpt-shallow, prefix, frame, patch"),
         ("frame", {"depth": 1}, "'frame' has no option 'depth'.*width=30, shrink=False"),
-        ("vpt", {"layer": 3}, "layer 3: tiny-vit has layers 0 to 2"),
+        ("vpt", {"layer": 3}, "layer 3: of tiny-vit layers 0 to 2 are run"),
         ("frame", {}, "a frame of 30 pixels leaves nothing of 24 x 24"),
         ("patch", {"size": "big"}, "--option size=big: give a number"),
     ],

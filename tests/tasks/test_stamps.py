@@ -9,14 +9,15 @@ import pytest
 
 from cuetune.errors import CuetuneError
 from cuetune.tasks.drawings import SIDE
-from cuetune.tasks.pictures import read_picture
+from cuetune.tasks.images import read_image_rows
+from cuetune.tasks.pictures import read_picture, read_pictures
 from cuetune.tasks.stamps import STAMPS, caption_of, read_stamps
 from deb_file import deb
 from tiny_vision import picture, png
 
 pytest.importorskip("resvg_py")
 
-SVG = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 10 10"><path fill="#00ff00" d="M0 0h10v10H0z"/></svg>'
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="9pt" height="9pt"><path fill="#0f0" d="M0 0h20v20H0z"/></svg>'
 
 
 @pytest.fixture
@@ -49,6 +50,13 @@ def test_stamps_of_each_kind_are_told_apart(package):
     assert drawn.size == (SIDE, SIDE)
     assert drawn.getpixel((9, 9)) == (0, 255, 0)
     assert read_picture(rows["food/cartoon/pie.png"][0], "pie").size == (40, 30)
+
+
+def test_they_lie_in_folders_beside_their_table(package, tmp_path, monkeypatch):
+    monkeypatch.setattr(type(STAMPS.archive), "fetch", lambda self, progress: package)
+    STAMPS.write(tmp_path / "stamps.csv")
+    rows = list(read_image_rows(tmp_path / "stamps.csv"))
+    assert [row.values["label"] for row, _ in read_pictures(rows)] == ["animals", "animals", "animals", "food"]
 
 
 def test_captions_are_the_first_line():

@@ -10,10 +10,9 @@ from cuetune.backbones.pictures import Pictures
 from cuetune.errors import CuetuneError
 from cuetune.picture_prediction import PicturePredictor
 from cuetune.prompts import EnsemblePrompt
-from cuetune.prompts.visual_building import IMAGE_METHODS, ImageStart, build_for_images
+from cuetune.prompts.visual_building import IMAGE_METHODS, ImageStart, build_for_images, start_from
 from cuetune.readouts.image_head import ImageHead
 from cuetune.tasks.images import read_image_rows
-from cuetune.tasks.pictures import read_picture
 from cuetune.tasks.task import Task
 from cuetune.tuning import loop
 from cuetune.tuning.image_run import ImageRun
@@ -41,8 +40,7 @@ def examples(tmp_path_factory):
 def tuner(monkeypatch, examples, method="vpt", options=None, folder=None, **settings) -> Tuner:
     monkeypatch.setattr(loop, "TaskRun", ImageRun)
     frozen = image_backbone()
-    some = [read_picture(example.fields["image"], example.where) for example in examples[:4]]
-    start = ImageStart(frozen, 4, 0, frozen.pixels(some))
+    start = start_from(frozen, TASK, examples, 4)
     prompt = build_for_images(method, start, {**OPTIONS.get(method, {}), **(options or {})})
     chosen = Settings(**{"steps": 30, "batch_size": 8, "evaluate_every": 10, "checkpoint_every": 5, **settings})
     return Tuner(frozen, prompt, data(examples), chosen.resolved(frozen, 12, prompt), folder=folder)

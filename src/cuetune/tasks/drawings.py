@@ -18,6 +18,7 @@ from cuetune.packages import Progress
 from cuetune.tasks.packaged import Archive
 
 SIDE = 224  # pixels
+DPI = 96.0  # how long a point or a centimetre is, where an SVG states its size in them
 LEFT_OUT = ("Flags", "Component")  # a flag is its name
 
 
@@ -73,7 +74,7 @@ class PictureSet:
         with atomic_folder(folder, overwrite=folder.exists()) as new:
             for content, name, cells in self.read(found):
                 place = new / name
-                place.parent.mkdir(exist_ok=True)
+                place.parent.mkdir(parents=True, exist_ok=True)
                 place.write_bytes(content)
                 rows.append((f"{folder.name}/{name}", *cells))
         with atomic_file(path, newline="") as stream:
@@ -123,7 +124,7 @@ def renderer() -> Callable[[str], bytes]:
         raise CuetuneError('drawing these pictures needs resvg-py; run `pip install "cuetune[image]"`.') from error
 
     def draw(svg: str) -> bytes:
-        return bytes(svg_to_bytes(svg_string=svg, width=SIDE, height=SIDE, skip_system_fonts=True))
+        return bytes(svg_to_bytes(svg_string=svg, width=SIDE, height=SIDE, dpi=DPI, skip_system_fonts=True))
 
     return draw
 

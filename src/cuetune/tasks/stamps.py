@@ -32,10 +32,10 @@ def read_stamps(archives: Mapping[str, Path]) -> Iterator[tuple[bytes, str, tupl
     draw = renderer()
     for path in sorted(path for path in pictures if path.suffix == ".png" or path.with_suffix(".png") not in pictures):
         style = "cartoon" if "cartoon" in path.parts else "drawing" if path.suffix == ".svg" else "photo"
-        content = pictures[path] if path.suffix == ".png" else draw(pictures[path].decode("utf-8"))
+        picture = pictures[path] if path.suffix == ".png" else draw(pictures[path].decode("utf-8"))
         flat = "-".join(part for part in path.with_suffix("").parts[1:] if part != "cartoon")
         cells = (path.parts[0], style, captions.get(path.with_suffix(""), flat.replace("-", " ")))
-        yield content, f"{path.parts[0]}/{style}/{flat}.png", cells
+        yield picture, f"{path.parts[0]}/{style}/{flat}.png", cells
 
 
 def caption_of(content: bytes) -> str:

@@ -1,0 +1,300 @@
+"""A frozen vision transformer: runs batches of pictures under an injection and knows who it is."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+import cuetune.backbones.attention  # noqa: F401 - makes its function known to transformers
+from cuetune import compat, compat_vision
+from cuetune.backbones import frozen
+from cuetune.backbones.fitting import check_states
+from cuetune.backbones.identity import BackboneIdentity, weights_hash
+from cuetune.backbones.image_layout import ImageLayout
+from cuetune.backbones.injection import Injection, KeyValue
+from cuetune.backbones.pictures import Pictures
+from cuetune.backbones.preprocessing import Preprocessing
+from cuetune.errors import CuetuneError
+
+POOLINGS = ("first", "mean")
+
+
+class ImageBackbone:
+    """A vision transformer of transformers (ViT, DeiT, DINOv2, DINOv3, I-JEPA, CLIP's, …), frozen.
+
+    model: any whose attention goes through transformers' attention interface. preprocessing: what turns a picture into
+    its pixels, as a tokenizer turns a text into its tokens.
+    A pass is `[first states | prompt | patches]`: virtual tokens stand behind the model's own first states ([CLS]) and
+    before the patches, and have no position of their own (VPT, Jia et al. 2022). Keys and values stand before all.
+    What is read of a picture is never a state of the prompt: its first state, or the mean over its patches.
+    pooling: which of the two the model was made for.
+    Raises CuetuneError when the model does not honour injections, found out by a short self-test.
+    """
+
+    kind = "image"
+    causal = False
+    writes = False
+    keeps_states = True
+    has_words = False
+
+    def __init__(
+        self, model: PreTrainedModel, preprocessing: Preprocessing, name: str = "", revision: str | None = None
+    ) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.preprocessing = preprocessing
+        self.config = compat_vision.vision_config(model)
+        compat.use_attention(model)
+        frozen.use_products(model)
+        compat.keep_freed_memory()
+        name = name or str(model.config.name_or_path)
+        try:
+            self._part = compat_vision.seeing_part(model)
+            self._norm = compat_vision.last_norm(model)
+            self._arguments = compat_vision.size_arguments(model, preprocessing.size)
+            for number, layer in enumerate(compat_vision.vision_layers(model)):
+                compat.wrap_layer(layer, number)
+            self.n_patches = self._patches()
+            self.identity = self._identify(name, revision)
+        except (LookupError, AttributeError, ZeroDivisionError) as problem:
+            raise self._refused(name, str(problem)) from problem
+        self.classes = compat_vision.classes(model)
+        self._class_head = compat_vision.ClassHead(model) if self.classes else None
+        self.kv_shape: tuple[int, int, int] = (0, 0, 0)  # L, h_kv, d_h: what an injection's `kv` must fit
+        self.n_first = 0  # states before the patches: [CLS] and what else a family has there
+        self._first_states = torch.empty(0)  # what enters the first layer of a picture of noise
+        self._self_test()
+        self.pooling = "first" if self.n_first else "mean"
+
+    def _patches(self) -> int:
+        (height, width), (patch_height, patch_width) = self.preprocessing.size, self.patch
+        return (height // patch_height) * (width // patch_width)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.model.parameters()).dtype
+
+    @property
+    def width(self) -> int:
+        """d, the size of a state."""
+        return int(self.config.hidden_size)
+
+    @property
+    def state_width(self) -> int:
+        """The size of a final state."""
+        return self.width
+
+    @property
+    def layers(self) -> int:
+        """L, the number of layers."""
+        return int(self.config.num_hidden_layers)
+
+    @property
+    def patch(self) -> tuple[int, int]:
+        """(height, width) of a patch in pixels."""
+        return compat_vision.patch_size(self.config)
+
+    @property
+    def n_states(self) -> int:
+        """F + N, the states that stand for one picture."""
+        return self.n_first + self.n_patches
+
+    @property
+    def pixel_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of a picture as the model takes it."""
+        return (int(getattr(self.config, "num_channels", 3)), *self.preprocessing.size)
+
+    def width_at(self, layer: int) -> int:
+        """The size of a virtual token that enters at this layer."""
+        return self.width
+
+    def embedding_table(self) -> Tensor:
+        """(F + N, d) states as they enter the first layer, of noise: how large a picture's embeddings are."""
+        return self._first_states
+
+    def pixels(self, pictures: Sequence[Any]) -> Tensor:
+        """(B, 3, H, W) pixels of Pillow pictures in RGB, normalised as the model takes them, on its device."""
+        return self.normalised(torch.stack([self.preprocessing.bytes_of(picture) for picture in pictures]))
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """Bytes (B, 3, H, W) of `Preprocessing.bytes_of` as the model takes them, on its device.
+
+        Numbers that are no bytes are normalised already, and only move there.
+        """
+        here = pixels.to(self.device, non_blocking=True)
+        return self.preprocessing.normalised(here, self.dtype) if pixels.dtype == torch.uint8 else here
+
+    def check(self, injection: Injection, where: str = "prompt") -> None:
+        """Raise CuetuneError unless an injection has this backbone's width, layers, heads and size of pictures."""
+        name = self.identity.name
+        check_states(injection, name, self.width_at, self.kv_shape, where)
+        if injection.inputs is not None and injection.inputs.added.shape[-3:] != self.pixel_shape:
+            raise CuetuneError(
+                f"{where}: a change of pixels {tuple(injection.inputs.added.shape[-3:])}, but {name} takes "
+                f"{self.pixel_shape}; load the model the prompt was made for."
+            )
+        if injection.offsets is not None:
+            raise CuetuneError(f"{where}: offsets of a text's tokens, but {name} reads pictures; use another prompt.")
+
+    def hidden(
+        self,
+        pixels: Tensor,
+        injection: Injection | None = None,
+        *,
+        layer: int | None = None,
+        pooling: str | None = None,
+    ) -> Tensor:
+        """One state (B, d) for each picture: the first, or ("mean") the mean over its patches.
+
+        pixels: (B, 3, H, W), normalised. layer: reads the states that enter this layer, put through the model's last
+        norm; the layers from there on are not run. None reads those behind the last layer.
+        """
+        injection = injection or Injection()
+        if injection.inputs is not None:
+            pixels = injection.inputs.of(pixels)
+        layout = ImageLayout(injection, n_first=self.n_first, last=layer)
+        return self._pooled(self._run(pixels, layout), layout, pooling)
+
+    def hidden_mixed(self, parts: Sequence[tuple[Pictures, Injection]]) -> list[Tensor]:
+        """As `hidden` for several prompts, each with its own pictures.
+
+        One pass for each: the states of a prompt depend on the picture they stand by, so nothing could be shared.
+        """
+        return [
+            self.hidden(self.normalised(pictures.pixels), injection, layer=pictures.layer, pooling=pictures.pooling)
+            for pictures, injection in parts
+        ]
+
+    @torch.no_grad()
+    def features(self, pixels: Tensor, *, layer: int | None = None, pooling: str | None = None) -> Tensor:
+        """(B, d) in float32 what the frozen model alone says of each picture: for probes, queries and neighbours."""
+        return self.hidden(pixels, layer=layer, pooling=pooling).float()
+
+    @torch.no_grad()
+    def states_at(self, layer: int, pictures: Pictures, n_tokens: int = 0) -> Tensor:
+        """(B, F + N, d) states of the pictures as they enter `layer`, without a prompt.
+
+        n_tokens: positions that text backbones keep free for one; a picture's states have places of their own.
+        """
+        inputs: dict[int, Tensor] = {}
+        layout = ImageLayout(Injection(), inputs=inputs, n_first=self.n_first, last=layer)
+        self._run(self.normalised(pictures.pixels), layout)
+        return inputs[layer]
+
+    def hidden_from(self, layer: int, states: Tensor, pictures: Pictures, injection: Injection) -> Tensor:
+        """As `hidden`, from the pictures' states (B, F + N, d) at `layer` (`states_at`) on: those below are not run.
+
+        pictures: what is read of them; their pixels are not looked at. injection: nothing below `layer`.
+        """
+        if min((*injection.tokens, *injection.kv), default=layer) < layer or injection.inputs is not None:
+            raise CuetuneError(f"a prompt that enters below layer {layer} needs the whole model.")
+        states = states.to(self.device, self.dtype)
+        layout = ImageLayout(injection, n_first=self.n_first, first=layer, states=states, last=pictures.layer)
+        return self._pooled(self._run(self._nothing(), layout), layout, pictures.pooling)
+
+    @torch.no_grad()
+    def layer_inputs(self, pixels: Tensor, injection: Injection | None = None) -> list[Tensor]:
+        """What goes into each layer, L tensors (B, T, d): where prompts above layer 0 can start."""
+        inputs: dict[int, Tensor] = {}
+        self._run(pixels, ImageLayout(injection or Injection(), inputs=inputs, n_first=self.n_first))
+        return [inputs[layer] for layer in sorted(inputs)]
+
+    @torch.no_grad()
+    def keys_values(self, pixels: Tensor) -> KeyValue:
+        """(L, B, h_kv, F + N, d_h) keys and values that the frozen model makes of pictures: where prefixes start."""
+        captured: dict[int, KeyValue] = {}
+        self._run(pixels, ImageLayout(Injection(), capture=captured, n_first=self.n_first))
+        keys, values = (torch.stack([captured[layer][part] for layer in sorted(captured)]) for part in (0, 1))
+        return keys, values
+
+    @torch.no_grad()
+    def compile(self, injection: Injection, shared: Sequence[int] = ()) -> Injection:
+        """The prompt in the backbone's dtype, detached. Its states depend on the picture, and are read with each."""
+        return injection.detached(self.dtype)
+
+    def class_logits(self, pixels: Tensor, injection: Injection | None = None) -> Tensor:
+        """(B, K) logits of the model's own classes. Raises CuetuneError for a model without them."""
+        if self._class_head is None:
+            raise CuetuneError(f"{self.identity.name} has no classes of its own; train a head instead.")
+        injection = injection or Injection()
+        if injection.inputs is not None:
+            pixels = injection.inputs.of(pixels)
+        layout = ImageLayout(injection, n_first=self.n_first)
+        states = self._run(pixels, layout)
+        own = torch.cat([states[:, : self.n_first], states[:, self.n_first + layout.grown :]], dim=1)
+        return self._class_head(own).float()
+
+    def _pooled(self, states: Tensor, layout: ImageLayout, pooling: str | None) -> Tensor:
+        pooling = pooling or self.pooling
+        if pooling not in POOLINGS:
+            raise CuetuneError(f"unknown pooling {pooling!r}; choose one of {', '.join(POOLINGS)}.")
+        if pooling == "first":
+            if not self.n_first:
+                raise CuetuneError(f"{self.identity.name} has no first state beside its patches; pool the mean.")
+            return self._norm(states[:, 0])
+        return self._norm(states[:, self.n_first + layout.grown :]).float().mean(dim=1)
+
+    def _run(self, pixels: Tensor, layout: ImageLayout) -> Tensor:
+        """Final states (B, F + P + N, d) of one pass."""
+        with frozen.own_pass():
+            output = self._part(pixel_values=pixels.to(self.dtype), cuetune_layout=layout, **self._arguments)
+        return output.last_hidden_state
+
+    def _nothing(self) -> Tensor:
+        """A picture whose states nobody reads."""
+        return torch.zeros((1, *self.pixel_shape), device=self.device, dtype=self.dtype)
+
+    def _identify(self, name: str, revision: str | None) -> BackboneIdentity:
+        return BackboneIdentity(
+            name=name,
+            revision=revision,
+            weights_hash=weights_hash(self._weights()),
+            tokenizer_hash=self.preprocessing.hash,
+            model_type=self.config.model_type,
+            hidden_size=self.width,
+            num_layers=self.layers,
+            num_heads=int(self.config.num_attention_heads),
+            kind=self.kind,
+        )
+
+    def _weights(self) -> dict[str, Tensor]:
+        """Without the pooler: no answer goes through it, and many files lack it, so that it is random."""
+        return {name: value for name, value in self._part.state_dict().items() if "pooler" not in name}
+
+    @torch.no_grad()
+    def _self_test(self) -> None:
+        """A pass must give what the stock path gives: alone, and with a prefix of the picture's own keys and values.
+
+        To see every key twice changes no weighted mean, so both must agree, whatever the model does to its keys.
+        """
+        pixels = torch.randn((1, *self.pixel_shape), generator=torch.Generator().manual_seed(0))
+        pixels = pixels.to(self.device, self.dtype)
+        captured: dict[int, KeyValue] = {}
+        inputs: dict[int, Tensor] = {}
+        try:
+            stock = self._part(pixel_values=pixels, **self._arguments).last_hidden_state
+            alone = self._run(pixels, ImageLayout(Injection(), capture=captured, inputs=inputs))
+            twice = self._run(pixels, ImageLayout(Injection(kv=captured)))
+        except Exception as problem:
+            raise self._refused(self.identity.name, f"{type(problem).__name__}: {problem}") from problem
+        if len(captured) != self.layers or len(inputs) != self.layers:
+            raise self._refused(self.identity.name, f"{len(captured)} of {self.layers} layers take them")
+        error = max(((ours - stock).abs().max() / stock.abs().max()).item() for ours in (alone, twice))
+        if not error < (1e-3 if self.dtype == torch.float32 else 0.1):
+            raise self._refused(self.identity.name, f"outputs differ by {error:.1e}")
+        keys = captured[0][0]
+        self.kv_shape = (len(captured), keys.shape[1], keys.shape[3])
+        self.n_first = stock.shape[1] - self.n_patches
+        self._first_states = inputs[0][0]
+
+    def _refused(self, name: str, reason: str) -> CuetuneError:
+        first, *_ = reason.splitlines() or [""]
+        return CuetuneError(
+            f"{name}: models of type {self.model.config.model_type!r} do not take injections into pictures through "
+            f"transformers' attention interface ({first}); choose another model, e.g. --model dinov2-small."
+        )

@@ -1,0 +1,47 @@
+"""Answers for any number of pictures in constant memory, in the rows' order."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cuetune.backbones.image import ImageBackbone
+from cuetune.prediction import Prediction
+from cuetune.prompts.base import Prompt
+from cuetune.readouts.image_head import ImageHead
+from cuetune.tasks.decoding import decode, rows_of
+from cuetune.tasks.task import Example, Task
+
+
+class PicturePredictor:
+    """One prompt, ready to answer about pictures. readout: the head that was trained with it."""
+
+    def __init__(self, backbone: ImageBackbone, task: Task, prompt: Prompt, readout: ImageHead) -> None:
+        self.backbone, self.task, self.prompt, self.readout = backbone, task, prompt, readout
+        for member in prompt.members:
+            backbone.check(member.injection())
+
+    def predict(self, examples: Iterable[Example]) -> Iterator[Prediction]:
+        """One prediction for each example, in order. Raises CuetuneError for a picture that cannot be read."""
+        for rows, pixels in decode(rows_of(examples, self.task), self.backbone.preprocessing):
+            yield from self.answers([row.where for row in rows], pixels)
+
+    def answers(self, where: list[str], pixels: Tensor) -> list[Prediction]:
+        """Predictions for decoded pictures (B, 3, H, W), each named by its place in the data."""
+        probabilities = self._probabilities(pixels)
+        best = probabilities.argmax(dim=-1).tolist()
+        return [
+            Prediction(place, self.task.labels[label], tuple(each))
+            for place, label, each in zip(where, best, probabilities.tolist(), strict=True)
+        ]
+
+    @torch.inference_mode()
+    def _probabilities(self, pixels: Tensor) -> Tensor:
+        """(B, C) on the CPU."""
+        pictures = self.readout.rows(self.backbone.normalised(pixels))
+        members: Any = self.prompt.members
+        injections = [member.for_rows(self.backbone, pictures) for member in members]
+        states = self.backbone.hidden_mixed([(pictures, injection) for injection in injections])
+        said = torch.stack([self.readout.scores(self.backbone, hidden).softmax(dim=-1) for hidden in states])
+        return self.prompt.combine(said).cpu()

@@ -1,0 +1,116 @@
+"""Every prompt for pictures by name: how it begins on a backbone. The names are those of `tune` and `compare`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cuetune.backbones.image import ImageBackbone
+from cuetune.errors import CuetuneError
+from cuetune.prompts.base import Prompt
+from cuetune.prompts.building import Method, _like
+from cuetune.prompts.pixels import FramePrompt, PatchPrompt
+from cuetune.prompts.prefix import PrefixPrompt
+from cuetune.prompts.visual import VisualPrompt
+from cuetune.tasks.decoding import rows_of
+from cuetune.tasks.pictures import read_picture
+from cuetune.tasks.task import Example, Task
+
+SEEN = 8  # pictures that a prefix may begin from
+
+
+@dataclass(frozen=True)
+class ImageStart:
+    """What a prompt begins from. length: virtual tokens. pixels: (B, 3, H, W) of some pictures to tune on.
+
+    reads: the layer whose states the head reads, None for the final ones; a prompt has nothing from there on.
+    """
+
+    backbone: ImageBackbone
+    length: int
+    seed: int
+    pixels: Tensor
+    reads: int | None = None
+
+    @property
+    def depth(self) -> int:
+        """How many layers are run."""
+        return self.backbone.layers if self.reads is None else self.reads
+
+    def keys_values(self) -> tuple[Tensor, Tensor]:
+        """(L, h_kv, P, d_h) keys and values of P patches of these pictures, drawn by the seed."""
+        generator = torch.Generator().manual_seed(self.seed)
+        keys, values = self.backbone.keys_values(self.pixels)
+        rows = torch.randint(len(self.pixels), (self.length,), generator=generator)
+        places = torch.randint(self.backbone.n_first, keys.shape[3], (self.length,), generator=generator)
+        return tuple(part[:, rows, :, places].permute(1, 2, 0, 3).float().cpu() for part in (keys, values))  # type: ignore[return-value]
+
+
+def start_from(
+    backbone: ImageBackbone,
+    task: Task,
+    examples: Sequence[Example],
+    length: int,
+    seed: int = 0,
+    reads: int | None = None,
+) -> ImageStart:
+    """What a prompt begins from where these examples are tuned on. Raises CuetuneError for pictures that are none."""
+    shown = [read_picture(row.values["image"], row.where) for row in rows_of(examples[:SEEN], task)]
+    return ImageStart(backbone, length, seed, backbone.pixels(shown), reads)
+
+
+def vpt(start: ImageStart, layer: int = 0) -> Prompt:
+    return _visual(start, layer, start.depth - layer)
+
+
+def vpt_shallow(start: ImageStart, layer: int = 0) -> Prompt:
+    return _visual(start, layer, 1)
+
+
+def _visual(start: ImageStart, first: int, layers: int) -> Prompt:
+    _check_layer(start, first)
+    frozen = start.backbone
+    return VisualPrompt.begin(layers, start.length, frozen.width, frozen.patch, first, start.seed)
+
+
+def prefix(start: ImageStart, layer: int = 0) -> Prompt:
+    _check_layer(start, layer)
+    keys, values = start.keys_values()
+    return PrefixPrompt(keys[layer : start.depth], values[layer : start.depth], layer)
+
+
+def frame(start: ImageStart, width: int = 30, shrink: bool = False) -> Prompt:
+    return FramePrompt.begin(start.backbone.pixel_shape, width, shrink, start.seed)
+
+
+def patch(start: ImageStart, size: int = 50, place: str = "corner") -> Prompt:
+    return PatchPrompt.begin(start.backbone.pixel_shape, size, place, start.seed)
+
+
+def _check_layer(start: ImageStart, layer: int) -> None:
+    if not 0 <= layer < start.depth:
+        raise CuetuneError(f"layer {layer}: of {start.backbone.identity.name} layers 0 to {start.depth - 1} are run.")
+
+
+IMAGE_METHODS = {
+    "vpt": Method("virtual tokens before every layer (VPT-deep, Jia 2022)", vpt, "head"),
+    "vpt-shallow": Method("virtual tokens before the first layer (VPT-shallow, Jia 2022)", vpt_shallow, "head"),
+    "prefix": Method("keys and values in every layer (Li & Liang 2021, direct)", prefix, "head"),
+    "frame": Method("a frame of trained pixels (Bahng 2022)", frame, "head"),
+    "patch": Method("a patch of trained pixels (Bahng 2022)", patch, "head"),
+}
+
+
+def build_for_images(method: str, start: ImageStart, options: Mapping[str, Any]) -> Prompt:
+    """The first state of a prompt by its method's name. Raises CuetuneError for an unknown name or option."""
+    if method not in IMAGE_METHODS:
+        raise CuetuneError(f"unknown prompt {method!r} for pictures; choose one of {', '.join(IMAGE_METHODS)}.")
+    known = IMAGE_METHODS[method].options
+    for name in options:
+        if name not in known:
+            listed = ", ".join(f"{key}={value}" for key, value in known.items()) or "none"
+            raise CuetuneError(f"prompt {method!r} has no option {name!r} (its options: {listed}).")
+    cast = {name: _like(known[name], value, f"--option {name}={value}") for name, value in options.items()}
+    return IMAGE_METHODS[method].build(start, **cast)

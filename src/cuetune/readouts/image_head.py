@@ -1,0 +1,51 @@
+"""A trained head on what a backbone makes of a picture."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cuetune.backbones.image import ImageBackbone
+from cuetune.backbones.pictures import Pictures
+from cuetune.errors import CuetuneError
+from cuetune.readouts.base import LabelReadout
+from cuetune.readouts.head import Head
+from cuetune.tasks.task import Task
+
+
+class ImageHead(LabelReadout, nn.Module):
+    """A trained classifier on one state of each picture, W h + b with W (C, d) (VPT, Jia et al. 2022, section 3.2).
+
+    pooling: h is the "first" state or the "mean" over the patches; by default what the backbone was made for.
+    layer: reads the states that enter this layer, None the final ones. W starts small and random, b at zero.
+    """
+
+    def __init__(
+        self, backbone: ImageBackbone, task: Task, pooling: str | None = None, layer: int | None = None, seed: int = 0
+    ) -> None:
+        nn.Module.__init__(self)
+        LabelReadout.__init__(self, task)
+        if layer is not None and not 0 <= layer < backbone.layers:
+            raise CuetuneError(f"layer {layer}: {backbone.identity.name} has layers 0 to {backbone.layers - 1}.")
+        self.pooling, self.layer, self.n_states = pooling or backbone.pooling, layer, backbone.n_states
+        start = torch.randn(len(task.labels), backbone.state_width, generator=torch.Generator().manual_seed(seed))
+        self.weight = nn.Parameter((0.02 * start).to(backbone.device))
+        self.bias = nn.Parameter(torch.zeros(len(task.labels), device=backbone.device))
+
+    def kept(self) -> Head:
+        """The head without its backbone."""
+        return Head(self.pooling, self.weight.detach().cpu(), self.bias.detach().cpu())
+
+    @property
+    def n_answer(self) -> int:
+        """Nothing stands behind a picture."""
+        return 0
+
+    def rows(self, pixels: Tensor, shared: Sequence[int] = ()) -> Pictures:  # type: ignore[override]
+        """Pixels (B, 3, H, W) as they go through the backbone, and what is read of each. shared: never anything."""
+        return Pictures(pixels, self.n_states, self.layer, self.pooling)
+
+    def scores(self, backbone: ImageBackbone, hidden: Tensor) -> Tensor:  # type: ignore[override]
+        """Logits (B, C) from the states (B, d) that were read."""
+        return F.linear(hidden.float(), self.weight, self.bias)
