@@ -9,6 +9,7 @@ process, the median of each; the states below a late prompt, computed once per e
 """
 
 import argparse
+import json
 import statistics
 import time
 from dataclasses import replace
@@ -24,7 +25,7 @@ from cuetune.tasks.datasets import pull_data
 from cuetune.tuning.data import Data, prepare
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.task_run import TaskData
-from side_by_side import keep, machine, timed
+from side_by_side import RESULTS, keep, machine, timed
 
 
 def tuner(backbone: Any, data: Data, kind: str, layer: int | None, settings: Any) -> Tuner:
@@ -72,7 +73,9 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {"steps": step_times(timing, arguments.repeats, arguments.device), "runs": {}}
     found["states_seconds"] = {name: each.progress.seconds for name, each in timing.items()}
     del timing
-    for seed in range(arguments.seeds):
+    if arguments.time_only:
+        found["runs"] = json.loads((RESULTS / f"late-{arguments.device}.json").read_text())["runs"]
+    for seed in range(0 if arguments.time_only else arguments.seeds):
         for name, side in sides.items():
             run = tuner(backbone, data, *side, settings.model_copy(update={"seed": seed}))
             found["runs"].setdefault(name, []).append(accuracy(backbone, data, run))
@@ -118,6 +121,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=12)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--time-only", action="store_true", help="time steps anew, keep the last run's accuracies")
     parser.add_argument("--quick", action="store_true", help="a smoke test: nothing is kept")
     arguments = parser.parse_args()
     if arguments.quick:

@@ -325,3 +325,8 @@ def test_e5_finds_the_translation():
     assert cosines[0, 0].item() == pytest.approx(0.945, abs=0.001)  # as the package's own program has it
     tokenizer = backbone.tokenizer
     assert tokenizer("query: An apricot.").input_ids == tokenizer("query:  An\tapricot. \n").input_ids
+
+
+def test_a_model_of_pictures_is_refused_where_text_is_read():
+    with pytest.raises(CuetuneError, match="dinov2-small sees pictures and reads no text"):
+        load_backbone("dinov2-small")

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cuetune.backbones.bundled import resolve
+from cuetune.backbones.bundled import CATALOGUE, resolve
 from cuetune.errors import CuetuneError
 
 if TYPE_CHECKING:
@@ -30,6 +30,11 @@ def load_backbone(
     """
     import torch
 
+    if name in CATALOGUE and CATALOGUE[name].kind == "image":
+        raise CuetuneError(
+            f"{name} sees pictures and reads no text; the verbs take models of text. In Python: "
+            "cuetune.backbones.image_loading.load_image_backbone."
+        )
     place = _device(device)
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     tokenizer = load_tokenizer(name, **options)
