@@ -157,11 +157,11 @@ def test_a_late_prompt_learns_the_same_from_cached_states(tmp_path, monkeypatch,
     frozen = TextBackbone(model(family), tokenizer(), family)
     cached = tuner("late", {"layer": 2, "deep": deep}, None, frozen=frozen)
     cached.run()
-    assert cached.states is not None
+    assert cached.runs[0].states is not None
     whole = tuner("late", {"layer": 2, "deep": deep}, None, frozen=frozen)
-    monkeypatch.setattr(type(whole), "_freeze", lambda self: None)
+    monkeypatch.setattr(type(whole.runs[0]), "freeze", lambda self, layer, folder: None)
     whole.run()
-    assert whole.states is None
+    assert whole.runs[0].states is None
     for ours, theirs in zip(cached.prompt.parameters(), whole.prompt.parameters(), strict=True):
         assert error(ours, theirs) < 1e-4
 

@@ -88,5 +88,5 @@ def test_a_late_prompt_on_an_encoder_decoder_is_tuned_without_kept_states():
     prompt = made("late", frozen)
     run = Tuner(frozen, prompt, TaskData(TASK, data(), data()), Settings(steps=2).resolved(frozen, 24, prompt))
     run.run()
-    assert run.states is None
+    assert run.runs[0].states is None
     assert Predictor(frozen, TASK, prompt).members[0].compiled.tokens

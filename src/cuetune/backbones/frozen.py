@@ -124,15 +124,16 @@ class _RootMeanSquareNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
         normed, scale = _normed(x, eps)
-        ctx.save_for_backward(x, normed, scale, weight)
+        ctx.save_for_backward(x, scale, weight)
         ctx.eps = eps
         return weight * normed.to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x, normed, scale, weight = ctx.saved_tensors
-        if torch.is_grad_enabled():  # a gradient of this gradient is wanted, and it goes through x
-            normed, scale = _normed(x, ctx.eps)
+        x, scale, weight = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a gradient of this gradient is wanted, and it goes through the scale, too
+            scale = _normed(x, ctx.eps)[1]
+        normed = x.float() * scale
         grad = (grads[0] * weight).float()
         along = (grad * normed).mean(-1, keepdim=True)
         return (torch.addcmul(grad, normed, along, value=-1) * scale).to(x.dtype), None, None

@@ -20,22 +20,26 @@ CHINCHILLA = 20  # tokens per parameter; Hoffmann et al. 2022, Training Compute-
 def soft_prompt_step(shape: Shape, rows: int, tokens: float, prompt: int, words: int, enters: int = 0) -> float:
     """One step for virtual tokens before the text, packed: the prompt goes through the model once, not once per row.
 
-    (L - k)·[4·m·(P + B·T) + 12·h·d_h·(P² + B·T·(P + T))] + 4·d·W·B, with k = `enters`, the layer where the prompt
-    enters. Below it nothing depends on the prompt, so it is computed once per row before tuning (`below`).
+    (L - k)·[4·m·(P + B·T) + 12·h·d_h·(P² + B·T·(P + T))] - 4·m_ff·(P + B·T - B) + 4·d·W·B, with k = `enters`, the
+    layer where the prompt enters. Below it nothing depends on the prompt, so it is computed once per row before tuning
+    (`below`). In the last layer the feed-forward runs only where a row is read.
     """
     scores = prompt**2 + rows * tokens * (prompt + tokens)
     layer = 4 * shape.matrices * (prompt + rows * tokens) + 3 * attention(shape, scores)
-    return (shape.layers - enters) * layer + label_words(shape, rows, words)
+    unread = 4 * left_out(shape, prompt + rows * tokens - rows)
+    return (shape.layers - enters) * layer - unread + label_words(shape, rows, words)
 
 
 def prefix_step(shape: Shape, rows: int, tokens: float, prompt: int, words: int) -> float:
     """One step for keys and values in every layer, which are no tokens and go through no matrix.
 
-    L·[4·m·B·T + 12·h·d_h·B·T·(P + T)] - 2·m_qkv·B·T + 4·d·W·B: below the first layer's keys nothing is trained.
+    L·[4·m·B·T + 12·h·d_h·B·T·(P + T)] - 2·m_qkv·B·T - 4·m_ff·(B·T - B) + 4·d·W·B: below the first layer's keys nothing
+    is trained.
     """
     n = rows * tokens
     layer = 4 * shape.matrices * n + 3 * attention(shape, n * (prompt + tokens))
-    return shape.layers * layer - 2 * shape.qkv * n + label_words(shape, rows, words)
+    unread = 4 * left_out(shape, n - rows)
+    return shape.layers * layer - 2 * shape.qkv * n - unread + label_words(shape, rows, words)
 
 
 def lora_step(shape: Shape, rows: int, tokens: float, rank: int) -> float:
@@ -63,13 +67,20 @@ def below(shape: Shape, tokens: float, layer: int) -> float:
 
 
 def answer(shape: Shape, tokens: float, prompt: int = 0, words: int | None = None, enters: int = 0) -> float:
-    """One answer read off one row's last token, with the prompt compiled to keys and values: 2·L·m·T + attention.
+    """One answer read off one row's last token: 2·L·m·T + attention.
 
-    prompt: keys before the text, in the layers from `enters` on. words: label words scored; None for the vocabulary.
+    prompt: keys before the text, compiled, in the layers from `enters` on. words: label words scored, by a pass of
+    ours, which leaves out 2·m_ff·(T - 1); None for the stock model and its whole vocabulary.
     """
     keys = shape.layers * tokens**2 + (shape.layers - enters) * tokens * prompt
     logits = 2 * shape.width * (shape.vocab if words is None else words)
-    return 2 * shape.layers * shape.matrices * tokens + attention(shape, keys) + logits
+    unread = 0.0 if words is None else 2 * left_out(shape, tokens - 1)
+    return 2 * shape.layers * shape.matrices * tokens - unread + attention(shape, keys) + logits
+
+
+def left_out(shape: Shape, tokens: float) -> float:
+    """Multiply-adds of the last layer's feed-forward on tokens of which no state is read: m_ff each."""
+    return shape.feed_forward * tokens if shape.pruned else 0.0
 
 
 def from_scratch(parameters: float, tokens_per_parameter: float = CHINCHILLA) -> float:

@@ -28,6 +28,7 @@ SYMBOLS = {
     "V": "vocabulary",
     "m": "matrix parameters of a layer",
     "m_qkv": "of these queries, keys, values",
+    "m_ff": "of these the feed-forward, where a last layer is pruned",
     "t": "trained numbers",
     "a": "bytes of activations per token and layer",
     "M": "bytes of the GPU",

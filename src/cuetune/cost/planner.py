@@ -88,6 +88,7 @@ class _Sheet:
         self.symbols: dict[str, float] = {"k": self.layer, "g": memory.kept(shape), **job.symbols(), **rates.symbols()}
         for symbol, name in SHAPE.items():
             self.symbols[symbol] = getattr(shape, name)
+        self.symbols["m_ff"] = flops.left_out(shape, 1)
 
     def __getitem__(self, name: str) -> float:
         return self.figures[name].value
@@ -125,11 +126,11 @@ class _Sheet:
         packed = "(4·m·(P + B·T) + 12·h·d_h·(P² + B·T·(P + T)))"
         if self.method in ("soft", "late"):
             value = flops.soft_prompt_step(shape, rows, tokens, job.length, job.words, self.layer)
-            layers = "(L - k)" if self.method == "late" else "L"
-            return value, "FLOP", f"{layers}·{packed} + 4·d·W·B", f"{counted}; the prompt once per step"
+            layers, unread = "(L - k)" if self.method == "late" else "L", "4·m_ff·(P + B·T - B)"
+            return value, "FLOP", f"{layers}·{packed} - {unread} + 4·d·W·B", f"{counted}; the prompt once per step"
         if self.method == "prefix":
             value = flops.prefix_step(shape, rows, tokens, job.length, job.words)
-            formula = "L·(4·m·B·T + 12·h·d_h·B·T·(P + T)) - 2·m_qkv·B·T + 4·d·W·B"
+            formula = "L·(4·m·B·T + 12·h·d_h·B·T·(P + T)) - 2·m_qkv·B·T - 4·m_ff·(B·T - B) + 4·d·W·B"
             return value, "FLOP", formula, counted
         if self.method == "lora":
             value = flops.lora_step(shape, rows, tokens, job.rank)
@@ -154,7 +155,7 @@ class _Sheet:
             merged = "LoRA merged into the weights" if self.method == "lora" else "nothing added to the model"
             return value, "FLOP", "2·L·m·T + 4·h·d_h·L·T² + 2·d·V", f"one answer; {merged}"
         layers = "(L - k)" if self.method == "late" else "L"
-        formula = f"2·L·m·T + 4·h·d_h·(L·T² + {layers}·T·P) + 2·d·W"
+        formula = f"2·L·m·T - 2·m_ff·(T - 1) + 4·h·d_h·(L·T² + {layers}·T·P) + 2·d·W"
         return value, "FLOP", formula, "one answer; the prompt compiled to keys and values"
 
     def memory(self) -> None:

@@ -15,7 +15,8 @@ class Shape:
 
     layers L; width d; heads h and kv_heads h_kv, of head_size d_h each; ffn f, the width between the feed-forward
     matrices; gated: three feed-forward matrices instead of two; vocab V; tied: input and output embeddings are one
-    table. name, source: which model this is, and where its shape is published.
+    table. name, source: which model this is, and where its shape is published. pruned: whether a pass leaves out the
+    last layer's feed-forward where nothing is read (`backbones.frozen.prune_last`).
     """
 
     name: str
@@ -29,6 +30,7 @@ class Shape:
     vocab: int
     tied: bool
     source: str
+    pruned: bool = True
 
     @property
     def qkv(self) -> int:
@@ -38,7 +40,12 @@ class Shape:
     @property
     def matrices(self) -> int:
         """Parameters m of all of one layer's matrices: queries, keys, values, output, feed-forward."""
-        return self.qkv + self.width * self.head_size * self.heads + (3 if self.gated else 2) * self.width * self.ffn
+        return self.qkv + self.width * self.head_size * self.heads + self.feed_forward
+
+    @property
+    def feed_forward(self) -> int:
+        """Parameters m_ff of one layer's feed-forward matrices."""
+        return (3 if self.gated else 2) * self.width * self.ffn
 
     @property
     def table(self) -> int:
@@ -140,6 +147,7 @@ def shape_of_config(config: Any, name: str) -> Shape:
         vocab=vocab,
         tied=bool(getattr(config, "tie_word_embeddings", True)),
         source=f"its config.json (model type {kind})",
+        pruned=kind != "opt",  # its feed-forward is no part of its own
     )
 
 
