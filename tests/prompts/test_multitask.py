@@ -108,6 +108,8 @@ def test_names_and_what_is_asked():
         MultitaskPrompt(torch.ones(2, 4), ["one", "two", "one"])
     with pytest.raises(CuetuneError, match="no tasks"):
         MultitaskPrompt(torch.ones(2, 4), [])
+    with pytest.raises(CuetuneError, match="nothing to train"):
+        moved(rank=0).adapted(["new"], frozen=True)
     with pytest.raises(CuetuneError, match="3 tasks"):
         moved().injection()
     assert moved().fold().kind == "multitask"

@@ -42,6 +42,10 @@ class MultitaskPrompt(Prompt):
         twice = sorted({name for name in tasks if tasks.count(name) > 1})
         if twice or not tasks:
             raise CuetuneError(f"two tasks are named {twice[0]!r}; give each its own name." if twice else "no tasks.")
+        if frozen and not rank:
+            raise CuetuneError(
+                "P* is frozen and rank 0 leaves the tasks nothing of their own: there is nothing to train."
+            )
         self.tasks, self.task_rate = tuple(tasks), task_rate
         length, width = shared.shape
         self.shared = nn.Parameter(shared.detach().clone().to(torch.float32), requires_grad=not frozen)

@@ -128,6 +128,16 @@ def test_teachers_that_are_given(tmp_path):
         train(tmp_path / "third", teachers=tmp_path / "first" / "teachers")
 
 
+def test_a_stopped_run_does_not_go_on_with_other_teachers(tmp_path):
+    often = SETTINGS.model_copy(update={"checkpoint_every": 1})
+    train(tmp_path / "first")
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "second", teachers=tmp_path / "first" / "teachers", reporters=(StopAt(3),), settings=often)
+    train(tmp_path / "other", programme=Programme(teacher_steps=2))
+    with pytest.raises(CuetuneError, match="belongs to a run with other data"):
+        train(tmp_path / "second", teachers=tmp_path / "other" / "teachers", overwrite=True, settings=often)
+
+
 def test_without_teachers_without_sampling_without_decomposition(tmp_path):
     plain = Programme(distil=False, stochastic=False, rank=0, mixing="uniform")
     universal = train(tmp_path / "plain", programme=plain)

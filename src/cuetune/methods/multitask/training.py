@@ -200,11 +200,13 @@ def _share(run: _Run, taught: Mapping[str, TunedPrompt]) -> tuple[MultitaskPromp
         rows, settings.batch_size, mixing=programme.mixing, stochastic=programme.stochastic, seed=settings.seed
     )
     objectives: list[Objective] = [cross_entropy]
+    # What the run depends on beside its settings: a stopped one must not go on with other teachers or another start.
+    known = [source.data.fingerprint for source in sources] + [digest(each) for each in taught.values()]
+    known += [programme.model_dump_json()] + ([UniversalPrompt.load(run.start).digest] if run.start else [])
     if taught:
         guides = [taught[source.name].prompt.to(backbone.device) for source in sources]
         terms = {"answers": programme.answers, "states": programme.states}
         objectives.append(Distillation(guides, programme.weight, folder=run.folder, **terms))
-    if taught:
         seen = sum(map(len, visited(batches, range(settings.steps or 0), len(sources))))
         run.say(f"the teachers answer {seen:,} rows first, once")
     run.say(
@@ -220,7 +222,7 @@ def _share(run: _Run, taught: Mapping[str, TunedPrompt]) -> tuple[MultitaskPromp
         reporters=run.watching("shared prompt", run.folder),
         objectives=objectives,
         batches=batches,
-        data_key=str([source.data.fingerprint for source in sources]) + programme.model_dump_json(),
+        data_key=str(known),
     )
     return whole, tuner.run()
 
