@@ -28,15 +28,15 @@ class Price:
         return kwh * self.per_kwh if self.per_hour is None else seconds / 3600 * self.per_hour
 
 
-def interval(values: Sequence[float]) -> dict[str, float | None]:
-    """Mean with its 95 % confidence interval over seeds (Student's t), within 0 to 1; one value has none."""
+def interval(values: Sequence[float], within: tuple[float, float] = (0.0, 1.0)) -> dict[str, float | None]:
+    """Mean with its 95 % confidence interval over seeds (Student's t), cut to where values lie; one value has none."""
     mean = statistics.mean(values)
     if len(values) < 2:
         return {"value": mean, "low": None, "high": None}
     degrees = len(values) - 1
     student = STUDENT[degrees - 1] if degrees <= len(STUDENT) else 1.96 + 2.4 / degrees
     half = student * statistics.stdev(values) / math.sqrt(len(values))
-    return {"value": mean, "low": max(0.0, mean - half), "high": min(1.0, mean + half)}
+    return {"value": mean, "low": max(within[0], mean - half), "high": min(within[1], mean + half)}
 
 
 def summarise(
