@@ -25,6 +25,7 @@ class Rows:
     depth: (R,) how far each node lies behind the last token before the tree, from 1.
     pool: (K,) which row each of those places belongs to, when the mean over each row's is wanted in their stead.
     causal: whether a token sees only what stands before it, or (in encoders) its whole row, prompt included.
+    query: (B, D) what the frozen model alone says of each row, where that is known already (`prompts.query`).
     """
 
     ids: Tensor
@@ -35,6 +36,7 @@ class Rows:
     depth: Tensor | None = None
     pool: Tensor | None = None
     causal: bool = True
+    query: Tensor | None = None
 
     @staticmethod
     def of(rows: Sequence[Sequence[int]], shared: Sequence[int] = ()) -> "Rows":

@@ -14,12 +14,14 @@ class Pictures:
     pixels: (B, 3, H, W), bytes of `Preprocessing.bytes_of` or numbers that are normalised already.
     n_states: states that a pass computes for each. layer: reads the states that enter this layer; None reads the final
     ones. pooling: reads the "first" state or the "mean" over the patches; None what the backbone was made for.
+    query: (B, D) what the frozen model alone says of each, where that is known already (`prompts.query`).
     """
 
     pixels: Tensor
     n_states: int = 0
     layer: int | None = None
     pooling: str | None = None
+    query: Tensor | None = None
 
     @property
     def ids(self) -> Sequence[int]:

@@ -1,0 +1,54 @@
+"""Queries: what the frozen model alone says of each row, which decides what a prompt that looks at rows is made of."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from cuetune.backbones.image import ImageBackbone
+from cuetune.backbones.injection import Injection
+from cuetune.backbones.packing import Rows
+from cuetune.backbones.pictures import Pictures
+from cuetune.backbones.text import TextBackbone
+
+AnyRows = TypeVar("AnyRows", Rows, Pictures)
+
+
+def query_of(backbone: TextBackbone | ImageBackbone, rows: Rows | Pictures) -> Tensor:
+    """(B, D) float32: the state of each row that a head would read, without any prompt.
+
+    Of a text with label words it is the state that the answer follows. Rows that carry their queries already
+    (`rows.query`) cost nothing; others cost a pass through the frozen model.
+    """
+    (asked,) = with_queries(backbone, [rows])
+    assert asked.query is not None
+    return asked.query.to(backbone.device, torch.float32)
+
+
+@torch.no_grad()
+def with_queries(backbone: TextBackbone | ImageBackbone, parts: Sequence[AnyRows]) -> list[AnyRows]:
+    """The same rows with their queries: texts in one pass together, whatever prompts they go on to."""
+    runs: Any = backbone
+    missing = [number for number, rows in enumerate(parts) if rows.query is None]
+    asked = [(_one_of_each(parts[number]), Injection()) for number in missing]
+    found = dict(zip(missing, runs.hidden_mixed(asked), strict=True)) if missing else {}
+    return [
+        replace(rows, query=found[number].float()) if number in found else rows for number, rows in enumerate(parts)
+    ]
+
+
+def _one_of_each(rows: Rows | Pictures) -> Rows | Pictures:
+    """The rows with one state to be read of each: their mean, or where the first of the places read of it stands.
+
+    Answers stand behind that place, so that the query knows nothing of them.
+    """
+    if isinstance(rows, Pictures) or rows.pool is not None:
+        return rows
+    lengths = torch.tensor(rows.lengths, device=rows.read.device)
+    ends = lengths.cumsum(0)
+    if rows.tail is None and len(rows.read) == len(rows.ids):  # plain text, of which every state is wanted
+        return replace(rows, read=ends - 1)
+    row_of = torch.repeat_interleave(torch.arange(len(lengths), device=ends.device), lengths)[rows.read]
+    return replace(rows, read=ends.scatter_reduce(0, row_of, rows.read, "amin"))
