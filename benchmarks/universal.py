@@ -3,9 +3,10 @@
     cuetune multitask train examples/universal/sources.yaml --to runs/universal/full      # and its ablations, below
     python benchmarks/universal.py --universal runs/universal
 
-Targets x rows x draws x methods. The rows of a draw are the same for every method; all prompts that are tuned have the
+Targets x rows x draws x methods. The rows of a draw are the same for every method; everything that is tuned has the
 same number of steps, nothing is chosen on held-out rows, and the last step counts, because few rows leave none to
-validate on. What is finished is kept in results/universal.jsonl, and a stopped run goes on there.
+validate on. One target, diagnoses, is what the settings were chosen on; it is measured with --only diagnoses and is in
+no mean. What is finished is kept in results/universal.jsonl, and a stopped run goes on there.
 
 The universal prompts that are compared, one folder each: full, no-distil (--no-distil), no-parts (--rank 0) and
 no-sampling (--no-stochastic --mixing uniform). Those that are missing are left out.
@@ -38,6 +39,7 @@ from cuetune.tuning.settings import Settings
 from cuetune.tuning.task_run import TaskData, TaskRun
 from side_by_side import RESULTS, described, machine
 
+CHOSEN_ON = "diagnoses"
 PROMPTS = {
     "full": "MPT",
     "no-distil": "MPT, no distillation",
@@ -83,8 +85,19 @@ def zero_shot(cell: Cell) -> dict[str, Any]:
     return cell.scored(in_words(cell.backbone, cell.source.data.task, ())["zero-shot"])
 
 
+def from_vocabulary(cell: Cell) -> dict[str, Any]:
+    """The published start of a prompt from scratch: embeddings of common words (Lester 2021)."""
+    return cell.tuned(soft_prompt(cell.backbone, cell.source.data.task, init="vocabulary", seed=cell.number))
+
+
 def from_words(cell: Cell) -> dict[str, Any]:
+    """cuetune's own start: the words of the instruction."""
     return cell.tuned(soft_prompt(cell.backbone, cell.source.data.task))
+
+
+def beside_words(cell: Cell) -> dict[str, Any]:
+    """The same with the instruction in every row too, which is what a universal prompt reads."""
+    return cell.tuned(soft_prompt(cell.backbone, cell.source.data.task), task=cell.source.asked.task)
 
 
 def recycled(found: Sequence[Candidate]) -> Callable[[Cell], dict[str, Any]]:
@@ -120,7 +133,9 @@ def methods(folder: Path) -> dict[str, Callable[[Cell], dict[str, Any]]]:
     return {
         "zero-shot words": zero_shot,
         "in-context examples": in_context,
-        "soft prompt": from_words,
+        "soft prompt, from common words": from_vocabulary,
+        "soft prompt, from the instruction": from_words,
+        "the same, instruction in every row": beside_words,
         "SPoT": recycled([each for each in found if each is not None]),
         **{PROMPTS[name]: adapted(universal) for name, universal in reversed(known.items())},
         "MPT, only u and v": adapted(known["full"], frozen=True),
@@ -142,11 +157,12 @@ def measure(arguments: argparse.Namespace, path: Path) -> list[dict[str, Any]]:
     wanted = {name: known[name] for name in arguments.methods or known}
     # Not the default split: the targets' wording was chosen looking at some rows of it.
     _, sources = read_sources(arguments.targets, Settings(seed=1))
+    tested = [source.name for source in sources if source.name != CHOSEN_ON]
     done = kept(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     for number in range(arguments.draws):
         for k in arguments.rows:
-            for source in (each for each in sources if each.name in (arguments.only or each.name)):
+            for source in (each for each in sources if each.name in (arguments.only or tested)):
                 splits = source.data.splits
                 rows, test = draw(splits.train, k, number), draw(splits.test, arguments.test, 0)
                 cell = Cell(backbone, source, rows, test, k, number, arguments.steps)
@@ -205,7 +221,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+")
     parser.add_argument("--rows", type=int, nargs="+", default=[4, 16, 32])
     parser.add_argument("--draws", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--test", type=int, default=300)
     parser.add_argument("--model", default="smollm2-135m")
     parser.add_argument("--device", default="cpu")

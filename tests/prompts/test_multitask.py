@@ -6,7 +6,7 @@ import torch
 from cuetune.backbones.packing import Rows
 from cuetune.errors import CuetuneError
 from cuetune.prompts import MultitaskPrompt, Prompt
-from cuetune.prompts.multitask import TASK_RATE
+from cuetune.prompts.multitask import ADAPTED_RATE, TASK_RATE
 from tiny import backbone, encoder_backbone
 
 WIDTH, LENGTH = 32, 5
@@ -89,6 +89,7 @@ def test_a_new_task_starts_from_the_means():
     torch.testing.assert_close(new.u[0], sum(prompt.u) / 3)
     torch.testing.assert_close(new.v[0], sum(prompt.v) / 3)
     assert torch.equal(new.shared, prompt.shared)
+    assert [rate for _, rate in new.groups()] == pytest.approx([ADAPTED_RATE * rate for _, rate in prompt.groups()])
     assert new.fold().kind == "soft"
     assert torch.equal(new.fold().embeddings, new.embeddings(0))
 
@@ -100,6 +101,7 @@ def test_rebuilt_from_what_is_saved(rank):
     again = Prompt.rebuild("multitask", prompt.spec(), tensors)
     assert again.tasks == prompt.tasks
     assert again.n_trained == prompt.n_trained
+    assert again.spec() == prompt.spec()
     assert all(torch.equal(again.embeddings(number), prompt.embeddings(number)) for number in range(3))
 
 
