@@ -61,7 +61,7 @@ class Bar:
             self._say(f"going on from step {done}")
 
     def step(self, step: int, values: Mapping[str, float]) -> None:
-        self._loss = f"loss {values['loss']:.3f}"
+        self._loss = f"loss {values['loss']:.3f}" if "loss" in values else ""  # some methods only count rows
         self._bar.update(self._task, completed=step, note=f"{self._loss}{self._note}")
         if self._bar.disable and time.monotonic() - self._last > 10:
             self._last = time.monotonic()
