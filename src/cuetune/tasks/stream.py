@@ -18,7 +18,7 @@ from cuetune.tasks.suite import TaskEntry, _found
 Kind = Literal["classes", "domains", "both"]
 
 # A prompt is not told which task a row is of, so that all tasks are asked in the same words.
-IN_COMMON = ("template", "instruction", "label_words", "max_tokens")
+IN_COMMON = ("template", "instruction", "max_tokens")
 OF_A_TASK = ("test", "rows", "label", "labels", "text", "columns", "encoding", "image")
 
 
@@ -32,7 +32,7 @@ class StreamTaskKeys(TaskEntry):
 
     @model_validator(mode="after")
     def _is_of_a_stream(self) -> "StreamTaskKeys":
-        for key in (each for each in IN_COMMON if getattr(self, each) is not None):
+        for key in (each for each in (*IN_COMMON, "label_words") if getattr(self, each) is not None):
             raise ValueError(f"`{key}` is the same for all tasks of a stream; write it above `tasks`.")
         _reject(self)
         return self
@@ -70,6 +70,8 @@ class StreamFile(TaskEntry):
             raise ValueError("`divide` and `domains` deal one source of data into tasks; name it with `data`.")
         if self.values and not self.domains:
             raise ValueError("`values` gives the order of what stands in a column; name it with `domains`.")
+        if self.label_words and not self.labels:
+            raise ValueError("`label_words` are in the order of `labels`; write those above `tasks` too.")
         _reject(self)
         return self
 
@@ -102,7 +104,8 @@ class Source:
 class StreamSpec:
     """A stream as its file describes it; nothing of its data has been read.
 
-    sources: one for each task, or the one that is dealt into tasks. common: options that hold for all.
+    sources: one for each task, or the one that is dealt into tasks. common: options that hold for all. words: label ->
+    the word that is scored for it, where that is not the label's name.
     """
 
     path: Path
@@ -111,6 +114,7 @@ class StreamSpec:
     kind: Kind | None
     sources: tuple[Source, ...]
     common: Mapping[str, Any]
+    words: Mapping[str, str]
     together: str | None = None
     divide: int | None = None
     class_order: int = 0
@@ -136,7 +140,8 @@ def read_stream_file(path: str | Path, finished: Collection[str] = ()) -> Stream
         sources = [_shared_source(lined, file)]
     common = {key: value for key in IN_COMMON if (value := getattr(file, key)) is not None}
     how = {key: getattr(file, key) for key in ("together", "divide", "class_order", "domains", "values")}
-    return StreamSpec(Path(path), file.model, file.size, file.kind, tuple(sources), common, lined=lined, **how)
+    words = dict(zip(file.labels or (), file.label_words or (), strict=False))
+    return StreamSpec(Path(path), file.model, file.size, file.kind, tuple(sources), common, words, lined=lined, **how)
 
 
 def _source(lined: Lined, file: StreamFile, task: StreamTaskKeys, number: int, finished: Collection[str]) -> Source:

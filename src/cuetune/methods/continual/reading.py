@@ -3,17 +3,15 @@
 Texts and pictures alike. A task's labels are its own; what is asked of a row in the end is the stream's, all labels.
 """
 
+import math
 import random
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.draws import draw
-from cuetune.tasks.images import PICTURES
-from cuetune.tasks.inference import infer_task
-from cuetune.tasks.reading import read_rows
+from cuetune.modalities import of_data
 from cuetune.tasks.splits import fingerprint, split_examples
 from cuetune.tasks.stream import Kind, Source, StreamSpec, read_stream_file
 from cuetune.tasks.task import Example, Row, Task, default_words, format_value
@@ -42,13 +40,13 @@ class StreamTask:
 class Stream:
     """Tasks in the order in which they are learned.
 
-    kind: whether tasks bring new "classes", or the same ones from other "domains", or "both". model, size: what the
-    file names, None where it names none. pictures: what the rows are.
+    kind: whether tasks bring new "classes", or the same ones from other "domains", or "both". modality: what the rows
+    are. model, size: what the file names, None where it names none.
     """
 
     kind: Kind
     tasks: tuple[StreamTask, ...]
-    pictures: bool
+    modality: str
     model: str | None = None
     size: int | None = None
 
@@ -79,45 +77,125 @@ def read_stream(
     spec = read_stream_file(stream, finished)
     if class_order is not None:
         spec = replace(spec, class_order=class_order)
-    if spec.divide or spec.domains:
-        tasks, pictures = _dealt(spec, seed)
-    else:
-        tasks, pictures = _written(spec, seed)
-    kind = _kind(spec, tasks)
-    return Stream(kind, tuple(tasks), pictures, spec.model, spec.size)
+    reader = _Reader(spec, seed)
+    tasks = [reader.task(source) for source in reader.sources()]
+    return Stream(_kind(spec, tasks), tuple(tasks), tasks[-1].task.modality, spec.model, spec.size)
 
 
-def _dealt(spec: StreamSpec, seed: int) -> tuple[list[StreamTask], bool]:
-    """Tasks that one source is dealt into: by groups of labels, by the values of a column, or a group in each value."""
-    source = spec.sources[0]
-    rows = _read(source.data, source.options)
-    whole, groups = _understood(rows, source, spec), _groups(rows, spec)
-    test = _read(source.test, source.options) if source.test else None
-    train, held_out = _split(whole, rows, test, source, spec, seed)
-    cells = {row.where: row for row in [*rows, *(test or ())]}
-    tasks = []
-    for name, labels, select in _parts(spec, whole, groups):
-        own = _restricted(whole, name, labels or whole.labels)
-        parts = [[each for each in part if _is_of(each, cells[each.where], own, select)] for part in (train, held_out)]
-        present = {each.label for each in parts[0]}
-        own = _restricted(own, name, [label for label in own.labels if label in present])
-        tasks.append(_checked(StreamTask(name, own, parts[0], parts[1], f"{source.where}: task {name!r}")))
-    return tasks, PICTURES.holds(rows)
+class _Reader:
+    """Reads the sources of one file, each of its data once."""
+
+    def __init__(self, spec: StreamSpec, seed: int) -> None:
+        self.spec, self.seed = spec, seed
+        self._known: dict[str, list[Row]] = {}
+        self._sides: dict[str, frozenset[str]] = {}
+        self._first: Task | None = None
+
+    def sources(self) -> Sequence[Source]:
+        """One for each task: as the file lists them, or dealt by groups of labels, values of a column, or both."""
+        spec, source = self.spec, self.spec.sources[0]
+        if not (spec.divide or spec.domains):
+            return spec.sources
+        rows = self.rows(source.data, source)
+        values = self._values(rows)
+        groups = dealt_labels(spec, self._understood(rows, source).labels) if spec.divide else [()] * len(values)
+        dealt = []
+        for number, group in enumerate(groups):
+            value = values[number % len(values)] if values else ""
+            name = "-".join(filter(None, (f"classes-{number + 1}" if group else "", value)))
+            select = {str(spec.domains): value} if values else {}
+            options = {**source.options, **({"labels": group} if group else {})}
+            where = f"{source.where}: task {name!r}"
+            dealt.append(replace(source, name=name, options=options, select=select, where=where))
+        return dealt
+
+    def task(self, source: Source) -> StreamTask:
+        """One task with its rows. All are asked as the first is, so that no row says which task it is of."""
+        if source.gone:
+            return StreamTask(source.name, self._gone(source), (), (), source.where, gone=True)
+        try:
+            rows = _selected(self.rows(source.data, source), source)
+            task = self._understood(rows, source)
+            test = _selected(self.rows(source.test, source), source) if source.test else None
+            train, held_out = self._split(task, rows, test, source)
+            if "labels" not in source.options:  # of the rows that are learned from; a rare label may be tested only
+                task = _with_labels(replace(task, labels=_seen(task, train), label_words=()), self.spec.words)
+                held_out = [each for each in held_out if each.label in task.labels]
+        except CuetuneError as error:
+            told = str(error).startswith(str(self.spec.path))
+            raise error if told else CuetuneError(f"{source.where}: {error}") from None
+        if self._first is None:
+            self._first = task
+        elif self._first.fields == task.fields:
+            task = replace(task, template=self._first.template, instruction=self._first.instruction)
+        return _checked(StreamTask(source.name, task, train, held_out, source.where))
+
+    def rows(self, data: str, source: Source) -> list[Row]:
+        """The rows of some data, texts or pictures; the last data that was read is kept."""
+        encoding = source.options.get("encoding", "utf-8")
+        key = f"{data} {encoding} {source.options.get('image')}"
+        if key not in self._known:
+            self._known = {key: list(of_data(data, source.options, encoding).read(data, encoding=encoding))}
+        return self._known[key]
+
+    def _values(self, rows: Sequence[Row]) -> list[str]:
+        """The values of the column of domains, in the file's order. Raises CuetuneError for one that no row has."""
+        spec = self.spec
+        if not spec.domains:
+            return []
+        found = sorted({_cell(row, spec.domains, spec.error, "domains") for row in rows})
+        for value in (each for each in spec.values or () if each not in found):
+            there = ", ".join(found[:8])
+            raise spec.error("values", f"values: no row has {value!r} in {spec.domains!r}; there are {there}.")
+        return list(spec.values or found)
+
+    def _understood(self, rows: Sequence[Row], source: Source) -> Task:
+        """The task that rows are of; what the file does not say is inferred from them."""
+        said = {**self.spec.common, **{key: value for key, value in source.options.items() if key != "encoding"}}
+        modality = of_data(source.data, said, source.options.get("encoding", "utf-8"))
+        return _with_labels(modality.infer(rows, name=source.name or "stream", **said), self.spec.words)
+
+    def _gone(self, source: Source) -> Task:
+        """What is known of a task whose data is gone: its labels, if the file says them."""
+        labels = tuple(source.options.get("labels", ()))
+        return _with_labels(Task(labels=labels, name=source.name), self.spec.words)
+
+    def _split(
+        self, task: Task, rows: Sequence[Row], test: Sequence[Row] | None, source: Source
+    ) -> tuple[list[Example], list[Example]]:
+        """Examples to learn and to test on; rows of labels that are not the task's are other tasks' and left out."""
+        train, held_out = (
+            [task.example(row) for row in part if format_value(row.values.get(task.label_column)) in task.labels]
+            for part in (rows, test or ())
+        )
+        if test is None and self.spec.together:
+            aside = self._aside(task, source)
+            train, held_out = ([each for each in train if (each.where in aside) is side] for side in (False, True))
+        elif test is None:
+            splits = split_examples(train, validation=0, test=HELD_OUT, seed=self.seed)
+            train, held_out = splits.train, splits.test
+        share = (source.rows or math.inf) / max(1, len(train) + len(held_out))
+        return tuple(  # type: ignore[return-value]
+            part if share >= 1 else draw(part, max(1, round(len(part) * share)), self.seed)
+            for part in (train, held_out)
+        )
+
+    def _aside(self, task: Task, source: Source) -> frozenset[str]:
+        """Which rows of all data are held out where what is equal in a column stays together, over all tasks."""
+        spec = self.spec
+        assert spec.together is not None
+        key = f"{source.data} {task.label_column}"
+        if key not in self._sides:
+            rows = self.rows(source.data, source)
+            cells = [(row, _cell(row, spec.together, spec.error, "together")) for row in rows]
+            label = task.label_column
+            whole = [Example(row.where, {"text": cell}, format_value(row.values.get(label))) for row, cell in cells]
+            test = split_examples(whole, validation=0, test=HELD_OUT, seed=self.seed).test
+            self._sides[key] = frozenset(each.where for each in test)
+        return self._sides[key]
 
 
-def _parts(
-    spec: StreamSpec, whole: Task, values: Sequence[str]
-) -> Iterator[tuple[str, tuple[str, ...], dict[str, str]]]:
-    """Name, labels (none: all) and what a column must hold, of every task."""
-    labels = dealt_labels(whole.labels, spec) if spec.divide else [()] * len(values)
-    for number, group in enumerate(labels):
-        value = values[number % len(values)] if values else ""
-        select = {str(spec.domains): value} if values else {}
-        name = f"classes-{number + 1}" if group else value
-        yield (f"{name}-{value}" if group and value else name), group, select
-
-
-def dealt_labels(labels: Sequence[str], spec: StreamSpec) -> list[tuple[str, ...]]:
+def dealt_labels(spec: StreamSpec, labels: Sequence[str]) -> list[tuple[str, ...]]:
     """Labels in as many groups as the stream has tasks, of equal size or one more. Raises CuetuneError for too few."""
     assert spec.divide is not None
     if spec.divide > len(labels):
@@ -129,54 +207,10 @@ def dealt_labels(labels: Sequence[str], spec: StreamSpec) -> list[tuple[str, ...
     return [tuple(drawn[start:end]) for start, end in zip(ends[:-1], ends[1:], strict=True)]
 
 
-def _groups(rows: Sequence[Row], spec: StreamSpec) -> list[str]:
-    """The values of the column of domains, in the file's order. Raises CuetuneError for one that no row has."""
-    if not spec.domains:
-        return []
-    found = sorted({_cell(row, spec.domains, spec.error, "domains") for row in rows})
-    for value in (each for each in spec.values or () if each not in found):
-        raise spec.error("values", f"values: no row has {value!r} in {spec.domains!r}; there are {', '.join(found)}.")
-    return list(spec.values or found)
-
-
 def _cell(row: Row, column: str, error: Callable[[str, str], CuetuneError], key: str) -> str:
     if column not in row.values:
         raise error(key, f"{key}: {row.where} has no column {column!r}; it has {', '.join(map(repr, row.values))}.")
     return format_value(row.values[column])
-
-
-def _written(spec: StreamSpec, seed: int) -> tuple[list[StreamTask], bool]:
-    """Tasks that the file lists. All are asked as the first is, so that no row says which task it is of."""
-    tasks: list[StreamTask] = []
-    pictures, first, known = False, None, {}
-    for source in spec.sources:
-        if source.gone:
-            tasks.append(StreamTask(source.name, _gone(source, first), (), (), source.where, gone=True))
-            continue
-        try:
-            key = (source.data, str(source.options))
-            known = known if key in known else {key: _read(source.data, source.options)}
-            rows = _selected(known[key], source)
-            task = _understood(rows, source, spec)
-            test = _selected(_read(source.test, source.options), source) if source.test else None
-            parts = _split(task, rows, test, source, spec, seed)
-        except CuetuneError as error:
-            raise error if str(error).startswith(str(spec.path)) else CuetuneError(f"{source.where}: {error}") from None
-        first = first or task
-        asked = (
-            replace(task, template=first.template, instruction=first.instruction)
-            if first.fields == task.fields
-            else task
-        )
-        tasks.append(_checked(StreamTask(source.name, asked, *parts, source.where)))
-        pictures = PICTURES.holds(rows)
-    return tasks, pictures
-
-
-def _gone(source: Source, first: Task | None) -> Task:
-    """What is known of a task whose data is gone: its labels, if the file says them."""
-    labels = tuple(source.options.get("labels", ()))
-    return Task(labels=labels, name=source.name) if first is None else _restricted(first, source.name, labels)
 
 
 def _selected(rows: list[Row], source: Source) -> list[Row]:
@@ -194,66 +228,15 @@ def _selected(rows: list[Row], source: Source) -> list[Row]:
     return rows
 
 
-def _read(data: str, options: Mapping[str, Any]) -> list[Row]:
-    """Rows of texts or of pictures, whichever stand there."""
-    encoding = options.get("encoding", "utf-8")
-    if not PICTURES.in_folder(Path(data)):
-        rows = list(read_rows(data, encoding=encoding))
-        if not PICTURES.holds(rows):
-            return rows
-    return list(PICTURES.read(data, encoding=encoding))
+def _with_labels(task: Task, words: Mapping[str, str]) -> Task:
+    """The same task, its labels said in these words where there are any."""
+    return replace(task, label_words=tuple(words.get(label) or default_words([label])[0] for label in task.labels))
 
 
-def _understood(rows: Sequence[Row], source: Source, spec: StreamSpec) -> Task:
-    """The task that rows are of; what the file does not say is inferred from them."""
-    said = {key: value for key, value in source.options.items() if key not in ("encoding", "image")}
-    if PICTURES.holds(rows):
-        said = {key: value for key, value in said.items() if key in ("label", "labels")}
-        return PICTURES.infer(rows, column=source.options.get("image"), name=source.name or "stream", **said)
-    words, common = spec.common.get("label_words"), {k: v for k, v in spec.common.items() if k != "label_words"}
-    task = infer_task(rows, name=source.name or "stream", **common, **said)
-    return replace(task, label_words=tuple(words)) if words and len(words) == len(task.labels) else task
-
-
-def _restricted(task: Task, name: str, labels: Sequence[str]) -> Task:
-    """The same asked of some of its labels."""
-    words = dict(zip(task.labels, task.label_words, strict=True))
-    chosen = [words.get(label) or default_words([label])[0] for label in labels]
-    return replace(task, labels=tuple(labels), label_words=tuple(chosen), name=name)
-
-
-def _split(
-    task: Task, rows: Sequence[Row], test: Sequence[Row] | None, source: Source, spec: StreamSpec, seed: int
-) -> tuple[list[Example], list[Example]]:
-    """Examples to learn and to test on; rows of labels that are not the task's are other tasks' and left out."""
-    train, held_out = (
-        [task.example(row) for row in part if format_value(row.values.get(task.label_column)) in task.labels]
-        for part in (rows, test or ())
-    )
-    if test is None:
-        train, held_out = _set_aside(train, rows, spec, seed)
-    if source.rows is None or source.rows >= len(train) + len(held_out):
-        return train, held_out
-    share = source.rows / (len(train) + len(held_out))
-    return draw(train, max(1, round(len(train) * share)), seed), draw(
-        held_out, max(1, round(len(held_out) * share)), seed
-    )
-
-
-def _set_aside(
-    examples: Sequence[Example], rows: Sequence[Row], spec: StreamSpec, seed: int
-) -> tuple[list[Example], list[Example]]:
-    """A fifth of the examples to test on, label by label; copies, and what is to stay together, on one side."""
-    kept = {each.where: each for each in examples}
-    if spec.together:
-        cells = {row.where: _cell(row, spec.together, spec.error, "together") for row in rows}
-        examples = [replace(each, fields={"together": cells[each.where]}) for each in examples]
-    splits = split_examples(examples, validation=0, test=HELD_OUT, seed=seed)
-    return [kept[each.where] for each in splits.train], [kept[each.where] for each in splits.test]
-
-
-def _is_of(example: Example, row: Row, task: Task, select: Mapping[str, str]) -> bool:
-    return example.label in task.labels and all(format_value(row.values[key]) == value for key, value in select.items())
+def _seen(task: Task, examples: Sequence[Example]) -> tuple[str, ...]:
+    """The task's labels that some example has."""
+    there = {example.label for example in examples}
+    return tuple(label for label in task.labels if label in there)
 
 
 def _checked(task: StreamTask) -> StreamTask:
