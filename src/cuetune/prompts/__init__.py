@@ -11,6 +11,10 @@ from cuetune.prompts.lowrank import DecomposedPrompt, UltraLowPrompt
 from cuetune.prompts.multitask import MultitaskPrompt
 from cuetune.prompts.nearest import NearestPrompt
 from cuetune.prompts.pixels import FramePrompt, PatchPrompt
+from cuetune.prompts.pool_coda import CodaPrompt
+from cuetune.prompts.pool_dual import DualPrompt
+from cuetune.prompts.pool_l2p import L2PPrefixPrompt, L2PPrompt
+from cuetune.prompts.pool_tasks import TaskPrompts
 from cuetune.prompts.prefix import PrefixNetwork, PrefixPrompt
 from cuetune.prompts.ptuning import EncodedPrompt
 from cuetune.prompts.residual import ResidualPrompt
@@ -20,11 +24,15 @@ from cuetune.prompts.visual import VisualPrompt
 __all__ = [
     "AttemptPrompt",
     "CalibratedPrompt",
+    "CodaPrompt",
     "DecomposedPrompt",
+    "DualPrompt",
     "EncodedPrompt",
     "EnsemblePrompt",
     "FramePrompt",
     "HardPrompt",
+    "L2PPrefixPrompt",
+    "L2PPrompt",
     "LatePrompt",
     "MultitaskPrompt",
     "NearestPrompt",
@@ -35,6 +43,7 @@ __all__ = [
     "Prompt",
     "ResidualPrompt",
     "SoftPrompt",
+    "TaskPrompts",
     "UltraLowPrompt",
     "VisualPrompt",
 ]

@@ -1,13 +1,16 @@
 """What the frozen model alone says of examples: queries of prompt pools, and all that training-free methods see."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from cuetune.backbones.image import ImageBackbone
+from cuetune.backbones.packing import Rows
+from cuetune.backbones.pictures import Pictures
 from cuetune.backbones.text import TextBackbone
 from cuetune.prediction import renderer_for
 from cuetune.prompts.query import query_of
@@ -17,21 +20,20 @@ from cuetune.tasks.decoding import decode, rows_of
 from cuetune.tasks.task import Example, Task
 
 AT_ONCE = 64  # rows in one pass
-REMEMBERED = 64  # lists of examples whose features are kept in memory
+REMEMBERED = 256  # lists of examples whose features are kept in memory
 
 
 class FrozenFeatures:
     """States of examples in the frozen model, where a head reads them, (N, D) float32 on the CPU.
 
-    reads: the layer whose states are read of a picture, None for the final ones. pooling: as of `ImageHead` and
-    `LinearHead`; None what the backbone was made for.
+    read_layer, pooling: as of `Settings`: which state stands for a row.
     What was asked for is remembered list by list, so that the same question always has the same bits for an answer.
     """
 
     def __init__(
-        self, backbone: ImageBackbone | TextBackbone, reads: int | None = None, pooling: str | None = None
+        self, backbone: ImageBackbone | TextBackbone, read_layer: int | None = None, pooling: str | None = None
     ) -> None:
-        self.backbone, self.reads, self.pooling = backbone, reads, pooling
+        self.backbone, self.read_layer, self.pooling = backbone, read_layer, pooling
         self._known: OrderedDict[str, Tensor] = OrderedDict()
 
     def of(self, examples: Sequence[Example], task: Task) -> Tensor:
@@ -48,22 +50,25 @@ class FrozenFeatures:
 
     @torch.no_grad()
     def _computed(self, examples: Sequence[Example], task: Task) -> Tensor:
+        return torch.cat([query_of(self.backbone, rows) for rows in self.batches(examples, task)]).cpu()
+
+    def batches(self, examples: Sequence[Example], task: Task) -> Iterator[Rows | Pictures]:
+        """The examples in order as they go through a backbone, some at a time, one state to be read of each."""
         if isinstance(self.backbone, ImageBackbone):
-            head = ImageHead(self.backbone, task, self.pooling, self.reads)
-            batches = (pixels for _, pixels in decode(rows_of(examples, task), self.backbone.preprocessing))
-            found = [query_of(self.backbone, head.rows(pixels)) for pixels in batches]
+            head = ImageHead(self.backbone, task, self.pooling, self.read_layer)
+            for _, pixels in decode(rows_of(examples, task), self.backbone.preprocessing):
+                yield head.rows(pixels)
         else:
             readout = LinearHead(self.backbone, task, self.pooling)
             renderer = renderer_for(self.backbone, task, readout.n_answer)
             rows = list(renderer.render(examples))
-            batches_of = (rows[first : first + AT_ONCE] for first in range(0, len(rows), AT_ONCE))
-            found = [query_of(self.backbone, readout.rows(batch, renderer.shared)) for batch in batches_of]
-        return torch.cat(found).float().cpu()
+            for first in range(0, len(rows), AT_ONCE):
+                yield readout.rows(rows[first : first + AT_ONCE], renderer.shared)
 
 
 def _key(examples: Sequence[Example], task: Task) -> str | None:
     """What tells this list of examples from others; None where they hold pictures that have no path."""
     fields = [[example.fields[name] for name in task.fields] for example in examples]
-    if not all(isinstance(value, str) for row in fields for value in row):
+    if not all(isinstance(value, str | Path) for row in fields for value in row):
         return None
     return sha256(repr((task.template, task.max_tokens, fields)).encode()).hexdigest()

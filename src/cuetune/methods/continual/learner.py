@@ -25,7 +25,8 @@ class Learner(ABC):
 
     backbone: frozen, of pictures or a causal model of texts. settings: of every task's run; `settings.options` are the
     method's own (`defaults` lists them); `steps`, `batch_size` and `learning_rate` are those of one task, None as in
-    `tune`. seed: decides all that is drawn; `settings.seed` is not looked at.
+    `tune`; `read_layer` and `pooling` say which state of a row is its query and is read by the head.
+    seed: decides all that is drawn; `settings.seed` is not looked at.
 
     labels: in the order they were learned; column c of `logits` is labels[c]. tasks: how many were learned. task: how
     rows are read, that of the last task, with all labels so far; None before the first.
@@ -44,10 +45,9 @@ class Learner(ABC):
     def __init__(self, backbone: ImageBackbone | TextBackbone, settings: Settings | None = None, seed: int = 0) -> None:
         self.backbone, self.seed = backbone, seed
         self.settings = (settings or Settings()).model_copy(update={"seed": seed})
-        given = given_options(self.name, {**SHARED, **self.defaults}, self.settings.options)
-        self.options: dict[str, Any] = {**SHARED, **self.defaults, **given}
-        reads = int(self.options["reads"])
-        self.frozen = FrozenFeatures(backbone, reads if reads >= 0 else None, self.settings.pooling)
+        given = given_options(self.name, self.defaults, self.settings.options)
+        self.options: dict[str, Any] = {**self.defaults, **given}
+        self.frozen = FrozenFeatures(backbone, self.settings.read_layer, self.settings.pooling)
         self.labels: list[str] = []
         self.tasks = 0
         self.task: Task | None = None
@@ -57,6 +57,8 @@ class Learner(ABC):
         name: str, backbone: ImageBackbone | TextBackbone, settings: Settings | None = None, seed: int = 0
     ) -> "Learner":
         """A new learner by the method's name. Raises CuetuneError for an unknown name or option."""
+        from cuetune.methods.continual import floors, pools, weights  # noqa: F401 - makes them known
+
         if name not in Learner.learners:
             raise CuetuneError(f"unknown method {name!r}; choose one of {', '.join(sorted(Learner.learners))}.")
         return Learner.learners[name](backbone, settings, seed)
@@ -159,7 +161,3 @@ class Learner(ABC):
     @abstractmethod
     def _restore(self, tensors: Mapping[str, Tensor], own: Mapping[str, Any]) -> None:
         """Take the method's own numbers back; `labels`, `tasks` and `task` are in place."""
-
-
-# What every method may be told. reads: the layer whose states are read of a picture, -1 for the final ones.
-SHARED: Mapping[str, Any] = {"reads": -1}

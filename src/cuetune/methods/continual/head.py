@@ -1,0 +1,48 @@
+"""A head that grows: one row for each label so far, of which a task trains its own and leaves the others alone."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cuetune.readouts import Head
+
+
+class GrowingHead:
+    """W h + b over all labels so far, W (C, d) and b (C,) in float32. labels: in the order of the rows."""
+
+    def __init__(self, width: int) -> None:
+        self.labels: list[str] = []
+        self.weight, self.bias = torch.zeros(0, width), torch.zeros(0)
+
+    @torch.no_grad()
+    def begin(self, head: Any, labels: Sequence[str]) -> None:
+        """Let a head in training, with a row for each of these labels, begin from the rows that are known."""
+        known = [number for number, label in enumerate(labels) if label in self.labels]
+        rows = [self.labels.index(labels[number]) for number in known]
+        head.weight[known] = self.weight[rows].to(head.weight)
+        head.bias[known] = self.bias[rows].to(head.bias)
+
+    def take(self, head: Head, labels: Sequence[str]) -> None:
+        """Take over the trained rows of these labels; all others stay bit by bit."""
+        new = [label for label in labels if label not in self.labels]
+        self.labels += new
+        self.weight = torch.cat([self.weight, self.weight.new_zeros(len(new), self.weight.shape[1])])
+        self.bias = torch.cat([self.bias, self.bias.new_zeros(len(new))])
+        rows = [self.labels.index(label) for label in labels]
+        self.weight[rows], self.bias[rows] = head.weight.float(), head.bias.float()
+
+    def scores(self, states: Tensor) -> Tensor:
+        """(B, C) logits of states (B, d)."""
+        return F.linear(states.float(), self.weight.to(states.device), self.bias.to(states.device))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What `restore` takes."""
+        return {"head.weight": self.weight, "head.bias": self.bias}
+
+    def restore(self, tensors: Mapping[str, Tensor], labels: Sequence[str]) -> None:
+        """Become the head whose `tensors` these were."""
+        self.labels = list(labels)
+        self.weight, self.bias = tensors["head.weight"].clone(), tensors["head.bias"].clone()

@@ -1,0 +1,118 @@
+"""Learners with a pool of prompts: CODA-Prompt and what it is compared with, each by the name that streams know."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from cuetune.errors import CuetuneError
+from cuetune.methods.continual.tuned import TunedLearner
+from cuetune.prompts.base import Prompt
+from cuetune.prompts.pool import PoolPrompt, PoolShape
+from cuetune.prompts.pool_coda import CodaPrompt
+from cuetune.prompts.pool_dual import DualPrompt
+from cuetune.prompts.pool_l2p import L2PPrefixPrompt, L2PPrompt
+from cuetune.prompts.pool_tasks import TaskPrompts
+from cuetune.tuning.task_run import TaskData
+
+
+class PoolLearner(TunedLearner):
+    """A pool of prompts and a head; the backbone runs once for an example's query and once under its prompt."""
+
+    prompt: PoolPrompt
+
+    def begin_task(self, data: TaskData, seed: int) -> None:
+        self.prompt.grow(seed)
+
+    def end_task(self, data: TaskData) -> None:
+        self.prompt.finish(self.features(data.train, data.task))
+
+    def shape(self) -> PoolShape:
+        """That of the prompted layers, said by the option `layers` as "first-last"."""
+        return PoolShape.of(self.backbone, layers_of(str(self.options["layers"])))
+
+    def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        prompt = {f"prompt.{name}": value for name, value in self.prompt.state_dict().items()}
+        return {**prompt, **self.head.tensors()}, {"kind": self.prompt.kind, "spec": self.prompt.spec()}
+
+    def _restore(self, tensors: Mapping[str, Tensor], own: Mapping[str, Any]) -> None:
+        start = "prompt."
+        numbers = {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
+        prompt = Prompt.rebuild(own["kind"], own["spec"], numbers)
+        assert isinstance(prompt, PoolPrompt)
+        self.backbone.check(prompt.injection(), self.name)
+        self.prompt = prompt.to(self.backbone.device)
+        self.head.restore(tensors, self.labels)
+
+
+class Coda(PoolLearner):
+    """CODA-Prompt (Smith et al., CVPR 2023)."""
+
+    name = "coda"
+    described = "a sum of components, weighted by attended queries (Smith 2023)"
+    defaults: ClassVar[Mapping[str, Any]] = {"components": 10, "length": 8, "layers": "0-4", "orthogonality": 0.0}
+
+    def begin(self) -> PoolPrompt:
+        options = self.options
+        return CodaPrompt(self.shape(), options["length"], options["components"], options["orthogonality"])
+
+
+class L2P(PoolLearner):
+    """L2P (Wang et al., CVPR 2022)."""
+
+    name = "l2p"
+    described = "virtual tokens of the nearest keys in a pool (Wang 2022)"
+    defaults: ClassVar[Mapping[str, Any]] = {"pool": 10, "length": 5, "top": 5, "pull": 0.5}
+
+    def begin(self) -> PoolPrompt:
+        shape = PoolShape.of(self.backbone, (0,))
+        return L2PPrompt.begin(shape, self.backbone.width, **self.options, seed=self.seed)
+
+
+class L2PPlus(PoolLearner):
+    """L2P++ and, with more layers, Deep L2P++ (CODA-Prompt's baselines)."""
+
+    name = "l2p++"
+    described = "keys and values of the nearest keys in a pool (Smith 2023)"
+    defaults: ClassVar[Mapping[str, Any]] = {"pool": 30, "length": 20, "top": 5, "pull": 0.5, "layers": "0-0"}
+
+    def begin(self) -> PoolPrompt:
+        options = {name: value for name, value in self.options.items() if name != "layers"}
+        return L2PPrefixPrompt.begin(self.shape(), **options, seed=self.seed)
+
+
+class Dual(PoolLearner):
+    """DualPrompt (Wang et al., ECCV 2022)."""
+
+    name = "dual"
+    described = "a prompt that tasks share and one for each task, found by its key (Wang 2022)"
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "general": 2,
+        "shared": 6,
+        "length": 20,
+        "pull": 1.0,
+        "layers": "0-4",
+    }
+
+    def begin(self) -> PoolPrompt:
+        options = {name: value for name, value in self.options.items() if name != "layers"}
+        return DualPrompt.begin(self.shape(), **options, seed=self.seed)
+
+
+class PromptPerTask(PoolLearner):
+    """One prompt for each task, chosen by the nearest key."""
+
+    name = "task-prompts"
+    described = "one prompt for each task, of the task whose mean query is nearest"
+    defaults: ClassVar[Mapping[str, Any]] = {"length": 20, "layers": "0-4"}
+
+    def begin(self) -> PoolPrompt:
+        return TaskPrompts(self.shape(), self.options["length"])
+
+
+def layers_of(said: str) -> range:
+    """The layers of "first-last" or "layer". Raises CuetuneError for anything else."""
+    first, _, last = said.partition("-")
+    if not first.isdigit() or not (last or first).isdigit() or int(last or first) < int(first):
+        raise CuetuneError(f"layers {said!r}: give the first and the last, like 0-4.")
+    return range(int(first), int(last or first) + 1)
