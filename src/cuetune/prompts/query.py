@@ -2,21 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from cuetune.backbones.image import ImageBackbone
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.pictures import Pictures
-from cuetune.backbones.text import TextBackbone
-
-AnyRows = TypeVar("AnyRows", Rows, Pictures)
 
 
-def query_of(backbone: TextBackbone | ImageBackbone, rows: Rows | Pictures) -> Tensor:
+def query_of(backbone: Any, rows: Rows | Pictures) -> Tensor:
     """(B, D) float32: the state of each row that a head would read, without any prompt.
 
     Of a text with label words it is the state that the answer follows. Rows that carry their queries already
@@ -28,12 +24,11 @@ def query_of(backbone: TextBackbone | ImageBackbone, rows: Rows | Pictures) -> T
 
 
 @torch.no_grad()
-def with_queries(backbone: TextBackbone | ImageBackbone, parts: Sequence[AnyRows]) -> list[AnyRows]:
-    """The same rows with their queries: texts in one pass together, whatever prompts they go on to."""
-    runs: Any = backbone
+def with_queries(backbone: Any, parts: Sequence[Any]) -> list[Any]:
+    """The same rows (`Rows` or `Pictures`) with their queries: texts in one pass, whatever prompts they go on to."""
     missing = [number for number, rows in enumerate(parts) if rows.query is None]
     asked = [(_one_of_each(parts[number]), Injection()) for number in missing]
-    found = dict(zip(missing, runs.hidden_mixed(asked), strict=True)) if missing else {}
+    found = dict(zip(missing, backbone.hidden_mixed(asked), strict=True)) if missing else {}
     return [
         replace(rows, query=found[number].float()) if number in found else rows for number, rows in enumerate(parts)
     ]
