@@ -11,20 +11,32 @@ from cuetune.prediction import Prediction
 from cuetune.prompts.base import Prompt
 from cuetune.readouts.image_head import ImageHead
 from cuetune.tasks.decoding import decode, rows_of
+from cuetune.tasks.skipped import Skipped
 from cuetune.tasks.task import Example, Task
 
 
 class PicturePredictor:
-    """One prompt, ready to answer about pictures. readout: the head that was trained with it."""
+    """One prompt, ready to answer about pictures. readout: the head that was trained with it.
 
-    def __init__(self, backbone: ImageBackbone, task: Task, prompt: Prompt, readout: ImageHead) -> None:
-        self.backbone, self.task, self.prompt, self.readout = backbone, task, prompt, readout
+    skipped: counts pictures that cannot be read, which then get no prediction; None makes the first an error.
+    """
+
+    def __init__(
+        self,
+        backbone: ImageBackbone,
+        task: Task,
+        prompt: Prompt,
+        readout: ImageHead,
+        skipped: Skipped | None = None,
+    ) -> None:
+        self.backbone, self.task, self.prompt, self.readout, self.skipped = backbone, task, prompt, readout, skipped
         for member in prompt.members:
             backbone.check(member.injection())
 
     def predict(self, examples: Iterable[Example]) -> Iterator[Prediction]:
         """One prediction for each example, in order. Raises CuetuneError for a picture that cannot be read."""
-        for rows, pixels in decode(rows_of(examples, self.task), self.backbone.preprocessing):
+        rows_read = rows_of(examples, self.task)
+        for rows, pixels in decode(rows_read, self.backbone.preprocessing, skipped=self.skipped):
             yield from self.answers([row.where for row in rows], pixels)
 
     def answers(self, where: list[str], pixels: Tensor) -> list[Prediction]:

@@ -5,17 +5,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cuetune.backbones.base import Backbone
 from cuetune.backbones.generation import Writing
 from cuetune.backbones.loading import load_backbone
-from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
-from cuetune.evaluation.evaluate import Evaluation, evaluate_sources, in_words, own_name
+from cuetune.evaluation.evaluate import Evaluation, Source, evaluate_sources, own_name
 from cuetune.library.tuned import TunedPrompt
+from cuetune.modalities import of_data, of_task
 from cuetune.prediction import Prediction
 from cuetune.prompts.words import choose
 from cuetune.tasks.checking import Report, check_data
-from cuetune.tasks.inference import infer_task
-from cuetune.tasks.reading import read_rows
+from cuetune.tasks.skipped import Skipped
 from cuetune.tasks.task import Example, Row, Task
 
 
@@ -25,10 +25,10 @@ def load(folder: str | Path, task: Task | None = None) -> TunedPrompt:
 
 
 def backbone_for(
-    tuned: TunedPrompt, model: str | TextBackbone | None = None, where: str = "prompt", **options: Any
-) -> TextBackbone:
+    tuned: TunedPrompt, model: str | Backbone | None = None, where: str = "prompt", **options: Any
+) -> Backbone:
     """The backbone a prompt was made for, or `model` when given; refused unless it is the same model."""
-    if isinstance(model, TextBackbone):
+    if isinstance(model, Backbone):
         backbone = model
     else:
         options.setdefault("revision", tuned.backbone.revision)
@@ -41,13 +41,18 @@ def predict(
     prompt: TunedPrompt | str | Path,
     data: Any,
     *,
-    model: str | TextBackbone | None = None,
+    model: str | Backbone | None = None,
     writing: Writing | None = None,
     encoding: str = "utf-8",
+    skipped: Skipped | None = None,
     **options: Any,
 ) -> Iterator[Prediction]:
-    """One `Prediction` for each row of `data`, in order, in memory that does not grow with their number."""
-    for _, _, prediction in predict_rows(prompt, data, model=model, writing=writing, encoding=encoding, **options):
+    """One `Prediction` for each row of `data`, in order, in memory that does not grow with their number.
+
+    skipped: counts rows whose content cannot be read, which then get none; without it the first is an error.
+    """
+    answers = predict_rows(prompt, data, model=model, writing=writing, encoding=encoding, skipped=skipped, **options)
+    for _, _, prediction in answers:
         yield prediction
 
 
@@ -55,10 +60,11 @@ def predict_rows(
     prompt: TunedPrompt | str | Path,
     data: Any,
     *,
-    model: str | TextBackbone | None = None,
+    model: str | Backbone | None = None,
     writing: Writing | None = None,
     encoding: str = "utf-8",
     labels: bool = False,
+    skipped: Skipped | None = None,
     **options: Any,
 ) -> Iterator[tuple[Row, Example, Prediction]]:
     """As `predict`, with each row and example beside its answer; labels=True reads and checks the label column too."""
@@ -67,20 +73,23 @@ def predict_rows(
     waiting: deque[tuple[Row, Example]] = deque()
 
     def examples() -> Iterator[Example]:
-        for row in read_rows(data, encoding=encoding):
+        for row in of_task(tuned.task).read(data, encoding=encoding, labelled=False):
             example = tuned.task.example(row, labelled=labels and tuned.task.label_column in row.values)
             waiting.append((row, example))
             yield example
 
-    for prediction in tuned.predictor(backbone, writing).predict(examples()):
-        yield *waiting.popleft(), prediction
+    for prediction in tuned.predictor(backbone, writing, skipped).predict(examples()):
+        row, example = waiting.popleft()
+        while skipped is not None and example.where != prediction.where:  # a row that was left out
+            row, example = waiting.popleft()
+        yield row, example, prediction
 
 
 def evaluate(
     prompt: TunedPrompt | str | Path,
     data: Any,
     *,
-    model: str | TextBackbone | None = None,
+    model: str | Backbone | None = None,
     shots: int = 8,
     demonstrations: Any = None,
     baselines: bool = True,
@@ -88,23 +97,27 @@ def evaluate(
     seed: int = 0,
     encoding: str = "utf-8",
     on_row: Any = None,
+    skipped: Skipped | None = None,
     **options: Any,
 ) -> Evaluation:
-    """Scores of a saved prompt on labelled data, beside the same task said in words on the same rows.
+    """Scores of a saved prompt on labelled data, beside the baselines of its modality on the same rows.
 
-    The few-shot prompt needs labelled examples and a saved prompt contains none: they come from `demonstrations`, or
-    else from `data` itself, and those rows are then scored for no method.
+    For texts these are the same task said in words, for pictures a linear probe. Both need labelled examples and a
+    saved prompt contains none: they come from `demonstrations`, or else (for texts) from `data` itself, and those rows
+    are then scored for no method. skipped: as in `predict`.
     """
     tuned = prompt if isinstance(prompt, TunedPrompt) else load(prompt)
     task = tuned.task
-    examples = [task.example(row) for row in read_rows(data, encoding=encoding)]
+    modality = of_task(task)
+    found = map(task.example, modality.read(data, encoding=encoding))
+    examples = modality.readable(found, task, skipped)
     if not examples:
         raise CuetuneError(f"{data}: no rows to evaluate.")
     backbone = backbone_for(tuned, model, str(prompt) if not isinstance(prompt, TunedPrompt) else "prompt", **options)
-    sources = {own_name(tuned.prompt): tuned.predictor(backbone, writing)}
+    sources: dict[str, Source] = {own_name(tuned.prompt): tuned.predictor(backbone, writing)}
     if baselines:
         shown, examples = _set_aside(examples, demonstrations, task, shots, seed, encoding)
-        sources |= in_words(backbone, task, shown, shots, seed, writing)
+        sources |= modality.baselines(backbone, task, shown, head=tuned.head, shots=shots, seed=seed, writing=writing)
     return evaluate_sources(task, sources, examples, on_row)
 
 
@@ -113,8 +126,8 @@ def _set_aside(
 ) -> tuple[Sequence[Example], list[Example]]:
     """Demonstrations, and the examples that are left to score."""
     if demonstrations is not None:
-        return [task.example(row) for row in read_rows(demonstrations, encoding=encoding)], examples
-    if len(examples) <= 2 * shots:  # too few rows to give any away
+        return [task.example(row) for row in of_task(task).read(demonstrations, encoding=encoding)], examples
+    if task.modality != "text" or len(examples) <= 2 * shots:  # too few rows to give any away
         return [], examples
     shown = choose(examples, shots, seed=seed)
     taken = {id(example) for example in shown}
@@ -130,6 +143,8 @@ def check(
     the first part unless it is given. tokenizer: for lengths in tokens.
     """
     sources = data if isinstance(data, Mapping) else {"data": data}
-    rows = {part: list(read_rows(source, encoding=encoding)) for part, source in sources.items()}
-    meant = task or infer_task(next(iter(rows.values())), **task_options)
+    first = next(iter(sources.values()))
+    modality = of_task(task) if task else of_data(first, task_options, encoding)
+    rows = {part: list(modality.read(source, encoding=encoding)) for part, source in sources.items()}
+    meant = task or modality.infer(next(iter(rows.values())), **task_options)
     return check_data({part: map(meant.example, each) for part, each in rows.items()}, meant, tokenizer)

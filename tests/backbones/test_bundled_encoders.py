@@ -25,9 +25,10 @@ from transformers import (
 from cuetune.backbones import bundled, chemistry, e5
 from cuetune.backbones.bundled import CATALOGUE, pull
 from cuetune.backbones.encoder import EncoderBackbone
-from cuetune.backbones.loading import kind_of, load_backbone
+from cuetune.backbones.loading import kind_of, load_backbone, text_backbone
 from cuetune.backbones.sentences import SentenceEncoder
 from cuetune.errors import CuetuneError
+from tiny_vision import image_backbone
 
 SIZE = {
     "hidden_size": 32,
@@ -328,5 +329,5 @@ def test_e5_finds_the_translation():
 
 
 def test_a_model_of_pictures_is_refused_where_text_is_read():
-    with pytest.raises(CuetuneError, match="dinov2-small sees pictures and reads no text"):
-        load_backbone("dinov2-small")
+    with pytest.raises(CuetuneError, match="tiny-vit reads no texts, which this takes; choose a language model"):
+        text_backbone(image_backbone())

@@ -73,7 +73,7 @@ def test_without_matplotlib_all_but_the_plots_is_written(tmp_path, monkeypatch):
 
 
 def test_bad_input_is_found_before_the_model_is_loaded(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "load_backbone", lambda *_, **__: pytest.fail("loaded"))
+    monkeypatch.setattr(module, "backbone_for_rows", lambda *_, **__: pytest.fail("loaded"))
     with pytest.raises(CuetuneError, match="unknown method 'sofft'; choose from zero-shot, few-shot"):
         compare(tiny.rows(60), tmp_path / "c", methods=("sofft",), say=lambda line: None)
 

@@ -13,7 +13,7 @@ import pytest
 
 from cuetune.errors import CuetuneError
 from cuetune.tasks.drawings import DRAWINGS, SIDE, read_drawings, svg_of
-from cuetune.tasks.images import read_image_rows
+from cuetune.tasks.images import PICTURES
 from cuetune.tasks.pictures import read_pictures
 
 pytest.importorskip("resvg_py")
@@ -61,7 +61,7 @@ def test_pictures_lie_beside_their_table_and_are_read_from_it(sets, tmp_path, mo
     made = dataclasses.replace(DRAWINGS, archives=archives)
     for _ in range(2):  # writing again replaces it
         made.write(tmp_path / "out" / "emoji-drawings.csv")
-    rows = list(read_image_rows(tmp_path / "out" / "emoji-drawings.csv"))
+    rows = list(PICTURES.read(tmp_path / "out" / "emoji-drawings.csv"))
     read = {row.values["style"]: np.asarray(image) for row, image in read_pictures(rows)}
     assert len(rows) == 6
     for style, colour in (("noto", [255, 0, 0]), ("twemoji", [0, 0, 255])):

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from cuetune.errors import CuetuneError
-from cuetune.tasks.images import holds_pictures, image_column, infer_image_task, read_image_rows
+from cuetune.tasks.images import PICTURES
 from cuetune.tasks.pictures import read_picture, read_pictures
 from cuetune.tasks.task import Row
 from tiny_vision import picture
@@ -32,28 +32,28 @@ def classes(tmp_path):
 
 
 def test_a_folder_for_each_class(classes):
-    rows = list(read_image_rows(classes))
+    rows = list(PICTURES.read(classes))
     assert [row.where for row in rows] == ["cat/2.PNG", "cat/more/1.jpg", "dog/2.PNG", "dog/more/1.jpg"]
     assert [row.values["label"] for row in rows] == ["cat", "cat", "dog", "dog"]
     assert [read.size for _, read in read_pictures(rows)] == [(40, 30)] * 4
-    assert image_column(rows[0]) == "image"
+    assert PICTURES.column(rows[0]) == "image"
 
 
 def test_folders_that_are_no_classes_are_refused(classes, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(CuetuneError, match="empty: 0 pictures, but no folders"):
-        list(read_image_rows(empty))
+        list(PICTURES.read(empty))
     picture().save(empty / "1.png")
     with pytest.raises(CuetuneError, match="empty: 1 pictures, but no folders; expected a folder of pictures for each"):
-        list(read_image_rows(empty))
+        list(PICTURES.read(empty))
     picture().save(classes / "loose.png")
     with pytest.raises(CuetuneError, match="loose.png lies beside the folders of the classes"):
-        list(read_image_rows(classes))
+        list(PICTURES.read(classes))
     (classes / "loose.png").unlink()
     (classes / "cow").mkdir()
     with pytest.raises(CuetuneError, match="cow: no picture of this class"):
-        list(read_image_rows(classes))
+        list(PICTURES.read(classes))
 
 
 def write(path, rows):
@@ -76,15 +76,15 @@ def test_tables_name_pictures_from_their_own_folder(classes, ending, monkeypatch
     rows = [{"path": "cat/2.PNG", "label": "cat"}, {"path": str(classes / "dog" / "2.PNG"), "label": "dog"}]
     table = write(classes / f"rows{ending}", rows)
     monkeypatch.chdir(tmp_path)
-    found = list(read_image_rows(table))
-    assert [image_column(row) for row in found] == ["path", "path"]
+    found = list(PICTURES.read(table))
+    assert [PICTURES.column(row) for row in found] == ["path", "path"]
     assert [read.size for _, read in read_pictures(found, "path")] == [(40, 30)] * 2
 
 
 def test_a_missing_path_names_its_row(classes):
     table = write(classes / "rows.csv", [{"image": "cat/2.PNG", "label": "a"}, {"image": "cat/3.png", "label": "b"}])
     with pytest.raises(CuetuneError, match=r"rows.csv, row 2: .*animals/cat/3.png: no such file"):
-        list(read_pictures(read_image_rows(table)))
+        list(read_pictures(PICTURES.read(table)))
 
 
 def test_pictures_within_parquet_and_data_sets(tmp_path):
@@ -95,38 +95,38 @@ def test_pictures_within_parquet_and_data_sets(tmp_path):
     columns = {"picture": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])}
     held = datasets.Dataset.from_dict({"picture": [picture()], "label": [1]}, features=datasets.Features(columns))
     for source, label in ((table, "cat"), (held, "dog")):
-        (row,) = read_image_rows(source)
+        (row,) = PICTURES.read(source)
         assert row.values["label"] == label
-        assert image_column(row) == "picture"
+        assert PICTURES.column(row) == "picture"
         assert isinstance(row.values["picture"]["bytes"], bytes)  # not decoded yet
         read = read_picture(row.values["picture"], row.where)
         np.testing.assert_array_equal(np.asarray(read), np.asarray(picture()))
 
 
 def test_lists_of_pictures():
-    (row,) = read_image_rows([{"photo": Image.new("RGB", (5, 5)), "label": "x"}])
-    assert image_column(row) == "photo"
+    (row,) = PICTURES.read([{"photo": Image.new("RGB", (5, 5)), "label": "x"}])
+    assert PICTURES.column(row) == "photo"
 
 
 def test_rows_without_a_column_of_pictures_are_refused():
-    assert image_column(Row("row 1", {"label": "a", "img": "no ending"})) == "img"
+    assert PICTURES.column(Row("row 1", {"label": "a", "img": "no ending"})) == "img"
     with pytest.raises(CuetuneError, match=r"row 1: no column of pictures \(found: 'text', 'label'\)"):
-        image_column(Row("row 1", {"text": "good", "label": "a"}))
+        PICTURES.column(Row("row 1", {"text": "good", "label": "a"}))
 
 
 def test_a_task_on_pictures_is_inferred(classes):
-    rows = list(read_image_rows(classes))
-    task = infer_image_task(rows, name="animals")
+    rows = list(PICTURES.read(classes))
+    task = PICTURES.infer(rows, name="animals")
     assert (task.template, task.label_column, task.labels, task.name) == ("{image}", "label", ("cat", "dog"), "animals")
     example = task.example(rows[0])
-    assert (example.fields["image"], example.label) == (str(classes / "cat" / "2.PNG"), "cat")
-    assert holds_pictures(rows)
-    assert not holds_pictures([Row("row 1", {"text": "good", "label": "a"})])
-    other = infer_image_task([Row(f"row {n}", {"kind": f"k{n}", "img": f"{n}.jpg"}) for n in (1, 2)], label="kind")
+    assert (example.fields["image"], example.label) == (classes / "cat" / "2.PNG", "cat")
+    assert PICTURES.holds(rows)
+    assert not PICTURES.holds([Row("row 1", {"text": "good", "label": "a"})])
+    other = PICTURES.infer([Row(f"row {n}", {"kind": f"k{n}", "img": f"{n}.jpg"}) for n in (1, 2)], label="kind")
     assert (other.columns, other.labels) == ({"image": "img"}, ("k1", "k2"))
 
 
 def test_texts_among_pictures_are_refused():
     rows = [Row("a.csv, row 1", {"image": "1.png", "label": "a"}), Row("a.csv, row 2", {"image": "fun", "label": "b"})]
     with pytest.raises(CuetuneError, match="a.csv, row 2, column 'image': 'fun' is no path of a picture"):
-        infer_image_task(rows)
+        PICTURES.infer(rows)

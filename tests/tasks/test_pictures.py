@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from cuetune.errors import CuetuneError
-from cuetune.tasks.pictures import LARGEST, Skipped, read_picture, read_pictures
+from cuetune.tasks.pictures import LARGEST, read_picture, read_pictures
+from cuetune.tasks.skipped import Skipped
 from cuetune.tasks.task import Row
 from tiny_vision import picture, png
 
@@ -136,7 +137,7 @@ def test_faults_are_skipped_and_counted_only_when_asked(tmp_path):
     assert [row.where for row, _ in read] == [f"row {len(names)}"]
     assert skipped.count == len(names)
     lines = skipped.lines()
-    assert lines[0] == "9 pictures left out:"
+    assert lines[0] == "9 rows left out:"
     assert len(lines) == 5
     assert lines[-1] == "  … and 6 more"
     assert Skipped().lines() == []

@@ -9,7 +9,7 @@ import pytest
 
 from cuetune.errors import CuetuneError
 from cuetune.tasks.drawings import SIDE
-from cuetune.tasks.images import read_image_rows
+from cuetune.tasks.images import PICTURES
 from cuetune.tasks.pictures import read_picture, read_pictures
 from cuetune.tasks.stamps import STAMPS, caption_of, read_stamps
 from deb_file import deb
@@ -55,7 +55,7 @@ def test_stamps_of_each_kind_are_told_apart(package):
 def test_they_lie_in_folders_beside_their_table(package, tmp_path, monkeypatch):
     monkeypatch.setattr(type(STAMPS.archive), "fetch", lambda self, progress: package)
     STAMPS.write(tmp_path / "stamps.csv")
-    rows = list(read_image_rows(tmp_path / "stamps.csv"))
+    rows = list(PICTURES.read(tmp_path / "stamps.csv"))
     assert [row.values["label"] for row, _ in read_pictures(rows)] == ["animals", "animals", "animals", "food"]
 
 

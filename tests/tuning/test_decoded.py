@@ -8,7 +8,8 @@ from PIL import Image
 from cuetune.errors import CuetuneError
 from cuetune.tasks import decoding
 from cuetune.tasks.decoding import decode
-from cuetune.tasks.pictures import Skipped, read_picture
+from cuetune.tasks.pictures import read_picture
+from cuetune.tasks.skipped import Skipped
 from cuetune.tasks.task import Row
 from cuetune.tuning import states
 from cuetune.tuning.decoded import DecodedPictures

@@ -12,9 +12,8 @@ from cuetune.picture_prediction import PicturePredictor
 from cuetune.prompts import EnsemblePrompt
 from cuetune.prompts.visual_building import IMAGE_METHODS, ImageStart, build_for_images, start_from
 from cuetune.readouts.image_head import ImageHead
-from cuetune.tasks.images import read_image_rows
+from cuetune.tasks.images import PICTURES
 from cuetune.tasks.task import Task
-from cuetune.tuning import loop
 from cuetune.tuning.image_run import ImageRun
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.settings import Settings
@@ -34,11 +33,10 @@ def examples(tmp_path_factory):
         for number in range(8):
             noise = draw.integers(low, low + 120, (24, 24, 3), dtype=np.uint8)
             Image.fromarray(noise).save(folder / label / f"{number}.png")
-    return [TASK.example(row) for row in read_image_rows(folder)]
+    return [TASK.example(row) for row in PICTURES.read(folder)]
 
 
-def tuner(monkeypatch, examples, method="vpt", options=None, folder=None, **settings) -> Tuner:
-    monkeypatch.setattr(loop, "TaskRun", ImageRun)
+def tuner(examples, method="vpt", options=None, folder=None, **settings) -> Tuner:
     frozen = image_backbone()
     start = start_from(frozen, TASK, examples, 4)
     prompt = build_for_images(method, start, {**OPTIONS.get(method, {}), **(options or {})})
@@ -51,8 +49,8 @@ def data(examples) -> TaskData:
 
 
 @pytest.mark.parametrize("method", IMAGE_METHODS)
-def test_every_prompt_learns_in_the_one_loop(monkeypatch, examples, method):
-    run = tuner(monkeypatch, examples, method)
+def test_every_prompt_learns_in_the_one_loop(examples, method):
+    run = tuner(examples, method)
     before = {name: value.clone() for name, value in run.backbone.model.state_dict().items()}
     start = {name: value.detach().clone() for name, value in run.prompt.named_parameters()}
     outcome = run.run()
@@ -69,7 +67,7 @@ def test_every_prompt_learns_in_the_one_loop(monkeypatch, examples, method):
 
 
 def test_states_below_a_late_prompt_are_kept_and_change_no_number(monkeypatch, examples):
-    kept, plain = (tuner(monkeypatch, examples, options={"layer": 1}) for _ in range(2))
+    kept, plain = (tuner(examples, options={"layer": 1}) for _ in range(2))
     kept.run()
     monkeypatch.setattr(plain.backbone, "keeps_states", False)
     plain.run()
@@ -81,9 +79,9 @@ def test_states_below_a_late_prompt_are_kept_and_change_no_number(monkeypatch, e
 
 
 def test_a_stopped_run_goes_on_to_the_same_numbers(monkeypatch, examples, tmp_path):
-    whole = tuner(monkeypatch, examples, folder=tmp_path / "whole")
+    whole = tuner(examples, folder=tmp_path / "whole")
     whole.run()
-    stopped = tuner(monkeypatch, examples, folder=tmp_path / "stopped")
+    stopped = tuner(examples, folder=tmp_path / "stopped")
     real, steps = stopped._step, []
 
     def step(chosen):
@@ -94,7 +92,7 @@ def test_a_stopped_run_goes_on_to_the_same_numbers(monkeypatch, examples, tmp_pa
 
     monkeypatch.setattr(stopped, "_step", step)
     assert stopped.run().progress.stopped == "interrupted"
-    again = tuner(monkeypatch, examples, folder=tmp_path / "stopped")
+    again = tuner(examples, folder=tmp_path / "stopped")
     assert again.run().progress.step == 30
     assert torch.equal(again.prompt.states, whole.prompt.states)
 

@@ -17,7 +17,7 @@ class BackboneIdentity:
     """Name and revision as the user gave them, hashes of what was loaded, and the sizes that PEFT's format wants.
 
     hidden_size: of an embedding row. state_size: of the states above it, where they have another size, else 0.
-    kind: "causal", "encoder" or "encoder-decoder".
+    kind: of the backbone (`Backbone.kind`). tokenizer_hash: of whatever turns rows into the model's input.
     """
 
     name: str
@@ -35,6 +35,11 @@ class BackboneIdentity:
         """The size of a virtual token that enters at this layer."""
         return self.state_size or self.hidden_size if layer else self.hidden_size
 
+    @property
+    def prepared_by(self) -> str:
+        """What turns rows into the model's input, for people."""
+        return "tokenizer" if self.kind in ("causal", "encoder", "encoder-decoder") else "preprocessing"
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -51,7 +56,7 @@ class BackboneIdentity:
             )
         for what, mine, theirs in (
             ("weights", self.weights_hash, other.weights_hash),
-            ("tokenizer", self.tokenizer_hash, other.tokenizer_hash),
+            (self.prepared_by, self.tokenizer_hash, other.tokenizer_hash),
         ):
             if mine and mine != theirs:
                 raise CuetuneError(

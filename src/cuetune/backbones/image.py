@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 import cuetune.backbones.attention  # noqa: F401 - makes its function known to transformers
 from cuetune import compat, compat_vision
 from cuetune.backbones import frozen
+from cuetune.backbones.base import Backbone
 from cuetune.backbones.fitting import check_states
 from cuetune.backbones.identity import BackboneIdentity, weights_hash
 from cuetune.backbones.image_layout import ImageLayout
@@ -21,7 +22,7 @@ from cuetune.errors import CuetuneError
 POOLINGS = ("first", "mean")
 
 
-class ImageBackbone:
+class ImageBackbone(Backbone):
     """A vision transformer of transformers (ViT, DeiT, DINOv2, DINOv3, I-JEPA, CLIP's, …), frozen.
 
     model: any whose attention goes through transformers' attention interface. preprocessing: what turns a picture into
@@ -34,10 +35,6 @@ class ImageBackbone:
     """
 
     kind = "image"
-    causal = False
-    writes = False
-    keeps_states = True
-    has_words = False
 
     def __init__(
         self, model: PreTrainedModel, preprocessing: Preprocessing, name: str = "", revision: str | None = None
@@ -70,14 +67,6 @@ class ImageBackbone:
     def _patches(self) -> int:
         (height, width), (patch_height, patch_width) = self.preprocessing.size, self.patch
         return (height // patch_height) * (width // patch_width)
-
-    @property
-    def device(self) -> torch.device:
-        return next(self.model.parameters()).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return next(self.model.parameters()).dtype
 
     @property
     def width(self) -> int:
@@ -158,7 +147,7 @@ class ImageBackbone:
         if injection.inputs is not None:
             pixels = injection.inputs.of(pixels)
         layout = ImageLayout(injection, n_first=self.n_first, last=layer)
-        return self._pooled(self._run(pixels, layout), layout, pooling)
+        return self.pooled(self._run(pixels, layout), pooling, layout.grown)
 
     def hidden_mixed(self, parts: Sequence[tuple[Pictures, Injection]]) -> list[Tensor]:
         """As `hidden` for several prompts, each with its own pictures.
@@ -169,6 +158,11 @@ class ImageBackbone:
             self.hidden(self.normalised(pictures.pixels), injection, layer=pictures.layer, pooling=pictures.pooling)
             for pictures, injection in parts
         ]
+
+    @torch.no_grad()
+    def states(self, pixels: Tensor, layer: int | None = None) -> Tensor:
+        """(B, F + N, d) what the frozen model alone makes of pictures; layer: as in `hidden`. Read by `pooled`."""
+        return self._run(pixels, ImageLayout(Injection(), n_first=self.n_first, last=layer))
 
     @torch.no_grad()
     def features(self, pixels: Tensor, *, layer: int | None = None, pooling: str | None = None) -> Tensor:
@@ -195,7 +189,7 @@ class ImageBackbone:
             raise CuetuneError(f"a prompt that enters below layer {layer} needs the whole model.")
         states = states.to(self.device, self.dtype)
         layout = ImageLayout(injection, n_first=self.n_first, first=layer, states=states, last=pictures.layer)
-        return self._pooled(self._run(self._nothing(), layout), layout, pictures.pooling)
+        return self.pooled(self._run(self._nothing(), layout), pictures.pooling, layout.grown)
 
     @torch.no_grad()
     def layer_inputs(self, pixels: Tensor, injection: Injection | None = None) -> list[Tensor]:
@@ -229,7 +223,8 @@ class ImageBackbone:
         own = torch.cat([states[:, : self.n_first], states[:, self.n_first + layout.grown :]], dim=1)
         return self._class_head(own).float()
 
-    def _pooled(self, states: Tensor, layout: ImageLayout, pooling: str | None) -> Tensor:
+    def pooled(self, states: Tensor, pooling: str | None = None, grown: int = 0) -> Tensor:
+        """(B, d) what is read of states (B, F + P + N, d), put through the last norm. grown: P, of a prompt."""
         pooling = pooling or self.pooling
         if pooling not in POOLINGS:
             raise CuetuneError(f"unknown pooling {pooling!r}; choose one of {', '.join(POOLINGS)}.")
@@ -237,7 +232,10 @@ class ImageBackbone:
             if not self.n_first:
                 raise CuetuneError(f"{self.identity.name} has no first state beside its patches; pool the mean.")
             return self._norm(states[:, 0])
-        return self._norm(states[:, self.n_first + layout.grown :]).float().mean(dim=1)
+        return self._norm(states[:, self.n_first + grown :]).float().mean(dim=1)
+
+    def around(self, model: PreTrainedModel) -> "ImageBackbone":
+        return type(self)(model, self.preprocessing, self.identity.name, self.identity.revision)
 
     def _run(self, pixels: Tensor, layout: ImageLayout) -> Tensor:
         """Final states (B, F + P + N, d) of one pass."""

@@ -12,7 +12,12 @@ DEFAULT_IMAGE = "dinov2-small"
 
 
 def load_image_backbone(
-    name: str = DEFAULT_IMAGE, *, revision: str | None = None, dtype: str = "auto", device: str = "auto"
+    name: str = DEFAULT_IMAGE,
+    *,
+    revision: str | None = None,
+    dtype: str = "auto",
+    device: str = "auto",
+    trust_remote_code: bool = False,
 ) -> ImageBackbone:
     """A frozen `ImageBackbone`, ready for prompts.
 
@@ -24,7 +29,7 @@ def load_image_backbone(
 
     quiet()
     place, source = _device(device), resolve(name)
-    options: dict[str, Any] = {"revision": revision}
+    options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
         model = compat_vision.load_vision(source, dtype=_dtype(dtype, place), use_safetensors=True, **options)
     except (OSError, ValueError, ImportError, KeyError) as error:

@@ -4,10 +4,11 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cuetune.backbones.bundled import CATALOGUE, resolve
+from cuetune.backbones.bundled import resolve
 from cuetune.errors import CuetuneError
 
 if TYPE_CHECKING:
+    from cuetune.backbones.base import Backbone
     from cuetune.backbones.text import TextBackbone
 
 DEFAULT = "smollm2-135m"
@@ -20,21 +21,44 @@ def load_backbone(
     dtype: str = "auto",
     device: str = "auto",
     trust_remote_code: bool = False,
-) -> "TextBackbone":
-    """A frozen `TextBackbone`, ready for prompts: a causal model, an `EncoderBackbone` or an `EncoderDecoderBackbone`.
+) -> "Backbone":
+    """A frozen `Backbone`, ready for prompts: of texts, pictures, …, as the model's configuration says (`modalities`).
 
     name: a bundled model (`cuetune models`), a local folder, or a model id of the hub (HF_HUB_OFFLINE is honoured).
     dtype: "float32", "bfloat16", "float16", or "auto": bfloat16 where the hardware multiplies it, else float32.
     device: "cpu", "cuda", "cuda:1", or "auto": a GPU when there is one.
-    Raises CuetuneError when the model is not found, is not a language model, or does not take injections.
+    Raises CuetuneError when the model is not found, is of no modality that is known, or does not take injections.
+    """
+    from cuetune.modalities import of_model
+
+    code: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
+    return of_model(name, **code).load(name, dtype=dtype, device=device, **code)
+
+
+def text_backbone(model: "str | Backbone", **options: Any) -> "TextBackbone":
+    """A backbone that reads texts, loaded where only its name is given. Raises CuetuneError for one of another kind."""
+    from cuetune.backbones.text import TextBackbone
+
+    backbone = load_backbone(model, **options) if isinstance(model, str) else model
+    if not isinstance(backbone, TextBackbone):
+        raise CuetuneError(f"{backbone.identity.name} reads no texts, which this takes; choose a language model.")
+    return backbone
+
+
+def load_text_backbone(
+    name: str = DEFAULT,
+    *,
+    revision: str | None = None,
+    dtype: str = "auto",
+    device: str = "auto",
+    trust_remote_code: bool = False,
+) -> "TextBackbone":
+    """A frozen `TextBackbone`: a causal model, an `EncoderBackbone` or an `EncoderDecoderBackbone`.
+
+    Arguments and errors are those of `load_backbone`.
     """
     import torch
 
-    if name in CATALOGUE and CATALOGUE[name].kind == "image":
-        raise CuetuneError(
-            f"{name} sees pictures and reads no text; the verbs take models of text. In Python: "
-            "cuetune.backbones.image_loading.load_image_backbone."
-        )
     place = _device(device)
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     tokenizer = load_tokenizer(name, **options)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cuetune.backbones.loading import load_backbone
+from cuetune.backbones.loading import text_backbone
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.tokens import surroundings
 from cuetune.errors import CuetuneError
@@ -44,7 +44,7 @@ class SentenceEncoder:
     """
 
     def __init__(self, model: "str | TextBackbone" = DEFAULT, *, prefix: str | None = None) -> None:
-        self.backbone = load_backbone(model, dtype="float32") if isinstance(model, str) else model
+        self.backbone = text_backbone(model, dtype="float32")
         if self.backbone.config.is_encoder_decoder:
             raise CuetuneError(
                 f"{self.identity.name} is an encoder-decoder; sentence vectors need an encoder (e.g. {DEFAULT}) or a "

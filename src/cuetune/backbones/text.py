@@ -12,13 +12,14 @@ from transformers import PreTrainedModel
 from cuetune import compat
 from cuetune.backbones import frozen
 from cuetune.backbones.attention import Group
+from cuetune.backbones.base import Backbone
 from cuetune.backbones.identity import BackboneIdentity, tokenizer_hash, weights_hash
 from cuetune.backbones.injection import Injection, KeyValue
 from cuetune.backbones.packing import Packed, Rows, pack
 from cuetune.errors import CuetuneError
 
 
-class TextBackbone:
+class TextBackbone(Backbone):
     """A causal model of transformers with its tokenizer, frozen.
 
     model: any causal language model whose attention goes through transformers' attention interface.
@@ -33,7 +34,6 @@ class TextBackbone:
     kind = "causal"
     causal = True
     writes = True
-    keeps_states = True
     pooling: str = "last"
 
     def __init__(self, model: PreTrainedModel, tokenizer: Any, name: str = "", revision: str | None = None) -> None:
@@ -94,24 +94,6 @@ class TextBackbone:
     def width_at(self, layer: int) -> int:
         """The size of a virtual token that enters at this layer; some models embed in fewer numbers than they think."""
         return int(self.config.hidden_size) if layer else self.width
-
-    def check(self, injection: Injection, where: str = "prompt") -> None:
-        """Raise CuetuneError unless an injection has this backbone's width, layers and heads."""
-        layers, heads, size = self.kv_shape
-        for layer, states in injection.tokens.items():
-            width = self.width_at(layer)
-            if states.shape[-1] != width or layer >= layers:
-                raise CuetuneError(
-                    f"{where}: virtual tokens of width {states.shape[-1]} at layer {layer}, but {self.identity.name} "
-                    f"has width {width} there and {layers} layers; load the model the prompt was made for."
-                )
-        for layer, (keys, _) in injection.kv.items():
-            if (keys.shape[-3], keys.shape[-1]) != (heads, size) or layer >= layers:
-                raise CuetuneError(
-                    f"{where}: a prefix of {keys.shape[-3]} heads of {keys.shape[-1]} numbers at layer {layer}, but "
-                    f"{self.identity.name} has {heads} heads of {size} and {layers} layers; load the model the prompt "
-                    "was made for."
-                )
 
     def embed(self, ids: Tensor) -> Tensor:
         """Rows of the embedding table, (…) -> (…, d), scaled as the model scales them."""
@@ -246,6 +228,9 @@ class TextBackbone:
     def _positions(self, packed: Packed) -> dict[str, Tensor]:
         """What the model is told about each place of a packed pass beside its embedding."""
         return {"position_ids": packed.positions}
+
+    def around(self, model: PreTrainedModel) -> "TextBackbone":
+        return type(self)(model, self.tokenizer, self.identity.name, self.identity.revision)
 
     def _run(self, packed: Packed) -> Tensor:
         embeddings = packed.embeddings

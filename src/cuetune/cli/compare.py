@@ -42,6 +42,7 @@ def compare(
     prices: PriceTable = None,
     watts: Watts = None,
     text: o.Text = None,
+    image: o.Image = None,
     label: o.Label = None,
     labels: o.Labels = None,
     label_words: o.LabelWords = None,
@@ -49,8 +50,10 @@ def compare(
     instruction: o.Instruction = None,
     columns: o.Columns = None,
     max_tokens: o.MaxTokens = None,
+    skip_broken: o.SkipBroken = False,
+    read_layer: o.ReadLayer = None,
     encoding: o.Encoding = "utf-8",
-    model: o.Model = "smollm2-135m",
+    model: o.AnyModel = None,
     revision: o.Revision = None,
     dtype: o.Dtype = "auto",
     device: o.Device = "auto",
@@ -65,12 +68,11 @@ def compare(
     A comparison that was stopped goes on when the same command is given again.
     """
     from cuetune.cli.tables import console
-    from cuetune.evaluation.compare import USUAL
     from cuetune.evaluation.compare import compare as run
     from cuetune.evaluation.report import terminal_table
 
     arguments: dict[str, Any] = {
-        "methods": o.as_list(methods) or USUAL,
+        "methods": o.as_list(methods),
         "sizes": numbers(sizes, "--sizes"),
         "seeds": seeds,
         "steps": steps,
@@ -85,6 +87,9 @@ def compare(
         "watts": watts,
         "model_options": o.model_options(revision, dtype, device, trust_remote_code),
         "text": text,
+        "image": image,
+        "skip_broken": skip_broken,
+        "read_layer": read_layer,
         "label": label,
         "labels": o.as_list(labels),
         "label_words": o.as_list(label_words),

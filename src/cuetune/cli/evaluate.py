@@ -14,11 +14,13 @@ def evaluate(
     data: Annotated[str, typer.Argument(help="Labelled rows the prompt has not seen.")],
     shots: Annotated[int, typer.Option(help="Demonstrations of the few-shot baseline.")] = 8,
     demonstrations: Annotated[
-        str | None, typer.Option(help="Labelled rows for them; else set aside from DATA.")
+        str | None,
+        typer.Option(help="Labelled rows for them (pictures: for a probe); else of DATA."),
     ] = None,
     baselines: Annotated[bool, typer.Option(help="Also score zero-shot and few-shot prompts.")] = True,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
     seed: Annotated[int, typer.Option(help="Chooses the demonstrations.")] = 0,
+    skip_broken: o.SkipBroken = False,
     encoding: o.Encoding = "utf-8",
     model: o.SavedModel = None,
     revision: o.Revision = None,
@@ -32,10 +34,13 @@ def evaluate(
 
     `cuetune evaluate prompts/reviews test.csv --demonstrations train.csv --shots 4`
     """
+    from cuetune.cli.report import report_skipped
     from cuetune.cli.tables import confusion_table, console, scores_table
+    from cuetune.tasks.skipped import Skipped
     from cuetune.tuning.progress import Counter
     from cuetune.verbs import evaluate as run
 
+    skipped = Skipped() if skip_broken else None
     with Counter("scoring") as counter:
         result = run(
             prompt,
@@ -47,11 +52,13 @@ def evaluate(
             seed=seed,
             encoding=encoding,
             on_row=lambda method: counter.advance(),
+            skipped=skipped,
             **o.model_options(revision, dtype, device, trust_remote_code),
         )
     if json:
         typer.echo(json_module.dumps(result.to_dict(), indent=2))
         return
+    report_skipped(skipped)
     console.print(scores_table(result))
     first = next(iter(result.results.values()))
     if first.confusion is not None and len(result.task.labels) <= 20:

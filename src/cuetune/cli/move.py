@@ -26,14 +26,14 @@ def move(
 
     What arrives is worse than a prompt that was tuned there; take it as a start: `cuetune tune … --start`.
     """
-    from cuetune.backbones.loading import load_backbone
+    from cuetune.backbones.loading import text_backbone
     from cuetune.cli.tables import console
     from cuetune.methods.recycling.moving import move as run
     from cuetune.verbs import backbone_for, load
 
     tuned = load(prompt)
-    ours = backbone_for(tuned, source, str(prompt), dtype=dtype, device=device)
-    moved = run(tuned, ours, load_backbone(model, **o.model_options(revision, dtype, device, False)))
+    ours = text_backbone(backbone_for(tuned, source, str(prompt), dtype=dtype, device=device))
+    moved = run(tuned, ours, text_backbone(model, **o.model_options(revision, dtype, device, False)))
     moved.save(to, overwrite=overwrite)
     explained = moved.record["map_explains"]
     console.print(f"the map of the words explains {explained:.0%} of what words held out differ in", highlight=False)

@@ -19,7 +19,16 @@ Instruction = Annotated[str | None, typer.Option("--instruction", help="What har
 Columns = Annotated[list[str] | None, typer.Option("--columns", help="field=column for template fields; repeatable.")]
 MaxTokens = Annotated[int | None, typer.Option("--max-tokens", help="Longest text; the middle of longer ones is cut.")]
 Encoding = Annotated[str, typer.Option("--encoding", help="Encoding of text files.")]
+Image = Annotated[str | None, typer.Option("--image", help="Column with pictures; else inferred.")]
+ReadLayer = Annotated[
+    int | None, typer.Option("--read-layer", help="Layer whose input a head on pictures reads; else the final states.")
+]
+SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Leave pictures out that cannot be read.")]
 Model = Annotated[str, typer.Option("--model", help="Bundled model, local folder or hub id (`cuetune models`).")]
+AnyModel = Annotated[
+    str | None,
+    typer.Option("--model", help="Bundled model, folder or hub id; else smollm2-135m, for pictures dinov2-small."),
+]
 SavedModel = Annotated[
     str | None, typer.Option("--model", help="Where the prompt's model is, if not under its own name.")
 ]

@@ -16,13 +16,16 @@ def predict(
         str | None, typer.Argument(help="Rows to answer: CSV, TSV, JSONL, Parquet, folder or name.")
     ] = None,
     to: Annotated[Path | None, typer.Option("--to", help="File for the answers: .csv, .tsv or .jsonl.")] = None,
-    say: Annotated[list[str] | None, typer.Option("--say", help="A text to answer; repeatable.")] = None,
+    say: Annotated[
+        list[str] | None, typer.Option("--say", help="A text, or the path of a picture, to answer; repeatable.")
+    ] = None,
     max_new_tokens: Annotated[int, typer.Option(help="Longest written answer.")] = 64,
     temperature: Annotated[float, typer.Option(help="0 writes greedily; above samples.")] = 0.0,
     top_p: Annotated[float, typer.Option(help="Sample from the likeliest tokens of this total probability.")] = 1.0,
     stop: Annotated[list[str] | None, typer.Option(help="A text that ends a written answer; repeatable.")] = None,
     seed: Annotated[int, typer.Option(help="For sampling.")] = 0,
     ignore_labels: Annotated[bool, typer.Option("--ignore-labels", help="Do not read a label column.")] = False,
+    skip_broken: o.SkipBroken = False,
     encoding: o.Encoding = "utf-8",
     model: o.SavedModel = None,
     revision: o.Revision = None,
@@ -40,6 +43,8 @@ def predict(
     column, the accuracy is printed too.
     """
     from cuetune.backbones.generation import Writing
+    from cuetune.cli.report import report_skipped
+    from cuetune.tasks.skipped import Skipped
     from cuetune.verbs import load, predict_rows
 
     if (data is None) == (not say):
@@ -47,6 +52,7 @@ def predict(
     if data is not None and to is None:
         raise CuetuneError("say where the answers go: --to answers.csv (or .tsv, .jsonl).")
     tuned = load(prompt)
+    skipped = Skipped() if skip_broken else None
     source: Any = data if data is not None else spoken(tuned.task, say or [])
     answers = predict_rows(
         tuned,
@@ -54,6 +60,7 @@ def predict(
         model=model,
         encoding=encoding,
         labels=data is not None and not ignore_labels,
+        skipped=skipped,
         writing=Writing(max_new_tokens, temperature, top_p, tuple(stop or ()), seed),
         **o.model_options(revision, dtype, device, trust_remote_code),
     )
@@ -61,6 +68,7 @@ def predict(
         show_answers(tuned.task, answers)
     else:
         _write(tuned.task, answers, to)
+    report_skipped(skipped)
 
 
 def spoken(task: Any, texts: list[str]) -> list[dict[str, str]]:
@@ -77,11 +85,12 @@ def show_answers(task: Any, answers: Iterator[Any]) -> None:
     from rich.table import Table
 
     from cuetune.cli.tables import console
+    from cuetune.tasks.task import said
 
-    table = Table("text", "answer", *(["probability"] if task.labels else []))
+    table = Table(task.modality, "answer", *(["probability"] if task.labels else []))
     for _, example, answer in answers:
         sure = [f"{max(answer.probabilities):.3f}"] if task.labels else []
-        table.add_row(" | ".join(example.fields.values()), answer.label, *sure)
+        table.add_row(" | ".join(map(said, example.fields.values())), answer.label, *sure)
     console.print(table)
 
 

@@ -10,6 +10,7 @@ from cuetune.cli.tables import console, cost_line
 from cuetune.library.tuned import TunedPrompt
 from cuetune.library.universal import UniversalPrompt
 from cuetune.methods.recycling.recycling import Recycled
+from cuetune.tasks.skipped import Skipped
 
 
 def report_tuned(tuned: TunedPrompt, folder: Path) -> None:
@@ -25,6 +26,12 @@ def report_tuned(tuned: TunedPrompt, folder: Path) -> None:
         console.print(cost_line(record["cost"]), highlight=False)
     console.print(f"saved to [bold]{folder}[/bold]", highlight=False)
     console.print(f"next: cuetune predict {folder} NEW_ROWS.csv --to answers.csv", highlight=False)
+
+
+def report_skipped(skipped: Skipped | None) -> None:
+    """Print what was left out, where that was asked for."""
+    for line in skipped.lines() if skipped else ():
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def recorded_scores(record: dict) -> Table:

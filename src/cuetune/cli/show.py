@@ -37,6 +37,7 @@ def as_dict(tuned: "TunedPrompt", files: dict[str, int]) -> dict[str, Any]:
         "adds": tuned.prompt.described(),
         "learned_numbers": tuned.n_trained,
         "head": tuned.head.pooling if tuned.head else None,
+        "head_layer": tuned.head.layer if tuned.head else None,
         "origin": tuned.origin,
         "task": tuned.task.to_dict(),
         "backbone": tuned.backbone.to_dict(),
@@ -69,8 +70,13 @@ def _headline(tuned: "TunedPrompt", folder: Path) -> str:
     return (
         f"{folder}: a {tuned.prompt.kind} prompt for {tuned.backbone.name}: {tuned.prompt.described()}; "
         f"{tuned.n_trained:,} learned numbers"
-        + (f", a head on the {tuned.head.pooling} state included" if tuned.head else "")
+        + (f", a head on the {read_by(tuned.head)} included" if tuned.head else "")
     )
+
+
+def read_by(head: Any) -> str:
+    """What a head reads, in words."""
+    return f"{head.pooling} state" + (f" that enters layer {head.layer}" if head.layer is not None else "")
 
 
 def _made(tuned: "TunedPrompt") -> list[str]:
@@ -80,7 +86,7 @@ def _made(tuned: "TunedPrompt") -> list[str]:
         f"width {backbone.hidden_size:,}",
         f"revision {backbone.revision}" if backbone.revision else "",
         f"weights {backbone.weights_hash[:12]}" if backbone.weights_hash else "",
-        f"tokenizer {backbone.tokenizer_hash[:12]}" if backbone.tokenizer_hash else "",
+        f"{backbone.prepared_by} {backbone.tokenizer_hash[:12]}" if backbone.tokenizer_hash else "",
     ]
     lines = [f"backbone {backbone.name}: " + ", ".join(filter(None, known))]
     if tuned.origin == "peft":
@@ -98,7 +104,7 @@ def _settings_table(settings: dict[str, Any]) -> Any:
 
     table = Table("setting", "value", title="settings, as used", title_justify="left")
     for name, value in settings.items():
-        if value is not None:
+        if value not in (None, ""):
             table.add_row(_harmless(name.replace("_", " ")), _harmless(str(value)))
     return table
 

@@ -20,17 +20,27 @@ KINDS = (
     "dept",
     "late",
 )
-PROMPTS = f"One of {', '.join(KINDS)}; in words, nothing tuned: hard, calibrated, nearest; soft-from-hard; multitask."
+PICTURES = ("vpt", "vpt-shallow", "prefix", "frame", "patch")
+PROMPTS = (
+    f"One of {', '.join(KINDS)}; in words, nothing tuned: hard, calibrated, nearest; soft-from-hard; multitask. For "
+    f"pictures: {', '.join(PICTURES)}. Else soft, for pictures vpt."
+)
 
 
 def tune(
-    data: Annotated[str, typer.Argument(help="CSV, TSV, JSONL or Parquet file, or a name (`cuetune data`).")],
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="CSV, TSV, JSONL or Parquet file, a folder of classes of pictures, or a name (`cuetune data`)."
+        ),
+    ],
     to: Annotated[Path, typer.Option("--to", help="Folder for the saved prompt.")],
     validation: Annotated[
         str | None, typer.Option(help="Rows to choose the best step on; else a tenth of DATA.")
     ] = None,
     test: Annotated[str | None, typer.Option(help="Rows to report scores on; else a fifth of DATA.")] = None,
     text: o.Text = None,
+    image: o.Image = None,
     label: o.Label = None,
     labels: o.Labels = None,
     label_words: o.LabelWords = None,
@@ -40,7 +50,8 @@ def tune(
     max_tokens: o.MaxTokens = None,
     generate: Annotated[bool, typer.Option("--generate", help="The answer is free text, not one of a set.")] = False,
     encoding: o.Encoding = "utf-8",
-    prompt: Annotated[str, typer.Option(help=PROMPTS)] = "soft",
+    skip_broken: o.SkipBroken = False,
+    prompt: Annotated[str | None, typer.Option(help=PROMPTS)] = None,
     option: Annotated[
         list[str] | None, typer.Option("--option", help="name=value of this kind of prompt; repeatable: rank=64.")
     ] = None,
@@ -59,6 +70,7 @@ def tune(
         str, typer.Option(help="How labels are read: words (of the vocabulary), head (a trained classifier), or auto.")
     ] = "auto",
     pooling: Annotated[str | None, typer.Option(help="The state a head reads: first, last or mean; else auto.")] = None,
+    read_layer: o.ReadLayer = None,
     steps: Annotated[int | None, typer.Option(help="Updates; else two passes over the data, 60 to 400.")] = None,
     batch_size: Annotated[int, typer.Option(help="Rows in one update.")] = 16,
     learning_rate: Annotated[float | None, typer.Option(help="AdamW's; else it follows the embeddings' size.")] = None,
@@ -68,18 +80,20 @@ def tune(
     seed: Annotated[int, typer.Option(help="Decides splits, order of rows and random starts.")] = 0,
     gradient_checkpointing: Annotated[bool, typer.Option(help="Less memory for a third more time.")] = False,
     compile: Annotated[bool, typer.Option("--compile", help="torch.compile the model's layers first.")] = False,
-    baselines: Annotated[bool, typer.Option(help="Also score zero-shot and few-shot prompts.")] = True,
+    baselines: Annotated[
+        bool, typer.Option(help="Also score zero-shot and few-shot prompts, for pictures a linear probe.")
+    ] = True,
     tensorboard: Annotated[bool, typer.Option(help="Write TensorBoard scalars to the run folder.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over instead of going on with a stopped run.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the prompt that stands at --to.")] = False,
-    model: o.Model = "smollm2-135m",
+    model: o.AnyModel = None,
     revision: o.Revision = None,
     dtype: o.Dtype = "auto",
     device: o.Device = "auto",
     trust_remote_code: o.TrustRemoteCode = False,
     config: Config = None,
 ) -> None:
-    """Tune a prompt on labelled rows, score it beside the same task said in words, and save it.
+    """Tune a prompt on labelled rows, score it beside the same task said in words (pictures: a probe), and save it.
 
     `cuetune tune reviews.csv --to prompts/reviews`
 
@@ -88,6 +102,8 @@ def tune(
     `cuetune tune reviews.csv --prompt prefix --length 10 --to prompts/reviews-prefix`
 
     `cuetune tune pairs.csv --text english --label french --generate --to prompts/french`
+
+    `cuetune tune pictures/ --prompt vpt --length 10 --to prompts/pictures`
 
     `cuetune tune --config examples/spam-mails/config.toml`
 
@@ -104,6 +120,7 @@ def tune(
         "length": length,
         "readout": readout,
         "pooling": pooling,
+        "read_layer": read_layer,
         "steps": steps,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
@@ -126,11 +143,13 @@ def tune(
         rows=rows,
         settings=o.checked(Settings, values),
         baselines=baselines,
+        skip_broken=skip_broken,
         fresh=fresh,
         overwrite=overwrite,
         tensorboard=tensorboard,
         model_options=o.model_options(revision, dtype, device, trust_remote_code),
         text=text,
+        image=image,
         label=label,
         labels=o.as_list(labels),
         label_words=o.as_list(label_words),

@@ -8,26 +8,29 @@ from pathlib import Path
 import psutil
 import torch
 
-from cuetune.backbones.text import TextBackbone
+from cuetune.backbones.base import Backbone
 
 
-def matrix_parameters(backbone: TextBackbone) -> int:
+def matrix_parameters(backbone: Backbone) -> int:
     """Parameters of the decoder's layers: each costs one multiply-add per token. Embedding tables cost none."""
     tables = {id(module.weight) for module in backbone.model.modules() if isinstance(module, torch.nn.Embedding)}
     head = backbone.model.get_output_embeddings()
-    tables.add(id(head.weight))
+    if head is not None:
+        tables.add(id(head.weight))
     return sum(parameter.numel() for parameter in backbone.model.parameters() if id(parameter) not in tables)
 
 
-def tuning_flops(backbone: TextBackbone, tokens: int) -> float:
+def tuning_flops(backbone: Backbone, tokens: int, layer: int | None = None) -> float:
     """FLOPs of tuning on `tokens`: 2 per parameter forward and 2 backward, since frozen weights need no gradient.
 
-    Attention scores are left out; for short texts they are a few per cent.
+    layer: only those below this one are run. Attention scores are left out; for short texts they are a few per cent,
+    for a picture of 257 states a tenth.
     """
-    return 4.0 * matrix_parameters(backbone) * tokens
+    depth = backbone.kv_shape[0]
+    return 4.0 * matrix_parameters(backbone) * tokens * (depth if layer is None else layer) / depth
 
 
-def weight_bytes(backbone: TextBackbone) -> int:
+def weight_bytes(backbone: Backbone) -> int:
     """Bytes of a backbone's weights as they are held in memory; tied ones once."""
     return sum(parameter.numel() * parameter.element_size() for parameter in backbone.model.parameters())
 

@@ -5,22 +5,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cuetune.backbones.loading import DEFAULT, load_backbone
-from cuetune.backbones.text import TextBackbone
+from cuetune.backbones.base import Backbone
 from cuetune.cost.prices import Prices, gpu_called
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.comparison import VALIDATION_ROWS, Comparison
-from cuetune.evaluation.contenders import CONTENDERS
 from cuetune.evaluation.plan import Plan
 from cuetune.evaluation.report import Price, markdown, summarise, write_json, write_text
 from cuetune.tasks.inference import describe
-from cuetune.tasks.splits import Splits
 from cuetune.tasks.task import Task
-from cuetune.tuning.data import prepare
+from cuetune.tuning.data import Data, prepare
 from cuetune.tuning.recording import device_name, versions
+from cuetune.tuning.session import backbone_for_rows
 from cuetune.tuning.settings import Settings
-
-USUAL = ("zero-shot", "few-shot", "linear-probe", "soft", "prefix", "late", "lora", "fine-tuning")
 
 
 @dataclass(frozen=True)
@@ -39,7 +35,7 @@ def compare(
     data: Any,
     to: str | Path,
     *,
-    methods: Sequence[str] = USUAL,
+    methods: Sequence[str] | None = None,
     sizes: Sequence[int] | None = None,
     seeds: int = 3,
     steps: int = 100,
@@ -48,7 +44,9 @@ def compare(
     batch_size: int = 16,
     validation: Any = None,
     test: Any = None,
-    model: str | TextBackbone = DEFAULT,
+    model: str | Backbone | None = None,
+    read_layer: int | None = None,
+    skip_broken: bool = False,
     task: Task | None = None,
     price_per_hour: float | None = None,
     prices: Prices | None = None,
@@ -59,20 +57,24 @@ def compare(
 ) -> Compared:
     """Compare methods on `data`, keep every run in the folder `to`, and write tables and plots there.
 
-    methods: names in `contenders.CONTENDERS`, or ("all",). sizes: numbers of training rows; None: all there are, at
-    most 1,000. Every method sees the same rows: training rows drawn anew for each seed, as many validation rows, at
-    most 200, and the same held-out rows. Tuned methods have `steps` steps, early stopping, and a search over learning
-    rates. price_per_hour, prices, watts: what time and energy cost here. data, validation, test, model, task,
-    task_options: as in `tune`. Calling it again with the same arguments goes on where it was stopped; more methods,
-    sizes or seeds add to what is there. Raises CuetuneError for anything the user can mend.
+    methods: names in `contenders.CONTENDERS` (of pictures: `IMAGE_CONTENDERS`), or ("all",); None: the usual ones of
+    the rows' modality. sizes: numbers of training rows; None: all there are, at most 1,000. Every method sees the same
+    rows: training rows drawn anew for each seed, as many validation rows, at most 200, and the same held-out rows.
+    Tuned methods have `steps` steps, early stopping, and a search over learning rates. read_layer: the layer whose
+    states heads on pictures read. price_per_hour, prices, watts: what time and energy cost here. data, validation,
+    test, model, task, skip_broken, task_options: as in `tune`. Calling it again with the same arguments goes on where
+    it was stopped; more methods, sizes or seeds add to what is there. Raises CuetuneError for anything the user can
+    mend.
     """
-    made = prepare(data, validation, test, task, Settings(seed=0), **task_options)
+    settings = Settings(seed=0)
+    made = prepare(data, validation, test, task, settings, model=model, skip_broken=skip_broken, **task_options)
     comparison = prepared(
-        made.task, made.splits, to, methods, sizes, model, say, model_options,
+        made, to, methods or made.modality.compared, sizes, model, say, model_options,
         seeds=seeds, steps=steps, search=search, length=length, batch_size=batch_size, watts=watts,
+        read_layer=read_layer,
     )  # fmt: skip
     price = price_here(comparison.backbone, price_per_hour, prices)
-    for line in (*describe(made.task), *opening(comparison)):
+    for line in (*describe(made.task), *made.notes, *opening(comparison)):
         say(line)
     try:
         comparison.run()
@@ -84,21 +86,21 @@ def compare(
 
 
 def prepared(
-    task: Task,
-    splits: Splits,
+    data: Data,
     to: str | Path,
     methods: Sequence[str],
     sizes: Sequence[int] | None,
-    model: str | TextBackbone,
+    model: str | Backbone | None,
     say: Callable[[str], None],
     model_options: dict[str, Any] | None,
     **plan: Any,
 ) -> Comparison:
     """A comparison that is ready to run; everything that can be wrong is found before the model is loaded."""
-    named = tuple(CONTENDERS) if tuple(methods) == ("all",) else tuple(methods)
-    planned = Plan(named, tuple(sizes or (min(1000, len(splits.train)),)), **plan)
-    backbone = model if isinstance(model, TextBackbone) else load_backbone(model, **(model_options or {}))
-    return Comparison(backbone, task, splits, planned, Path(to), say)
+    modality, splits = data.modality, data.splits
+    named = tuple(modality.contenders()) if tuple(methods) == ("all",) else tuple(methods)
+    planned = Plan(named, tuple(sizes or (min(1000, len(splits.train)),)), modality=modality.name, **plan)
+    backbone = backbone_for_rows(modality, model, model_options or {})
+    return Comparison(backbone, data.task, splits, planned, Path(to), say)
 
 
 def opening(comparison: Comparison) -> list[str]:
@@ -112,7 +114,7 @@ def opening(comparison: Comparison) -> list[str]:
     ]
 
 
-def price_here(backbone: TextBackbone, per_hour: float | None = None, prices: Prices | None = None) -> Price:
+def price_here(backbone: Backbone, per_hour: float | None = None, prices: Prices | None = None) -> Price:
     """What this machine costs: as given, a GPU's list price, or for a processor the electricity alone."""
     prices = prices or Prices()
     if per_hour is not None:

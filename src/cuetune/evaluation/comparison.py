@@ -11,15 +11,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cuetune.backbones.text import TextBackbone
+from cuetune.backbones.base import Backbone
 from cuetune.cost.meter import reset_peak, settled_memory, weight_bytes
 from cuetune.errors import CuetuneError
-from cuetune.evaluation.contenders import CONTENDERS
 from cuetune.evaluation.draws import draw
 from cuetune.evaluation.outcome import Job, Rows
 from cuetune.evaluation.pace import Pace
 from cuetune.evaluation.plan import Plan, Run
 from cuetune.evaluation.report import write_json
+from cuetune.modalities import modality_of
 from cuetune.tasks.splits import Splits, fingerprint
 from cuetune.tasks.task import Task
 from cuetune.tuning.recording import device_name
@@ -40,7 +40,7 @@ class Comparison:
 
     def __init__(
         self,
-        backbone: TextBackbone,
+        backbone: Backbone,
         task: Task,
         splits: Splits,
         plan: Plan,
@@ -59,12 +59,13 @@ class Comparison:
         self.backbone, self.task, self.splits, self.plan, self.folder, self.say = (
             backbone, task, splits, plan, folder, say
         )  # fmt: skip
+        self.contenders = modality_of(backbone).contenders()
         self.pace = Pace()
         self._check_folder()
 
     def about(self) -> dict[str, Any]:
         """What results must agree on to stand in one table."""
-        free = ("methods", "sizes", "seeds")
+        free = ("methods", "sizes", "seeds", "modality") + (() if self.plan.read_layer else ("read_layer",))
         return {
             "data": fingerprint([*self.splits.train, *self.splits.validation, *self.splits.test]),
             "held-out rows": fingerprint(self.splits.test),
@@ -96,7 +97,7 @@ class Comparison:
         for seed in range(self.plan.seeds):
             for size in self.plan.sizes:
                 for method in self.plan.methods:
-                    made.append(Run(method, size, seed) if CONTENDERS[method].uses_train else Run(method, 0, 0))
+                    made.append(Run(method, size, seed) if self.contenders[method].uses_train else Run(method, 0, 0))
         return list(dict.fromkeys(made))
 
     @property
@@ -128,7 +129,7 @@ class Comparison:
         return self.results
 
     def _finish(self, run: Run, where: str, runs: Sequence[Run]) -> None:
-        factor = self._best_factor(run) if self.plan.search and CONTENDERS[run.method].tuned else 1.0
+        factor = self._best_factor(run) if self.plan.search and self.contenders[run.method].tuned else 1.0
         result = self._do(run, factor)
         left = self.pace.left([each for each in runs if not self._path(each).exists()], self.plan)
         rate = f"learning rate {result['rate']:.2g}, " if result["rate"] else ""
@@ -160,7 +161,7 @@ class Comparison:
             self.backbone, self.task, self._rows(run), self._settings(run), factor, trial=trial, watts=self.plan.watts
         )
         try:
-            outcome = CONTENDERS[run.method].run(job)
+            outcome = self.contenders[run.method].run(job)
         except CuetuneError as error:
             raise CuetuneError(f"{run.name}: {error}") from error
         outcome.peak_memory_bytes += weight_bytes(self.backbone) - held  # of the process, only what the run needs
@@ -179,6 +180,7 @@ class Comparison:
             patience=4,
             validation_rows=VALIDATION_ROWS,
             seed=run.seed,
+            read_layer=self.plan.read_layer,
         )
 
     def _rows(self, run: Run) -> Rows:

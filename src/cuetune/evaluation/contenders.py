@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
-from cuetune.backbones.text import TextBackbone
+from cuetune.backbones.base import Backbone
 from cuetune.cost.energy import EnergyMeter
 from cuetune.cost.flops import count
 from cuetune.cost.meter import peak_memory, weight_bytes
@@ -12,12 +13,15 @@ from cuetune.errors import CuetuneError
 from cuetune.evaluation.evaluate import in_words
 from cuetune.evaluation.outcome import Curve, Job, Outcome, measured, scored
 from cuetune.methods.adaptation import ModelWeights, fine_tuning, lora
-from cuetune.methods.probe import Features, fit_probe, predict_probe
+from cuetune.methods.probe import fit_probe, predict_probe
+from cuetune.modalities import MODALITIES, modality_of
 from cuetune.prediction import Predictor
 from cuetune.prompts.base import Prompt
-from cuetune.prompts.building import METHODS, Method, Start, build
-from cuetune.prompts.initial import initial_embeddings
+from cuetune.prompts.building import METHODS, Method
+from cuetune.prompts.visual_building import IMAGE_METHODS
 from cuetune.prompts.words import instructed
+from cuetune.tasks.splits import Splits
+from cuetune.tuning.data import Data
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.task_run import TaskData
 
@@ -85,17 +89,16 @@ def answered(job: Job, predictor: Predictor, note: str) -> Outcome:
 
 def _tuned(method: str) -> Callable[[Job], Outcome]:
     def run(job: Job) -> Outcome:
-        settings = job.settings.model_copy(update={"readout": METHODS[method].readout})
-        start = initial_embeddings(
-            job.backbone, job.task, init=settings.init, length=settings.length, seed=settings.seed
-        )
-        prompt = build(method, Start(job.backbone, start, settings.init, settings.seed), settings.options)
+        modality = modality_of(job.backbone)
+        settings = job.settings.model_copy(update={"readout": modality.methods()[method].readout})
+        data = Data(job.task, Splits([*job.rows.train], [], []), "")
+        prompt = modality.begin(job.backbone, data, method, 0, settings)
         return tune_and_score(replace(job, settings=settings), prompt, job.backbone)
 
     return run
 
 
-Adapt = Callable[[TextBackbone, int], tuple[TextBackbone, ModelWeights]]
+Adapt = Callable[[Any, int], tuple[Any, ModelWeights]]
 
 
 def _adapted(make: Adapt) -> Callable[[Job], Outcome]:
@@ -110,7 +113,7 @@ def _adapted(make: Adapt) -> Callable[[Job], Outcome]:
     return run
 
 
-def tune_and_score(job: Job, prompt: Prompt, backbone: TextBackbone) -> Outcome:
+def tune_and_score(job: Job, prompt: Prompt, backbone: Backbone) -> Outcome:
     """Tune in the common loop, count one step's operations, and score."""
     settings = job.settings.resolved(backbone, len(job.rows.train), prompt)
     assert settings.learning_rate is not None
@@ -123,7 +126,7 @@ def tune_and_score(job: Job, prompt: Prompt, backbone: TextBackbone) -> Outcome:
     if done.progress.stopped == "interrupted":
         raise KeyboardInterrupt
     kept = prompt if isinstance(prompt, ModelWeights) else prompt.fold()
-    head = 0 if done.head is None else done.head.weight.numel() + done.head.bias.numel()
+    head = 0 if done.head is None else done.head.n_trained
     outcome = Outcome(
         validation=done.progress.best_scores,
         seconds=done.progress.seconds,
@@ -137,12 +140,12 @@ def tune_and_score(job: Job, prompt: Prompt, backbone: TextBackbone) -> Outcome:
         stopped=done.progress.stopped,
         curve=curve.points,
     )
-    predictor = Predictor(backbone, job.task, kept, readout=tuner.runs[0].readout)
+    predictor = modality_of(backbone).predictor(backbone, job.task, kept, done.head)
     return scored(measured(outcome, meter), job, lambda rows: list(predictor.predict(rows)))
 
 
 def _probe(job: Job) -> Outcome:
-    rows, features = job.rows, Features(job.backbone, job.task)
+    rows, features = job.rows, modality_of(job.backbone).features(job.backbone, job.task)
     with EnergyMeter(job.backbone.device, watts=job.watts) as meter:
         seen = [(features.of(part), part) for part in (rows.train, rows.validation)]
         probe = fit_probe(job.task, *seen)
@@ -174,12 +177,13 @@ class Contender:
     uses_train: bool = True
 
 
-DEEP = ("prefix", "prefix-mlp", "p-tuning-v2", "late")
+DEEP = ("prefix", "prefix-mlp", "p-tuning-v2", "late", "vpt")
+PIXELS = ("frame", "patch")
 
 
 def _prompt(name: str, method: Method) -> Contender:
     family = "prompts in deeper layers" if name in DEEP else "prompts at the embedding layer"
-    return Contender(method.title, family, _tuned(name), tuned=True)
+    return Contender(method.title, "prompts in pixels" if name in PIXELS else family, _tuned(name), tuned=True)
 
 
 CONTENDERS: dict[str, Contender] = {
@@ -192,3 +196,14 @@ CONTENDERS: dict[str, Contender] = {
     "lora": Contender("low-rank updates of every linear layer (2022, PEFT)", "weights", _adapted(lora), tuned=True),
     "fine-tuning": Contender("all weights of a copy of the model", "weights", _adapted(fine_tuning), tuned=True),
 }
+IMAGE_CONTENDERS: dict[str, Contender] = {
+    "linear-probe": CONTENDERS["linear-probe"],
+    **{name: _prompt(name, method) for name, method in IMAGE_METHODS.items()},
+    "fine-tuning": CONTENDERS["fine-tuning"],
+}
+
+
+def contender(name: str) -> Contender:
+    """The method of this name, of whatever modality: those that share a name are of one family."""
+    known = [modality.contenders() for modality in reversed(MODALITIES.values())]
+    return next(contenders[name] for contenders in known if name in contenders)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from cuetune.backbones.text import TextBackbone
 from cuetune.cost.energy import EnergyMeter
 from cuetune.evaluation.metrics import classification_scores, confusion
 from cuetune.prediction import Prediction
@@ -33,7 +32,7 @@ class Job:
     test rows. watts: see `EnergyMeter`.
     """
 
-    backbone: TextBackbone
+    backbone: Any
     task: Task
     rows: Rows
     settings: Settings

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from cuetune.evaluation.contenders import CONTENDERS
+from cuetune.evaluation.contenders import contender
 
 if TYPE_CHECKING:
     from cuetune.evaluation.plan import Plan, Run
@@ -27,18 +27,18 @@ class Pace:
         for run in runs:
             seconds += self._expected(run.method, run.size)
             cell = run.method, run.size
-            if plan.search and CONTENDERS[run.method].tuned and run.seed == 0 and cell not in searched:
+            if plan.search and contender(run.method).tuned and run.seed == 0 and cell not in searched:
                 searched.add(cell)
                 seconds += 3 * self._expected(*cell, trial=True)
         return spoken(seconds)
 
     def _expected(self, method: str, size: int, trial: bool = False) -> float:
         """The mean of such runs; else of this method's at other sizes; else of methods of its sort."""
-        tuned = CONTENDERS[method].tuned
+        tuned = contender(method).tuned
         for fits in (
             lambda key: key == (method, size, trial),
             lambda key: key[0] == method and key[2] == trial,
-            lambda key: CONTENDERS[key[0]].tuned == tuned and key[2] == trial,
+            lambda key: contender(key[0]).tuned == tuned and key[2] == trial,
         ):
             seen = [seconds for key, all_seconds in self._seen.items() if fits(key) for seconds in all_seconds]
             if seen:

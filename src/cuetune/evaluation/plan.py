@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from cuetune.errors import CuetuneError
-from cuetune.evaluation.contenders import CONTENDERS
+from cuetune.modalities import MODALITIES
 
 
 @dataclass(frozen=True)
@@ -11,7 +11,8 @@ class Plan:
     """What is compared. steps: the budget of every tuned run, which early stopping may leave unused.
 
     search: whether each tuned method first tries several learning rates, on the first seed of each size, with a third
-    of the steps. length: virtual tokens. watts: the machine's power, instead of asking it.
+    of the steps. length: virtual tokens. watts: the machine's power, instead of asking it. modality: of the rows.
+    read_layer: the layer whose states heads on pictures read.
     Raises CuetuneError for an unknown method or a number that makes no sense.
     """
 
@@ -23,13 +24,16 @@ class Plan:
     length: int = 20
     batch_size: int = 16
     watts: float | None = None
+    modality: str = "text"
+    read_layer: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("methods", "sizes"):
             object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
+        known = MODALITIES[self.modality].contenders()
         for method in self.methods:
-            if method not in CONTENDERS:
-                raise CuetuneError(f"unknown method {method!r}; choose from {', '.join(CONTENDERS)}, or all.")
+            if method not in known:
+                raise CuetuneError(f"unknown method {method!r}; choose from {', '.join(known)}, or all.")
         if not self.methods or not self.sizes:
             raise CuetuneError("nothing to compare: give at least one of --methods and one of --sizes.")
         if min(self.sizes) < 4:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cuetune.evaluation.contenders import CONTENDERS
+from cuetune.evaluation.contenders import contender
 from cuetune.evaluation.figures import new_figure, save_figure
 from cuetune.evaluation.report import short
 
@@ -61,7 +61,7 @@ def _scatter(axes: Any, rows: Sequence[dict[str, Any]], cost: Callable[[dict[str
     axes.set_xscale("log")
     places = []
     for row, each in zip(rows, costs, strict=True):
-        color, marker = LOOKS[CONTENDERS[row["method"]].family]
+        color, marker = LOOKS[contender(row["method"]).family]
         score, x = row["accuracy"], each or nothing
         if score["low"] is not None:
             axes.plot([x, x], [score["low"], score["high"]], color=color, alpha=0.4, linewidth=1.5)
@@ -96,7 +96,7 @@ def draw_curves(path: Path, results: Sequence[dict[str, Any]]) -> Path:
         places = []
         for method, style in _styled([result["method"] for result in here]):
             steps, means = mean_curve([result for result in here if result["method"] == method])
-            color, _ = LOOKS[CONTENDERS[method].family]
+            color, _ = LOOKS[contender(method).family]
             axes.plot(steps, means, color=color, linestyle=style, linewidth=1.6)
             places.append((method, steps[-1], means[-1], color))
         axes.set_title(f"{size:,} training rows", loc="left", fontsize=10)
@@ -127,7 +127,7 @@ def draw_sizes(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
     for number, (method, style) in enumerate(methods):
         beside = 1.04 ** ((number + 0.5) / len(methods) * 2 - 1)  # or intervals would hide each other
         here = sorted((row for row in rows if row["method"] == method), key=lambda row: row["size"])
-        color, marker = LOOKS[CONTENDERS[method].family]
+        color, marker = LOOKS[contender(method).family]
         sizes, scores = [row["size"] * beside for row in here], [row["accuracy"] for row in here]
         axes.plot(sizes, [score["value"] for score in scores], marker, color=color, linestyle=style, markersize=5)
         for size, score in zip(sizes, scores, strict=True):
@@ -150,7 +150,7 @@ def _styled(methods: Sequence[str]) -> list[tuple[str, Any]]:
     used: dict[str, int] = {}
     made = []
     for method in dict.fromkeys(methods):
-        family = CONTENDERS[method].family
+        family = contender(method).family
         made.append((method, STYLES[used.get(family, 0) % len(STYLES)]))
         used[family] = used.get(family, 0) + 1
     return made
@@ -211,7 +211,7 @@ def _families(figure: Any, rows: Sequence[dict[str, Any]]) -> None:
     """What colours and markers mean, above the panels."""
     from matplotlib.lines import Line2D
 
-    there = {CONTENDERS[row["method"]].family for row in rows}
+    there = {contender(row["method"]).family for row in rows}
     handles = [
         Line2D([], [], color=color, marker=marker, linestyle="", label=family)
         for family, (color, marker) in LOOKS.items()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cuetune.evaluation.contenders import CONTENDERS
+from cuetune.evaluation.contenders import contender
 from cuetune.files import atomic_file
 
 # Student's t at 97.5 %, by degrees of freedom: intervals over a handful of seeds are honest only with it.
@@ -60,7 +60,7 @@ def summarise(
 def _row(
     method: str, size: int, runs: list[dict[str, Any]], tried: list[dict[str, Any]], price: Price | None
 ) -> dict[str, Any]:
-    row: dict[str, Any] = {"method": method, "title": CONTENDERS[method].title, "size": size, "seeds": len(runs)}
+    row: dict[str, Any] = {"method": method, "title": contender(method).title, "size": size, "seeds": len(runs)}
     row |= {metric: interval([run["scores"][metric] for run in runs]) for metric in runs[0]["scores"]}
     row |= {name: statistics.mean(run[name] for run in runs) for name in MEANS}
     row["dollars"] = None if price is None else price.of(row["seconds"], row["kwh"])

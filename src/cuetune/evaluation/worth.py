@@ -63,9 +63,9 @@ def worth(
     sizes = tuple(sorted(set(sizes)))
     if method == against or len(sizes) < 2:
         raise CuetuneError("worth needs two different methods and two or more --sizes.")
-    made = prepare(data, validation, test, task, Settings(seed=0), **task_options)
+    made = prepare(data, validation, test, task, Settings(seed=0), model=model, **task_options)
     comparison = prepared(
-        made.task, made.splits, to, (method, against), sizes, model, say, model_options,
+        made, to, (method, against), sizes, model, say, model_options,
         seeds=seeds, steps=steps, search=search, length=length, batch_size=batch_size,
         watts=watts,
     )  # fmt: skip

@@ -74,7 +74,10 @@ def _use(tuned: TunedPrompt, name: str) -> str:
         ]
     else:
         parts.append("The template that every row is put in:")
-    parts.append(fenced(tuned.task.template, "text"))
+    if tuned.task.modality == "text":
+        parts.append(fenced(tuned.task.template, "text"))
+    else:
+        parts[-1] = f"Rows are {tuned.task.modality} files: paths, bytes or decoded objects."
     return "\n\n".join(parts)
 
 
@@ -109,7 +112,8 @@ def _prompt(tuned: TunedPrompt) -> str:
     learned = f"{tuned.n_trained:,} learned numbers" if tuned.n_trained else "words only, nothing learned"
     said = f"A {tuned.prompt.kind} prompt: {plain(tuned.prompt.described())}; {learned}."
     if tuned.head:
-        said += f" Answers are read by a trained head on each row's {POOLED[tuned.head.pooling]}."
+        before = f" before layer {tuned.head.layer}" if tuned.head.layer is not None else ""
+        said += f" Answers are read by a trained head on each row's {POOLED[tuned.head.pooling]}{before}."
     if settings.get("init"):
         said += f" It started from: {plain(str(settings['init']))}."
     text = settings.get("init_text") or (tuned.task.instruction if settings.get("init") == "text" else "")
@@ -172,7 +176,7 @@ def _origin(tuned: TunedPrompt) -> str:
         "backbone": "" if backbone.name == UNKNOWN_BACKBONE else plain(backbone.name),
         "revision": plain(backbone.revision or ""),
         "weights (SHA-256)": backbone.weights_hash and code(backbone.weights_hash),
-        "tokenizer (SHA-256)": backbone.tokenizer_hash and code(backbone.tokenizer_hash),
+        f"{backbone.prepared_by} (SHA-256)": backbone.tokenizer_hash and code(backbone.tokenizer_hash),
     }
     rows = [pair for pair in hashes.items() if pair[1]]
     if data:
@@ -196,8 +200,9 @@ def _limits(tuned: TunedPrompt) -> str:
             f"The scores hold for rows like the {tuned.record['scored_rows']:,} held-out rows{where}; rows of another "
             "source, language or period were not tested."
         )
-    cut = f"Of texts longer than {tuned.task.max_tokens:,} tokens the middle is cut."
-    return f"## Limits\n\n{tested} {cut} Fairness between groups of people was not measured. {_inside(tuned)}"
+    cut = f"Of texts longer than {tuned.task.max_tokens:,} tokens the middle is cut. "
+    cut = cut if tuned.task.modality == "text" else ""
+    return f"## Limits\n\n{tested} {cut}Fairness between groups of people was not measured. {_inside(tuned)}"
 
 
 def _inside(tuned: TunedPrompt) -> str:

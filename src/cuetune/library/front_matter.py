@@ -20,7 +20,7 @@ def front_matter(tuned: TunedPrompt, name: str) -> str:
         *([f"license: {yaml(tuned.record['license'])}"] if "license" in tuned.record else []),
         "tags:",
         "- prompt-tuning",
-        "- peft",
+        *(["- peft"] if tuned.task.modality == "text" else []),
         f"- {tuned.prompt.kind}-prompt",
     ]
     if own:
@@ -44,7 +44,7 @@ def _metric(metric: str, score: dict[str, float]) -> str:
 
 
 def _pipeline(tuned: TunedPrompt) -> str:
-    return "text-generation" if tuned.task.generates else "text-classification"
+    return f"{tuned.task.modality}-{'generation' if tuned.task.generates else 'classification'}"
 
 
 def title(metric: str) -> str:

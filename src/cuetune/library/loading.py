@@ -214,7 +214,12 @@ def _head(folder: Path, saved: PromptFile) -> Head | None:
         raise CuetuneError(f"{path}: is no head for {labels} labels; copy the folder again.")
     if saved.head.pooling not in POOLINGS:
         raise CuetuneError(f"{folder / RECORD}: head.pooling is none of {', '.join(POOLINGS)}; copy the folder again.")
-    return Head(saved.head.pooling, weight.float(), bias.float())
+    if saved.head.layer is not None and saved.head.layer >= saved.backbone.num_layers:
+        raise CuetuneError(
+            f"{folder / RECORD}: a head on layer {saved.head.layer}, but its backbone has {saved.backbone.num_layers} "
+            "layers; the folder is damaged, copy it again."
+        )
+    return Head(saved.head.pooling, weight.float(), bias.float(), saved.head.layer)
 
 
 def _check_sizes(folder: Path, saved: PromptFile, injection: Injection) -> None:
@@ -222,7 +227,7 @@ def _check_sizes(folder: Path, saved: PromptFile, injection: Injection) -> None:
     backbone = BackboneIdentity.from_dict(saved.backbone.model_dump())
     for layer, states in injection.tokens.items():
         width = backbone.width_at(layer)
-        if states.shape[-1] != width or layer >= max(1, backbone.num_layers):
+        if states.shape[-1] != width or not 0 <= layer < max(1, backbone.num_layers):
             raise CuetuneError(
                 f"{folder}: width {states.shape[-1]} at layer {layer}, but its backbone {visible(backbone.name)} has "
                 f"{width} there and {backbone.num_layers} layers; the folder is damaged, copy it again."

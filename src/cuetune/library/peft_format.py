@@ -28,6 +28,10 @@ def to_peft(prompt: Prompt, backbone: BackboneIdentity) -> tuple[Tensor, dict[st
     """
     if isinstance(prompt, EnsemblePrompt | CalibratedPrompt | NearestPrompt):  # more than what they add
         return None
+    if prompt.reads_rows:  # a prompt of its own for every row
+        return None
+    if backbone.kind not in TASK_TYPES:
+        return None
     injection = prompt.injection()
     if injection.per_row or injection.offsets is not None:
         return None

@@ -68,9 +68,22 @@ class Cost(Open):
 class Ancestor(Shape):
     """A prompt that this one was made from: what it is called, and the digest of its content (`library.digest`)."""
 
-    relation: Literal["started from", "distilled from", "shared prompt of", "moved from"]
+    relation: Literal["started from", "distilled from", "shared prompt of", "moved from", "corrected from"]
     name: str
     digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class Fix(Open):
+    """One fix of a prompt. rows: mistakes that it was made for, of which `corrected` were answered right afterwards.
+
+    right: corrections that were right already, of which `kept` stayed so. Nothing is kept of the rows themselves.
+    """
+
+    created: str
+    rows: Size
+    corrected: Count
+    right: Count
+    kept: Count
 
 
 class Record(Open):
@@ -81,6 +94,7 @@ class Record(Open):
     kept, with its validation_scores. scores: method ("tuned", "hard", "zero-shot", "few-shot (k=8)") -> metric ->
     score, over scored_rows held-out rows. created: an ISO date. license: of the prompt, when its maker chose one.
     lineage: the prompts that it was made from. added: when a library took it in, an ISO date and time (UTC).
+    fixes: the corrections made to it, the last one last. former: the record that it had before the last of them.
     """
 
     data: Data | None = None
@@ -98,6 +112,8 @@ class Record(Open):
     license: str | None = None
     lineage: list[Ancestor] | None = None
     added: str | None = None
+    fixes: list[Fix] | None = None
+    former: dict[str, Any] | None = None
 
     @model_validator(mode="after")
     def _said_or_left_out(self) -> Self:
@@ -135,14 +151,18 @@ class BackboneFile(Shape):
     num_layers: Count
     num_heads: Count
     state_size: Count = 0
-    kind: Literal["causal", "encoder", "encoder-decoder"] = "causal"
+    kind: Literal["causal", "encoder", "encoder-decoder", "image", "audio", "video"] = "causal"
 
 
 class HeadFile(Shape):
-    """The shape of what is saved of a trained head beside its numbers. sha256: of head.safetensors."""
+    """The shape of what is saved of a trained head beside its numbers. sha256: of head.safetensors.
+
+    layer: it reads the states that enter this layer, where those are not the final ones.
+    """
 
     pooling: str
     sha256: str
+    layer: Size | None = None
 
 
 class PromptFile(Shape):

@@ -105,6 +105,8 @@ def contents(tuned: TunedPrompt, folder: Path) -> dict[str, bytes | str]:
         numbers = {"weight": tuned.head.weight.contiguous(), "bias": tuned.head.bias.contiguous()}
         files[HEAD] = head_bytes = bytes_of(numbers, folder)
         values["head"] = {"pooling": tuned.head.pooling, "sha256": hashlib.sha256(head_bytes).hexdigest()}
+        if tuned.head.layer is not None:
+            values["head"]["layer"] = tuned.head.layer
     files[RECORD] = text = to_json(values, folder)
     try:
         PromptFile.model_validate(json.loads(text))

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from cuetune.backbones.identity import BackboneIdentity
 from cuetune.prompts import Prompt
-from cuetune.readouts import Head, LinearHead
+from cuetune.readouts import Head
 from cuetune.tasks.task import Task
 
 if TYPE_CHECKING:
+    from cuetune.backbones.base import Backbone
     from cuetune.backbones.generation import Writing
-    from cuetune.backbones.text import TextBackbone
-    from cuetune.prediction import Predictor
+    from cuetune.evaluation.evaluate import Source
+    from cuetune.tasks.skipped import Skipped
 
 UNKNOWN_BACKBONE = "unknown"  # the name of the backbone of a PEFT folder that does not say it
 
@@ -38,14 +39,19 @@ class TunedPrompt:
     @property
     def n_trained(self) -> int:
         """How many numbers were learned, the head's included."""
-        return self.prompt.n_trained + (self.head.weight.numel() + self.head.bias.numel() if self.head else 0)
+        return self.prompt.n_trained + (self.head.n_trained if self.head else 0)
 
-    def predictor(self, backbone: "TextBackbone", writing: "Writing | None" = None) -> "Predictor":
-        """This prompt ready to answer on its backbone. Raises CuetuneError where they do not fit."""
-        from cuetune.prediction import Predictor
+    def predictor(
+        self, backbone: "Backbone", writing: "Writing | None" = None, skipped: "Skipped | None" = None
+    ) -> "Source":
+        """This prompt ready to answer on its backbone. Raises CuetuneError where they do not fit.
 
-        readout = LinearHead.of(backbone, self.task, self.head) if self.head else None
-        return Predictor(backbone, self.task, self.prompt, writing, readout)
+        skipped: counts rows whose content cannot be read; they get no answer.
+        """
+        from cuetune.modalities import modality_of
+
+        of_modality = modality_of(backbone)
+        return of_modality.predictor(backbone, self.task, self.prompt, self.head, writing=writing, skipped=skipped)
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
         """Write the folder, whole or not at all; see `library.saving`."""

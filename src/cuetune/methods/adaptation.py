@@ -2,13 +2,13 @@
 
 import copy
 import weakref
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from cuetune.backbones.base import Backbone
 from cuetune.backbones.injection import Injection
-from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.prompts.base import Prompt
 from cuetune.tuning.settings import RATE_PER_RMS
@@ -16,6 +16,8 @@ from cuetune.tuning.settings import RATE_PER_RMS
 # The usual learning rates of AdamW, which the search of `compare` moves up and down from.
 FINE_TUNING_RATE, LORA_RATE = 3e-5, 5e-4
 RANK = 8
+
+AnyBackbone = TypeVar("AnyBackbone", bound=Backbone)
 
 
 class ModelWeights(Prompt):
@@ -67,13 +69,13 @@ class ModelWeights(Prompt):
         raise CuetuneError("weights of a model are not a prompt; they are compared, not saved.")
 
 
-def fine_tuning(backbone: TextBackbone, seed: int = 0) -> tuple[TextBackbone, ModelWeights]:
+def fine_tuning(backbone: AnyBackbone, seed: int = 0) -> tuple[AnyBackbone, ModelWeights]:
     """A copy of the backbone whose every weight is trained; nothing in it is drawn by the seed."""
-    own = _wrapped(copy.deepcopy(backbone.model), backbone)
+    own: Any = backbone.around(copy.deepcopy(backbone.model))
     return own, ModelWeights(list(own.model.parameters()), FINE_TUNING_RATE)
 
 
-def lora(backbone: TextBackbone, seed: int = 0) -> tuple[TextBackbone, ModelWeights]:
+def lora(backbone: AnyBackbone, seed: int = 0) -> tuple[AnyBackbone, ModelWeights]:
     """A copy of the backbone with LoRA (Hu et al. 2022) of rank 8 in every linear layer, alpha = 2 · rank, by PEFT."""
     try:
         from peft import LoraConfig, inject_adapter_in_model
@@ -85,8 +87,5 @@ def lora(backbone: TextBackbone, seed: int = 0) -> tuple[TextBackbone, ModelWeig
     adapters = [parameter for name, parameter in model.named_parameters() if "lora_" in name]
     for parameter in adapters:
         parameter.data = parameter.data.float()
-    return _wrapped(model, backbone), ModelWeights(adapters, LORA_RATE)
-
-
-def _wrapped(model: Any, like: TextBackbone) -> TextBackbone:
-    return type(like)(model, like.tokenizer, like.identity.name, like.identity.revision)
+    around: Any = backbone.around(model)
+    return around, ModelWeights(adapters, LORA_RATE)

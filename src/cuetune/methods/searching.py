@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, ValidationError, create_model
 
-from cuetune.backbones.loading import DEFAULT, load_backbone
+from cuetune.backbones.loading import DEFAULT, text_backbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.cost.meter import peak_memory, reset_peak
 from cuetune.errors import CuetuneError
@@ -167,10 +167,10 @@ def search(
     if method not in SEARCHES:
         raise CuetuneError(f"unknown search {method!r}; choose one of {', '.join(SEARCHES)}.")
     values = SEARCHES[method].checked(options or {})
-    prepared = prepare(data, validation, test, task, Settings(seed=seed), **task_options)
+    prepared = prepare(data, validation, test, task, Settings(seed=seed), model=model, **task_options)
     for line in describe(prepared.task, prepared.splits.train):
         say(line)
-    backbone = model if isinstance(model, TextBackbone) else load_backbone(model, **(model_options or {}))
+    backbone = text_backbone(model, **(model_options or {}))
     folder = target.with_name(target.name + ".run")
     if fresh:
         _forget(folder)

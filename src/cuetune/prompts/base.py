@@ -7,8 +7,6 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from cuetune.backbones.injection import Injection
-from cuetune.backbones.packing import Rows
-from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.tasks.task import Example
 
@@ -21,13 +19,15 @@ NETWORK_RATE = 0.1  # how fast a network that puts out a prompt learns, relative
 class Prompt(nn.Module):
     """Base of every prompt. A new kind is one subclass in one file: it registers itself under its `kind`.
 
-    reads_rows: whether it looks at each row (`for_rows`); then it cannot be compiled.
+    reads_rows: whether it looks at each row (`for_rows`); then it cannot be compiled. by_query: what it makes of a row
+    follows from the row's query alone (`prompts.query`), which never changes.
     What is learned lives in float32 parameters whatever the backbone's dtype. `spec()` and `state_dict()` together
     rebuild the prompt: `Prompt.rebuild(kind, spec, tensors)`.
     """
 
     kind: ClassVar[str] = ""
     reads_rows: ClassVar[bool] = False
+    by_query: ClassVar[bool] = False
     kinds: ClassVar[dict[str, type["Prompt"]]] = {}
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -39,8 +39,11 @@ class Prompt(nn.Module):
     def injection(self) -> Injection:
         """What this prompt adds; differentiable in its parameters."""
 
-    def for_rows(self, backbone: TextBackbone, rows: Rows) -> Injection:
-        """What is added to these rows; differentiable. The same for all of them, unless the prompt looks at each."""
+    def for_rows(self, backbone: Any, rows: Any) -> Injection:
+        """What is added to these rows; differentiable. The same for all of them, unless the prompt looks at each.
+
+        backbone, rows: a `Backbone` and what goes through one of its passes: `Rows` of texts, `Pictures`, ….
+        """
         return self.injection()
 
     @abstractmethod
@@ -79,7 +82,7 @@ class Prompt(nn.Module):
         """One answer from those of the members, (N, B, C) -> (B, C)."""
         return probabilities[0]
 
-    def per_row(self, backbone: TextBackbone) -> Before | None:
+    def per_row(self, backbone: Any) -> Before | None:
         """What chooses words for each row beside the injection, which is the same for all; None where nothing does."""
         return None
 

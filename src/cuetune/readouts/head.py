@@ -20,11 +20,28 @@ POOLINGS = ("first", "last", "mean")
 
 @dataclass(frozen=True)
 class Head:
-    """A trained head as it is kept: the states that it pools, its weight (C, d) and its bias (C,)."""
+    """A trained head as it is kept: the states that it pools, its weight (C, d) and its bias (C,).
+
+    layer: it reads the states that enter this layer; None reads the final ones.
+    """
 
     pooling: str
     weight: Tensor
     bias: Tensor
+    layer: int | None = None
+
+    @property
+    def n_trained(self) -> int:
+        """How many numbers were learned."""
+        return self.weight.numel() + self.bias.numel()
+
+    def check_shape(self, weight: Tensor, bias: Tensor) -> None:
+        """Raise CuetuneError unless it has the sizes of these: a row for each label, of the width of a state."""
+        if self.weight.shape != weight.shape or self.bias.shape != bias.shape:
+            raise CuetuneError(
+                f"a head of {tuple(self.weight.shape)} numbers, but {len(weight)} labels and states of "
+                f"{weight.shape[1]} numbers need {tuple(weight.shape)}; load it as it was saved."
+            )
 
 
 class LinearHead(LabelReadout, nn.Module):
@@ -53,11 +70,7 @@ class LinearHead(LabelReadout, nn.Module):
     def of(cls, backbone: TextBackbone, task: Task, head: Head) -> "LinearHead":
         """A kept head at work. Raises CuetuneError for one with other labels or for states of another width."""
         readout = cls(backbone, task, head.pooling)
-        if head.weight.shape != readout.weight.shape or head.bias.shape != readout.bias.shape:
-            raise CuetuneError(
-                f"a head of {tuple(head.weight.shape)} numbers, but {len(task.labels)} labels and states of "
-                f"{backbone.state_width} numbers need {tuple(readout.weight.shape)}; load it as it was saved."
-            )
+        head.check_shape(readout.weight, readout.bias)
         readout.load_state_dict({"weight": head.weight, "bias": head.bias})
         return readout
 

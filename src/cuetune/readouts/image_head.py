@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cuetune.backbones.image import ImageBackbone
+from cuetune.backbones.image import POOLINGS, ImageBackbone
 from cuetune.backbones.pictures import Pictures
 from cuetune.errors import CuetuneError
 from cuetune.readouts.base import LabelReadout
@@ -28,14 +28,24 @@ class ImageHead(LabelReadout, nn.Module):
         LabelReadout.__init__(self, task)
         if layer is not None and not 0 <= layer < backbone.layers:
             raise CuetuneError(f"layer {layer}: {backbone.identity.name} has layers 0 to {backbone.layers - 1}.")
+        if pooling is not None and pooling not in POOLINGS:
+            raise CuetuneError(f"--pooling {pooling}: of a picture the {' or the '.join(POOLINGS)} can be read.")
         self.pooling, self.layer, self.n_states = pooling or backbone.pooling, layer, backbone.n_states
         start = torch.randn(len(task.labels), backbone.state_width, generator=torch.Generator().manual_seed(seed))
         self.weight = nn.Parameter((0.02 * start).to(backbone.device))
         self.bias = nn.Parameter(torch.zeros(len(task.labels), device=backbone.device))
 
+    @classmethod
+    def of(cls, backbone: ImageBackbone, task: Task, head: Head) -> "ImageHead":
+        """A kept head at work. Raises CuetuneError for one with other labels or for states of another width."""
+        readout = cls(backbone, task, head.pooling, head.layer)
+        head.check_shape(readout.weight, readout.bias)
+        readout.load_state_dict({"weight": head.weight, "bias": head.bias})
+        return readout
+
     def kept(self) -> Head:
         """The head without its backbone."""
-        return Head(self.pooling, self.weight.detach().cpu(), self.bias.detach().cpu())
+        return Head(self.pooling, self.weight.detach().cpu(), self.bias.detach().cpu(), self.layer)
 
     @property
     def n_answer(self) -> int:

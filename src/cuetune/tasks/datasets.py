@@ -6,6 +6,7 @@ from cuetune.errors import CuetuneError
 from cuetune.packages import Progress, cache_dir
 from cuetune.tasks.definitions import DEFINITIONS
 from cuetune.tasks.diagnoses import DIAGNOSES
+from cuetune.tasks.drawings import DRAWINGS, PictureSet
 from cuetune.tasks.emoji import EMOJI
 from cuetune.tasks.mails import MAILS
 from cuetune.tasks.molecules import MOLECULES
@@ -14,9 +15,10 @@ from cuetune.tasks.packaged import DataSet
 from cuetune.tasks.pairs import PAIRS
 from cuetune.tasks.questions import QUESTIONS
 from cuetune.tasks.reviews import REVIEWS
+from cuetune.tasks.stamps import STAMPS
 
-KNOWN = (*REVIEWS, QUESTIONS, NEWS, EMOJI, DEFINITIONS, DIAGNOSES, PAIRS, MOLECULES, MAILS)
-DATASETS: dict[str, DataSet] = {each.name: each for each in KNOWN}
+KNOWN = (*REVIEWS, QUESTIONS, NEWS, EMOJI, DEFINITIONS, DIAGNOSES, PAIRS, MOLECULES, MAILS, DRAWINGS, STAMPS)
+DATASETS: dict[str, DataSet | PictureSet] = {each.name: each for each in KNOWN}
 
 
 def pull_data(name: str, folder: str | Path, progress: Progress | None = None) -> Path:

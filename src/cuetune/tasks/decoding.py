@@ -10,7 +10,8 @@ from torch import Tensor
 
 from cuetune.backbones.preprocessing import Preprocessing
 from cuetune.errors import CuetuneError
-from cuetune.tasks.pictures import Skipped, read_pictures
+from cuetune.tasks.pictures import read_pictures
+from cuetune.tasks.skipped import Skipped
 from cuetune.tasks.task import Example, Row, Task
 
 AT_ONCE = 64  # pictures in memory
@@ -45,6 +46,33 @@ def _read(row: Row, preprocessing: Preprocessing, column: str) -> Tensor | Cuetu
         return preprocessing.bytes_of(picture)
     except CuetuneError as error:
         return error
+
+
+def readable(examples: Iterable[Example], task: Task, skipped: Skipped | None = None) -> list[Example]:
+    """The examples whose pictures can be decoded, the others counted; without `skipped` the first is an error.
+
+    They are decoded and forgotten, so that a fault is known before a run begins and not after it.
+    """
+    source, kept = iter(examples), []
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        while chunk := list(islice(source, AT_ONCE)):
+            for example, fault in zip(chunk, threads.map(_fault, rows_of(chunk, task)), strict=True):
+                if fault is None:
+                    kept.append(example)
+                elif skipped is None:
+                    raise fault
+                else:
+                    skipped.add(str(fault))
+    return kept
+
+
+def _fault(row: Row) -> CuetuneError | None:
+    """What is wrong with a row's picture."""
+    try:
+        list(read_pictures([row]))
+    except CuetuneError as error:
+        return error
+    return None
 
 
 def rows_of(examples: Iterable[Example], task: Task) -> Iterator[Row]:

@@ -139,11 +139,19 @@ def _instruction(text: str, labels: Sequence[str], words: Sequence[str], generat
     return f"Classify the {text.replace('_', ' ')} as {', '.join(said[:-1])} or {said[-1]}."
 
 
+def _labels_alone(labels: Sequence[str], counts: Counter[Any]) -> list[str]:
+    """Labels that a head tells apart: their names and rows."""
+    shown = [f"  {label!r}" + (f": {counts[label]:,} rows" if counts else "") for label in labels[:20]]
+    return [*shown, f"  … {len(labels)} labels in all"] if len(labels) > 20 else shown
+
+
 def describe(task: Task, examples: Sequence[Any] = ()) -> list[str]:
     """What was understood, as lines for a person."""
     columns = ", ".join(repr(task.columns.get(field, field)) for field in task.fields)
     lines = [f"reading {columns} and {'writing' if task.generates else 'telling'} {task.label_column!r}"]
     counts = Counter(example.label for example in examples)
+    if task.modality != "text":
+        return [*lines, *_labels_alone(task.labels, counts)]
     for label, word in list(zip(task.labels, task.label_words, strict=True))[:20]:
         rows = f", {counts[label]:,} rows" if counts else ""
         lines.append(f"  {label!r} scored as {word!r}{rows}")

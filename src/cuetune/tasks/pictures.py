@@ -4,18 +4,17 @@ import io
 import struct
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cuetune.errors import CuetuneError
+from cuetune.tasks.skipped import Skipped
 from cuetune.tasks.task import Row
 
 LARGEST = 100_000_000  # pixels; decoded they take 300 MB
 SMALLEST = 2  # pixels a side: less says nothing
-SHOWN = 3  # faults that are told one by one
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error)
 SIXTEEN_BITS = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
@@ -108,27 +107,6 @@ def _as_rgb(picture: Any, where: str) -> Any:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
     return picture if picture.mode == "RGB" else picture.convert("RGB")
-
-
-@dataclass
-class Skipped:
-    """Pictures that were left out because the user asked to: how many, and what was wrong with the first few."""
-
-    count: int = 0
-    reasons: list[str] = field(default_factory=list)
-
-    def add(self, reason: str) -> None:
-        """Count one more."""
-        self.count += 1
-        if len(self.reasons) < SHOWN:
-            self.reasons.append(reason)
-
-    def lines(self) -> list[str]:
-        """What to tell the user; nothing where nothing was left out."""
-        if not self.count:
-            return []
-        more = [f"  … and {self.count - len(self.reasons)} more"] if self.count > len(self.reasons) else []
-        return [f"{self.count:,} pictures left out:", *(f"  {reason}" for reason in self.reasons), *more]
 
 
 def read_pictures(

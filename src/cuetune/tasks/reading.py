@@ -3,6 +3,7 @@
 import difflib
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,11 @@ def read_rows(source: Any, *, split: str | None = None, encoding: str = "utf-8")
     if isinstance(source, Iterable):
         return _read_dicts(source, "rows")
     raise CuetuneError(f"cannot read rows from a {type(source).__name__}; give a file, a DataFrame or a list of dicts.")
+
+
+def first_rows(source: Any, encoding: str = "utf-8") -> list[Row]:
+    """The first row of a source that can be read again; none of an empty one. Raises CuetuneError as `read_rows`."""
+    return list(islice(read_rows(source, encoding=encoding), 1))
 
 
 def _read_named(name: str, split: str | None, encoding: str) -> Iterator[Row]:

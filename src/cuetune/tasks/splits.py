@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from cuetune.errors import CuetuneError
+from cuetune.tasks.content import content_key
 from cuetune.tasks.task import Example
 
 
@@ -21,8 +22,11 @@ class Splits:
 
 
 def text_key(example: Example) -> str:
-    """An example's text without case and white space: what counts as the same text."""
-    return "\x1f".join(" ".join(value.lower().split()) for value in example.fields.values())
+    """An example's text without case and white space: what counts as the same text. Of other content, its hash."""
+    return "\x1f".join(
+        " ".join(value.lower().split()) if isinstance(value, str) else content_key(value)
+        for value in example.fields.values()
+    )
 
 
 def split_examples(
@@ -65,6 +69,7 @@ def fingerprint(examples: Iterable[Example]) -> str:
     """SHA-256 of the multiset of texts and labels: the order of rows does not matter, any change of a row does."""
     total = 0
     for example in examples:
-        row = json.dumps([dict(example.fields), example.label], sort_keys=True, ensure_ascii=False)
+        fields = {name: each if isinstance(each, str) else content_key(each) for name, each in example.fields.items()}
+        row = json.dumps([fields, example.label], sort_keys=True, ensure_ascii=False)
         total = (total + int.from_bytes(hashlib.sha256(row.encode()).digest(), "big")) % 2**256
     return total.to_bytes(32, "big").hex()

@@ -3,11 +3,13 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from cuetune.errors import CuetuneError
 
 FIELD = re.compile(r"\{(\w+)\}")
+ALONE = ("image", "audio", "video")  # fields whose content is no text; such a field is the whole template
 
 
 @dataclass(frozen=True)
@@ -20,10 +22,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Example:
-    """One row under a task: template fields as text, and the label or target text, None when it is to be predicted."""
+    """One row under a task: template fields, and the label or target text, None when it is to be predicted.
+
+    A text field is a `str`. Content that is no text is a `Path`, bytes, or what it becomes when it is decoded.
+    """
 
     where: str
-    fields: Mapping[str, str]
+    fields: Mapping[str, Any]
     label: str | None
 
 
@@ -31,7 +36,8 @@ class Example:
 class Task:
     """What a row means and what is asked of it.
 
-    template: text with {field} placeholders; it ends where the answer begins, e.g. "Review: {text}\\nSentiment:".
+    template: text with {field} placeholders; it ends where the answer begins, e.g. "Review: {text}\\nSentiment:". For
+        rows that are no texts one of the fields `ALONE` and nothing else, as "{image}".
     columns: template field -> column of the data, for fields whose column has another name.
     label_column: the column with the label name, or the target text when `labels` is empty.
     labels: label names as they stand in the data, in a fixed order; empty for free text (generation).
@@ -67,13 +73,20 @@ class Task:
         return tuple(dict.fromkeys(FIELD.findall(self.template)))
 
     @property
+    def modality(self) -> str:
+        """What a row is: "text", or the one field that stands for it alone."""
+        alone = FIELD.fullmatch(self.template.strip())
+        return alone[1] if alone and alone[1] in ALONE else "text"
+
+    @property
     def generates(self) -> bool:
         """True when the answer is free text and not one of a set of labels."""
         return not self.labels
 
     def example(self, row: Row, *, labelled: bool = True) -> Example:
         """Read one row under this task. Raises CuetuneError naming row and column for anything it cannot mean."""
-        fields = {name: _text(row, self.columns.get(name, name)) for name in self.fields}
+        value = _text if self.modality == "text" else _content
+        fields = {name: value(row, self.columns.get(name, name)) for name in self.fields}
         return Example(row.where, fields, self._label(row) if labelled else None)
 
     def _label(self, row: Row) -> str:
@@ -101,7 +114,18 @@ def default_words(labels: Sequence[str]) -> list[str]:
 
 
 def _text(row: Row, column: str) -> str:
-    """The value of a column as text. NaN, None and non-finite numbers are errors, never silently 'nan'."""
+    """The value of a column as text."""
+    return format_value(_cell(row, column))
+
+
+def _content(row: Row, column: str) -> Any:
+    """The value of a column that is no text: a path, or what the data holds."""
+    value = _cell(row, column)
+    return Path(value) if isinstance(value, str) else value
+
+
+def _cell(row: Row, column: str) -> Any:
+    """The value of a column. NaN, None and non-finite numbers are errors, never silently 'nan'."""
     if column not in row.values:
         found = ", ".join(map(repr, row.values)) or "none"
         raise CuetuneError(
@@ -110,7 +134,7 @@ def _text(row: Row, column: str) -> str:
     value = row.values[column]
     if value is None or (isinstance(value, float) and value != value):
         raise CuetuneError(f"{row.where}, column {column!r}: empty value (NaN); fill or remove the row.")
-    return format_value(value)
+    return value
 
 
 def format_value(value: Any) -> str:
@@ -118,3 +142,10 @@ def format_value(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value)
+
+
+def said(value: Any) -> str:
+    """A field's value for a person: text as it is, of other content where it lies."""
+    if isinstance(value, dict):
+        value = value.get("path") or value.get("bytes")
+    return str(value) if isinstance(value, str | Path) else f"<{type(value).__name__}>"

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
+from cuetune.backbones.base import Backbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.library.digest import digest
@@ -12,18 +13,26 @@ from cuetune.library.tuned import TunedPrompt
 from cuetune.library.universal import RECORD as UNIVERSAL
 from cuetune.library.universal import UniversalPrompt, universal_for
 from cuetune.methods.wording import WORDINGS, few_shot, prompt_in_words
+from cuetune.modalities import modality_of
 from cuetune.prompts.base import Prompt
 from cuetune.prompts.building import Start, build, given_options
 from cuetune.prompts.initial import initial_embeddings, soft_from_hard
-from cuetune.prompts.multitask import TASK_RATE
+from cuetune.prompts.multitask import ADAPTED_RATE, TASK_RATE
 from cuetune.tuning.data import Data
 from cuetune.tuning.settings import Settings
 
 
 def first_prompt(
-    backbone: TextBackbone, data: Data, method: str, shots: int, settings: Settings, start: str | Path | None = None
+    backbone: Backbone, data: Data, method: str, shots: int, settings: Settings, start: str | Path | None = None
 ) -> Prompt:
     """The prompt a run starts from, or the finished one where nothing is tuned."""
+    return modality_of(backbone).begin(backbone, data, method, shots, settings, start)
+
+
+def first_text_prompt(
+    backbone: TextBackbone, data: Data, method: str, shots: int, settings: Settings, start: str | Path | None = None
+) -> Prompt:
+    """The same for texts."""
     if method == "soft-from-hard":
         return soft_from_hard(few_shot(backbone, data.task, data.splits.train, shots, settings.seed))
     if method in WORDINGS:
@@ -52,7 +61,7 @@ def _adapted(start: str | Path | None, backbone: TextBackbone, task: str, settin
     """The start of a new task from what the tasks of a universal prompt share."""
     if start is None:
         raise CuetuneError("prompt 'multitask' starts from a universal prompt; name its folder with --start.")
-    how = given_options("multitask", {"frozen": False, "task_rate": TASK_RATE}, settings.options)
+    how = given_options("multitask", {"frozen": False, "task_rate": TASK_RATE, "rate": ADAPTED_RATE}, settings.options)
     return universal_for(start, backbone).prompt.adapted([task], **how)
 
 

@@ -1,41 +1,69 @@
 """Labelled rows as a run takes them: read, understood as a task, and split."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cuetune.backbones.base import Backbone
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.draws import draw
-from cuetune.tasks.inference import infer_task
-from cuetune.tasks.reading import read_rows
+from cuetune.modalities import Modality, modality_of, of_data, of_model, of_task
+from cuetune.tasks.skipped import Skipped
 from cuetune.tasks.splits import Splits, fingerprint, split_examples
-from cuetune.tasks.task import Row, Task
+from cuetune.tasks.task import Example, Row, Task
 from cuetune.tuning.settings import Settings
 
 
 @dataclass(frozen=True)
 class Data:
-    """A task and its labelled examples, split."""
+    """A task and its labelled examples, split. notes: what to tell the user about rows that were left out."""
 
     task: Task
     splits: Splits
     source: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def modality(self) -> Modality:
+        return of_task(self.task)
 
     @property
     def fingerprint(self) -> str:
         return fingerprint([*self.splits.train, *self.splits.validation, *self.splits.test])
 
 
-def prepare(data: Any, validation: Any, test: Any, task: Task | None, settings: Settings, **task_options: Any) -> Data:
-    """Read, infer what is not said, and split. The task's labels come from the training data alone."""
+def prepare(
+    data: Any,
+    validation: Any,
+    test: Any,
+    task: Task | None,
+    settings: Settings,
+    *,
+    model: str | Backbone | None = None,
+    skip_broken: bool = False,
+    **task_options: Any,
+) -> Data:
+    """Read, infer what is not said, and split. The task's labels come from the training data alone.
+
+    model: the one that is to be tuned; where none is named, the rows decide which modality they are of. skip_broken:
+    leave rows out whose content cannot be read. Raises CuetuneError as `read_rows` and `infer_task`.
+    """
     options = {key: value for key, value in task_options.items() if value is not None}
     encoding = options.pop("encoding", "utf-8")
-    rows = list(read_rows(data, encoding=encoding))
+    data = list(data) if isinstance(data, Iterator) else data
+    modality = of_task(task) if task is not None else modality_for(data, model, options, encoding)
+    rows = list(modality.read(data, encoding=encoding))
     if task is None:
-        task = infer_task(rows, **options)
-    examples = [task.example(row) for row in rows]
+        task = modality.infer(rows, **options)
+    skipped = Skipped() if skip_broken else None
+
+    def read(found: Iterable[Row]) -> list[Example]:
+        return modality.readable(map(task.example, found), task, skipped)
+
+    examples = read(rows)
     given = {
-        name: [task.example(row) for row in _rows(source, encoding)]
+        name: read(modality.read(source, encoding=encoding))
         for name, source in (("validation", validation), ("test", test))
         if source is not None
     }
@@ -48,7 +76,24 @@ def prepare(data: Any, validation: Any, test: Any, task: Task | None, settings: 
     )
     splits = Splits(splits.train, given.get("validation", splits.validation), given.get("test", splits.test))
     source = Path(data).name if isinstance(data, str | Path) else type(data).__name__
-    return Data(task, splits, source)
+    return Data(task, splits, source, tuple(skipped.lines()) if skipped else ())
+
+
+def modality_for(data: Any, model: str | Backbone | None, options: dict[str, Any], encoding: str) -> Modality:
+    """The modality of a run: that of the model where one is named, else that of the rows.
+
+    Raises CuetuneError where rows that are no texts meet a model of another modality.
+    """
+    if model is None:
+        return of_data(data, options, encoding)
+    modality = of_model(model) if isinstance(model, str) else modality_of(model)
+    if modality.name == "text" and (found := of_data(data, options, encoding)) is not modality:
+        name = model if isinstance(model, str) else model.identity.name
+        raise CuetuneError(
+            f"these rows are {found.plural}, and {name} reads texts; name a model of {found.plural}, e.g. --model "
+            f"{found.model}, or a column of texts with --text."
+        )
+    return modality
 
 
 def few_rows(data: Data, rows: int, drawn: int = 0, *, keep_validation: bool = False) -> Data:
@@ -64,10 +109,6 @@ def few_rows(data: Data, rows: int, drawn: int = 0, *, keep_validation: bool = F
     return replace(
         data, splits=Splits(draw(splits.train, rows, drawn), splits.validation if keep_validation else [], splits.test)
     )
-
-
-def _rows(source: Any, encoding: str) -> list[Row]:
-    return list(read_rows(source, encoding=encoding))
 
 
 def sizes(splits: Splits) -> str:

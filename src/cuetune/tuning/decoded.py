@@ -9,7 +9,7 @@ from torch import Tensor
 from cuetune.backbones.preprocessing import Preprocessing
 from cuetune.errors import CuetuneError
 from cuetune.tasks.decoding import decode
-from cuetune.tasks.pictures import Skipped
+from cuetune.tasks.skipped import Skipped
 from cuetune.tasks.task import Row
 from cuetune.tuning.states import StateTable
 

@@ -53,8 +53,8 @@ class FrozenPictures:
 class ImageRun:
     """A task's part in a run on this backbone, with the same parts as `TaskRun` has for texts.
 
-    prompt: that of this task. settings: resolved; `validation_rows` are those of this task. layer: which layer's states
-    the head reads, None for the final ones. folder: of pixels too large for memory.
+    prompt: that of this task. settings: resolved; `validation_rows` are those of this task. folder: of pixels too large
+    for memory.
     """
 
     def __init__(
@@ -64,13 +64,12 @@ class ImageRun:
         data: TaskData,
         settings: Settings,
         validation_rows: int,
-        layer: int | None = None,
         folder: Path | None = None,
     ) -> None:
         if not data.train:
             raise CuetuneError(f"{data.task.name}: no pictures to tune on.")
         self.backbone, self.task, self.settings = backbone, data.task, settings
-        self.readout = ImageHead(backbone, data.task, settings.pooling, layer, settings.seed)
+        self.readout = ImageHead(backbone, data.task, settings.pooling, settings.read_layer, settings.seed)
         backbone.check(prompt.injection())
         self.pixels = DecodedPictures(list(rows_of(data.train, data.task)), backbone.preprocessing, folder=folder)
         self.rows = [Shown(each.where, number, each.label) for number, each in enumerate(data.train)]

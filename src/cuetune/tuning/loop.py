@@ -11,10 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from cuetune import compat
-from cuetune.backbones.text import TextBackbone
+from cuetune.backbones.base import Backbone
 from cuetune.cost.meter import peak_memory, reset_peak
 from cuetune.errors import CuetuneError
+from cuetune.modalities import modality_of
 from cuetune.prompts.base import Prompt
+from cuetune.prompts.query import with_queries
 from cuetune.readouts import Head
 from cuetune.tuning.batches import Batches, Epochs, StepRows, visited
 from cuetune.tuning.checkpoint import Progress, load_checkpoint, restore_optimizer, run_key, save_checkpoint
@@ -22,7 +24,7 @@ from cuetune.tuning.objectives import Batch, Objective, cross_entropy
 from cuetune.tuning.progress import Reporter
 from cuetune.tuning.settings import Settings
 from cuetune.tuning.task_embedding import EARLY, embedding, virtual_tokens
-from cuetune.tuning.task_run import TaskData, TaskRun
+from cuetune.tuning.task_run import Run, TaskData
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,13 @@ class Tuner:
 
     data: the task with its examples, or several. settings: resolved (`Settings.resolved`). folder: where checkpoints
     go, None for none. reporters: see `tuning.progress`. batches: which rows a step sees, by default passes over the
-    only task. data_key: anything that tells this data and these objectives from others.
+    only task. data_key: anything that tells this data and these objectives from others. queries: (N, D) of each task's
+    rows, for a prompt that goes by them (`prompts.query`); where they are not given, each step asks for its own.
     """
 
     def __init__(
         self,
-        backbone: TextBackbone,
+        backbone: Backbone,
         prompt: Prompt,
         data: TaskData | Sequence[TaskData],
         settings: Settings,
@@ -61,13 +64,20 @@ class Tuner:
         objectives: Sequence[Objective] = (cross_entropy,),
         batches: Batches | None = None,
         data_key: str = "",
+        queries: Sequence[Tensor] = (),
     ) -> None:
         tasks = [data] if isinstance(data, TaskData) else list(data)
         self.backbone, self.prompt, self.settings = backbone, prompt.to(backbone.device), settings
-        self.folder, self.reporters, self.objectives = folder, reporters, objectives
-        share = max(1, settings.validation_rows // len(tasks))
-        self.runs = [
-            TaskRun(backbone, prompt.of_task(number), each, settings, share) for number, each in enumerate(tasks)
+        self.folder, self.reporters, self.objectives, self.queries = folder, reporters, objectives, queries
+        modality, share = modality_of(backbone), max(1, settings.validation_rows // len(tasks))
+        reading = [objective for objective in objectives if objective.reads_text]
+        if reading and modality.name != "text":
+            raise CuetuneError(
+                f"{type(reading[0]).__name__} compares texts token by token; {modality.plural} have none."
+            )
+        self.runs: list[Run] = [
+            modality.run(backbone, prompt.of_task(number), each, settings, share, folder)
+            for number, each in enumerate(tasks)
         ]
         self.batches = batches or Epochs(len(self.runs[0].rows), settings.batch_size, settings.seed)
         self.trained = nn.ModuleDict({"prompt": self.prompt})
@@ -176,7 +186,7 @@ class Tuner:
     def _pass(self, chosen: StepRows) -> list[Batch]:
         """One pass for all tasks of the step: each task's prompt is computed once, no padding anywhere."""
         rendered = [self.runs[task].rendered(numbers) for task, numbers in chosen]
-        asked = [self.runs[task].pack(rows) for (task, _), rows in zip(chosen, rendered, strict=True)]
+        asked = [self._packed(task, numbers, rows) for (task, numbers), rows in zip(chosen, rendered, strict=True)]
         widely = self.backbone.keeps_states and any(objective.reads_text for objective in self.objectives)
         wide = [replace(rows, read=torch.arange(len(rows.ids)), pool=None) if widely else rows for rows in asked]
         injections = [
@@ -196,9 +206,17 @@ class Tuner:
                 found,
                 task,
                 numbers,
+                packed.query,
             )
             for (task, numbers), rows, packed, found in zip(chosen, rendered, asked, states, strict=True)
         ]
+
+    def _packed(self, task: int, numbers: Sequence[int], rows: Sequence[Any]) -> Any:
+        """A task's rows as they go through the backbone, with their queries where the prompt goes by them."""
+        packed = self.runs[task].pack(rows)
+        if self.queries:
+            return replace(packed, query=self.queries[task][list(numbers)])
+        return with_queries(self.backbone, [packed])[0] if self.prompt.by_query else packed
 
     def _states(self, chosen: StepRows, parts: list[tuple[Any, Any]]) -> list[Tensor]:
         """The states that each part's rows ask for, from the layer on where nothing below is kept for good."""

@@ -3,36 +3,32 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
-from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.prompts.base import Prompt
-from cuetune.readouts import Readout
-from cuetune.tasks.rendering import Rendered
-
-if TYPE_CHECKING:
-    from cuetune.tuning.task_run import TaskRun
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One task's rows of a step and what the frozen pass made of them.
+    """One task's rows of a step and what the frozen pass of its backbone made of them.
 
     hidden: (K, d) at the places the readout asked for. task, numbers: which task of the run, and which of its rows.
     states: (N, d) final states of the rows' own tokens, or (K, d) as `hidden` where no objective reads them.
+    query: (B, D) what the frozen model alone says of each row, where the prompt goes by it.
     """
 
-    backbone: TextBackbone
+    backbone: Any
     prompt: Prompt
-    readout: Readout
-    rows: Sequence[Rendered]
+    readout: Any
+    rows: Sequence[Any]
     hidden: Tensor
     states: Tensor | None = None
     task: int = 0
     numbers: Sequence[int] = ()
+    query: Tensor | None = None
 
 
 class Objective(ABC):
@@ -43,7 +39,7 @@ class Objective(ABC):
     @abstractmethod
     def __call__(self, batch: Batch) -> Tensor: ...
 
-    def prepare(self, runs: Sequence["TaskRun"], visited: Sequence[Sequence[int]]) -> None:
+    def prepare(self, runs: Sequence[Any], visited: Sequence[Sequence[int]]) -> None:
         """Compute what the prompt cannot change, once. visited: the rows of each task that the run will see."""
         return
 

@@ -5,14 +5,14 @@ import platform
 from typing import Any
 
 import cuetune
-from cuetune.backbones.text import TextBackbone
+from cuetune.backbones.base import Backbone
 from cuetune.cost.meter import tuning_flops
 from cuetune.prompts.base import Prompt
 from cuetune.tuning.data import Data
 from cuetune.tuning.loop import Outcome
 
 
-def record(backbone: TextBackbone, prompt: Prompt, data: Data, outcome: Outcome | None) -> dict[str, Any]:
+def record(backbone: Backbone, prompt: Prompt, data: Data, outcome: Outcome | None) -> dict[str, Any]:
     """Everything that is kept of a run beside the prompt itself (see `library.record`)."""
     splits = data.splits
     rows = {name: len(getattr(splits, name)) for name in ("train", "validation", "test")}
@@ -23,7 +23,7 @@ def record(backbone: TextBackbone, prompt: Prompt, data: Data, outcome: Outcome 
     }
     if outcome is not None:
         progress, head = outcome.progress, outcome.head
-        in_head = head.weight.numel() + head.bias.numel() if head else 0
+        in_head = head.n_trained if head else 0
         kept["settings"] = {**outcome.settings.model_dump(), "dtype": str(backbone.dtype).removeprefix("torch.")}
         kept["seed"] = outcome.settings.seed
         kept["stopped"] = progress.stopped or "finished"
@@ -35,7 +35,7 @@ def record(backbone: TextBackbone, prompt: Prompt, data: Data, outcome: Outcome 
             "seconds": round(progress.seconds, 2),
             "steps": progress.step,
             "tokens": progress.tokens,
-            "tflop": round(tuning_flops(backbone, progress.tokens) / 1e12, 3),
+            "tflop": round(tuning_flops(backbone, progress.tokens, head.layer if head else None) / 1e12, 3),
             "peak_memory_bytes": outcome.peak_memory_bytes,
             "device": device_name(backbone),
             "stored_bytes": 4 * (sum(value.numel() for value in prompt.state_dict().values()) + in_head),
@@ -57,7 +57,7 @@ def versions() -> dict[str, str]:
     }
 
 
-def device_name(backbone: TextBackbone) -> str:
+def device_name(backbone: Backbone) -> str:
     """The GPU's name, or the processor's and how many threads were used."""
     import torch
 

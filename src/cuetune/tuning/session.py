@@ -5,15 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cuetune.backbones.loading import DEFAULT, load_backbone
-from cuetune.backbones.text import TextBackbone
+from cuetune.backbones.base import Backbone
+from cuetune.backbones.loading import load_backbone
 from cuetune.errors import CuetuneError
-from cuetune.evaluation.evaluate import Evaluation, Source, evaluate_sources, in_words, own_name
+from cuetune.evaluation.evaluate import Evaluation, Source, evaluate_sources, own_name
 from cuetune.library.saving import check_replaceable
 from cuetune.library.tuned import TunedPrompt
 from cuetune.methods.wording import WORDINGS
+from cuetune.modalities import Modality, modality_of
 from cuetune.prompts.base import Prompt
-from cuetune.prompts.building import METHODS
 from cuetune.prompts.words import instructed
 from cuetune.tasks.inference import describe
 from cuetune.tasks.task import Task
@@ -33,8 +33,8 @@ def tune(
     *,
     validation: Any = None,
     test: Any = None,
-    model: str | TextBackbone = DEFAULT,
-    prompt: str = "soft",
+    model: str | Backbone | None = None,
+    prompt: str | None = None,
     start: str | Path | None = None,
     shots: int = 8,
     rows: int | None = None,
@@ -42,6 +42,7 @@ def tune(
     settings: Settings | None = None,
     task: Task | None = None,
     baselines: bool = True,
+    skip_broken: bool = False,
     fresh: bool = False,
     overwrite: bool = False,
     tensorboard: bool = False,
@@ -50,31 +51,40 @@ def tune(
     model_options: dict[str, Any] | None = None,
     **task_options: Any,
 ) -> TunedPrompt:
-    """Tune a prompt on `data`, score it beside the same task said in words, and save it to the folder `to`.
+    """Tune a prompt on `data`, score it beside its baselines, and save it to the folder `to`.
 
     data: a file, folder, name, DataFrame or list of dicts (see `read_rows`); validation, test: the same, or None to
-    set parts of `data` aside. prompt: one of `prompts.building.METHODS` ("soft", "prefix", "late", …); "hard"
-    (instruction and `shots` demonstrations), "calibrated" (the same, calibrated) or "nearest" (each row's own `shots`),
-    in which nothing is tuned; or "soft-from-hard" (starts as exactly that hard prompt). start: folder of a saved prompt
-    whose virtual tokens or words this one begins from, or which "calibrated" calibrates; "multitask" starts from a
-    universal prompt (`methods.multitask`). rows: how many labelled rows to learn from, drawn label by label (few-shot
-    tuning; `drawn` numbers the draw); then none are spent on validation, and the last step is kept. task: a `Task`, or
-    None to infer it with `task_options` (text, label, template, labels, label_words, instruction, columns, max_tokens,
-    generate). A run that was stopped goes on when called again; fresh=True starts over. Raises CuetuneError for
+    set parts of `data` aside. model, prompt: by default what goes with the rows (`modalities`): "smollm2-135m" and
+    "soft" for texts, "dinov2-small" and "vpt" for pictures.
+    prompt, for pictures: one of `prompts.visual_building.IMAGE_METHODS` ("vpt", "vpt-shallow", "prefix", "frame", …).
+    For texts one of `prompts.building.METHODS` ("soft", "prefix", "late", …); "hard" (instruction and `shots`
+    demonstrations), "calibrated" (the same, calibrated) or "nearest" (each row's own `shots`), in which nothing is
+    tuned; or "soft-from-hard" (starts as exactly that hard prompt). start: folder of a saved prompt whose virtual
+    tokens or words this one begins from, or which "calibrated" calibrates; "multitask" starts from a universal prompt
+    (`methods.multitask`). rows: how many labelled rows to learn from, drawn label by label (few-shot tuning; `drawn`
+    numbers the draw); then none are spent on validation, and the last step is kept. task: a `Task`, or None to infer it
+    with `task_options` (text, label, template, labels, label_words, instruction, columns, max_tokens, generate; image).
+    baselines: for texts the same task said in words, for pictures a linear probe on the same frozen states.
+    skip_broken: leave pictures out that cannot be read.
+    A run that was stopped goes on when called again; fresh=True starts over. Raises CuetuneError for
     anything the user can mend.
     """
     target = Path(to)
     if target.exists() and not overwrite:
         raise CuetuneError(f"{target}: exists already; choose another --to, or pass --overwrite.")
     check_replaceable(target)
-    settings = for_method(prompt, settings or Settings())
-    prepared = prepare(data, validation, test, task, settings, **task_options)
+    settings = settings or Settings()
+    prepared = prepare(data, validation, test, task, settings, model=model, skip_broken=skip_broken, **task_options)
+    modality = prepared.modality
+    prompt = prompt or modality.prompt
+    settings = for_method(modality, prompt, settings)
     if rows is not None:
         prepared = few_rows(prepared, rows, drawn, keep_validation=validation is not None)
     for line in describe(prepared.task, prepared.splits.train):
         say(line)
-    say(sizes(prepared.splits))
-    backbone = model if isinstance(model, TextBackbone) else load_backbone(model, **(model_options or {}))
+    for line in (*prepared.notes, sizes(prepared.splits)):
+        say(line)
+    backbone = backbone_for_rows(modality, model, model_options or {})
     started = first_prompt(backbone, prepared, prompt, shots, settings, start)
     # What tells tasks apart to a shared prompt is the instruction at the beginning of every row.
     asked = replace(prepared, task=instructed(prepared.task)) if prompt == "multitask" else prepared
@@ -84,7 +94,8 @@ def tune(
         say(f"{prompt}: {started.described()}; nothing is tuned")
     else:
         resolved = settings.resolved(backbone, len(prepared.splits.train), started)
-        resolved = resolved.model_copy(update={"length": started.length})
+        init = settings.init if modality.starts_from_words else ""
+        resolved = resolved.model_copy(update={"length": started.length, "init": init})
         say(_settings_line(prompt, resolved, started, backbone))
         watching: list[Reporter] = [Bar()] if reporters is None else list(reporters)
         watching.append(JsonLog(run_folder))
@@ -109,15 +120,27 @@ def tune(
     return tuned
 
 
-def for_method(method: str, settings: Settings) -> Settings:
+def backbone_for_rows(modality: Modality, model: str | Backbone | None, options: dict[str, Any]) -> Backbone:
+    """The model, or the usual one of the rows' modality. Raises CuetuneError for one that does not read such rows."""
+    backbone = model if isinstance(model, Backbone) else load_backbone(model or modality.model, **options)
+    if modality_of(backbone) is not modality:
+        raise CuetuneError(
+            f"the task is about {modality.plural}, and {backbone.identity.name} reads "
+            f"{modality_of(backbone).plural}; choose another model, e.g. --model {modality.model}."
+        )
+    return backbone
+
+
+def for_method(modality: Modality, method: str, settings: Settings) -> Settings:
     """Settings with the method's own readout, where none was chosen."""
-    if settings.readout != "auto" or method not in METHODS:
+    methods = modality.methods()
+    if settings.readout != "auto" or method not in methods:
         return settings
-    return settings.model_copy(update={"readout": METHODS[method].readout})
+    return settings.model_copy(update={"readout": methods[method].readout})
 
 
 def run(
-    backbone: TextBackbone,
+    backbone: Backbone,
     prompt: Prompt,
     data: Data,
     settings: Settings,
@@ -140,17 +163,19 @@ def run(
     return tuner.run()
 
 
-def score(backbone: TextBackbone, tuned: TunedPrompt, data: Data, shots: int) -> Evaluation:
-    """The prompt on the test rows, beside the same task in words unless `shots` is negative."""
+def score(backbone: Backbone, tuned: TunedPrompt, data: Data, shots: int) -> Evaluation:
+    """The prompt on the test rows, beside the baselines of its modality unless `shots` is negative."""
     sources: dict[str, Source] = {own_name(tuned.prompt): tuned.predictor(backbone)}
     if shots >= 0:
-        sources |= in_words(backbone, data.task, data.splits.train, shots)
+        shown = data.splits.train
+        sources |= modality_of(backbone).baselines(backbone, data.task, shown, head=tuned.head, shots=shots)
     return evaluate_sources(data.task, sources, data.splits.test)
 
 
-def _settings_line(method: str, settings: Settings, prompt: Prompt, backbone: TextBackbone) -> str:
+def _settings_line(method: str, settings: Settings, prompt: Prompt, backbone: Backbone) -> str:
+    begun = f", from {settings.init!r}" if settings.init else ""
     return (
-        f"{method}: tuning {prompt.n_trained:,} numbers ({prompt.described()}, from {settings.init!r}) on "
+        f"{method}: tuning {prompt.n_trained:,} numbers ({prompt.described()}{begun}) on "
         f"{backbone.identity.name} ({str(backbone.dtype).removeprefix('torch.')}, {backbone.device}): "
         f"{settings.steps} steps of {settings.batch_size} rows, learning rate {settings.learning_rate:g}, "
         f"seed {settings.seed}"

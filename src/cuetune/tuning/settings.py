@@ -5,7 +5,7 @@ import math
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from cuetune.backbones.text import TextBackbone
+from cuetune.backbones.base import Backbone
 from cuetune.prompts.base import Prompt
 
 # AdamW moves each number by about the learning rate per step, so a step is stated relative to the size of the numbers
@@ -21,6 +21,7 @@ class Settings(BaseModel):
     init, init_text, length: where the prompt starts and how many virtual tokens it has. options: what only this kind of
     prompt has, e.g. {"rank": 64} (see `prompts.building`).
     readout, pooling: how answers are read (see `readouts.readout_for`); a head is trained with the prompt.
+    read_layer: a head on pictures reads the states that enter this layer; None reads the final ones.
     steps, batch_size: how long and how many rows at a time. learning_rate: AdamW's, reached after `warmup` steps and
     then lowered along a cosine to zero. clip: largest gradient norm. evaluate_every, patience: validation every so many
     steps, and after how many without a better score to stop. validation_rows: at most so many are scored each time.
@@ -34,6 +35,7 @@ class Settings(BaseModel):
     options: dict[str, str | bool | int | float] = Field(default_factory=dict)
     readout: str = "auto"
     pooling: str | None = None
+    read_layer: int | None = Field(None, ge=1)
     steps: int | None = Field(None, ge=1)
     batch_size: int = Field(16, ge=1)
     learning_rate: float | None = Field(None, gt=0)
@@ -48,7 +50,7 @@ class Settings(BaseModel):
     compile: bool = False
     seed: int = 0
 
-    def resolved(self, backbone: TextBackbone, n_train: int, prompt: Prompt | None = None) -> "Settings":
+    def resolved(self, backbone: Backbone, n_train: int, prompt: Prompt | None = None) -> "Settings":
         """These settings with every None filled in: two passes over the data, but 60 to 400 steps."""
         embedding_size = embedding_rms(backbone)
         size = embedding_size if prompt is None else prompt.size(embedding_size)
@@ -63,7 +65,7 @@ class Settings(BaseModel):
             }
         )
 
-    def head_rate(self, backbone: TextBackbone, prompt: Prompt, states: Tensor) -> float:
+    def head_rate(self, backbone: Backbone, prompt: Prompt, states: Tensor) -> float:
         """The learning rate of a trained head on states (B, d) like these, relative to the prompt's."""
         usual = RATE_PER_RMS * prompt.size(embedding_rms(backbone))
         return LOGIT_STEP / (float(states.abs().sum(-1).mean()) * usual)
@@ -79,7 +81,7 @@ class Settings(BaseModel):
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def embedding_rms(backbone: TextBackbone) -> float:
+def embedding_rms(backbone: Backbone) -> float:
     """Root mean square of the embedding table's numbers, over an even sample of its rows."""
     table = backbone.embedding_table()
     return float(table[:: max(1, table.shape[0] // 5000)].float().pow(2).mean().sqrt())

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -27,6 +28,41 @@ class TaskData:
     task: Task
     train: Sequence[Example]
     validation: Sequence[Example] = ()
+
+
+class Run(Protocol):
+    """One task's part in the loop, whatever its rows are: `TaskRun` for texts, and one class for each other modality.
+
+    rows: what is tuned on, each with `where`, `label` and `cut`. states: of `freeze`.
+    """
+
+    task: Task
+    readout: Any
+    rows: list[Any]
+    validation: list[Example]
+    states: Any
+
+    @property
+    def head(self) -> Any:
+        """The classifier that is trained with the prompt, or None."""
+
+    def first_states(self, prompt: Prompt) -> Tensor:
+        """(B, d) what the readout reads of some rows before any step."""
+
+    def rendered(self, numbers: Sequence[int]) -> list[Any]:
+        """These of the rows."""
+
+    def pack(self, rows: Sequence[Any]) -> Any:
+        """Rows as they go through the backbone."""
+
+    def freeze(self, layer: int, folder: Path | None) -> None:
+        """Compute the states below `layer`, which the prompt cannot change, once."""
+
+    def frozen_flops(self) -> float:
+        """Operations that `freeze` took."""
+
+    def scores(self, prompt: Prompt) -> dict[str, float]:
+        """Loss and, for labels, accuracy on the validation rows."""
 
 
 class TaskRun:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cuetune.backbones.loading import load_backbone
+from cuetune.backbones.loading import text_backbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.library.tuned import TunedPrompt
@@ -38,11 +38,7 @@ def adapt(
     settings = settings or Settings()
     settings = settings.model_copy(update={"options": {**settings.options, "frozen": not shared}})
     saved = UniversalPrompt.load(universal)
-    backbone = (
-        model
-        if isinstance(model, TextBackbone)
-        else load_backbone(model or saved.backbone.name, **(model_options or {}))
-    )
+    backbone = text_backbone(model or saved.backbone.name, **(model_options or {}))
     target = Path(to)
     places = [target] if draws == 1 else [target / f"draw-{number}" for number in range(draws)]
     return [

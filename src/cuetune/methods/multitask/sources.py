@@ -7,6 +7,7 @@ from typing import Any
 
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.draws import draw
+from cuetune.modalities import TEXT
 from cuetune.prompts.words import instructed
 from cuetune.tasks.splits import Splits
 from cuetune.tasks.suite import Suite, TaskSpec, read_suite
@@ -48,7 +49,7 @@ def read_sources(tasks: str | Path | Suite | Mapping[str, Any], settings: Settin
 def from_spec(spec: TaskSpec, settings: Settings) -> Source:
     """One task of a file, with at most as many rows as it says, labels in the data's own proportion."""
     try:
-        data = prepare(spec.data, spec.validation, spec.test, None, settings, **spec.options)
+        data = prepare(spec.data, spec.validation, spec.test, None, settings, model=TEXT.model, **spec.options)
     except CuetuneError as error:
         raise CuetuneError(f"{spec.where}: {error}") from error
     return Source(spec.name, data if spec.rows is None else at_most(data, spec.rows, settings.seed))
@@ -69,9 +70,9 @@ def _from_mapping(name: str, given: Any, settings: Settings) -> Source:
     options = dict(given) if isinstance(given, Mapping) and "data" in given else {"data": given}
     rows, task = options.pop("rows", None), options.pop("task", None)
     data, validation, test = (options.pop(part, None) for part in ("data", "validation", "test"))
-    named = {} if task else {"name": name}
+    named: dict[str, Any] = {} if task else {"name": name}
     try:
-        prepared = prepare(data, validation, test, task, settings, **named, **options)
+        prepared = prepare(data, validation, test, task, settings, model=TEXT.model, **named, **options)
     except CuetuneError as error:
         raise CuetuneError(f"task {name!r}: {error}") from error
     return Source(name, prepared if rows is None else at_most(prepared, rows, settings.seed))

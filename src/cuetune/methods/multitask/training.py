@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from cuetune.backbones.loading import DEFAULT, load_backbone
+from cuetune.backbones.loading import DEFAULT, text_backbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.evaluate import evaluate_sources, in_words
@@ -113,9 +113,7 @@ def train_multitask(
         raise CuetuneError("one task shares with none; give at least two, or use `cuetune tune`.")
     for source in sources:
         say(f"{source.name}: {len(source.data.task.labels)} labels, {sizes(source.data.splits)}")
-    backbone = (
-        model if isinstance(model, TextBackbone) else load_backbone(model or named or DEFAULT, **(model_options or {}))
-    )
+    backbone = text_backbone(model or named or DEFAULT, **(model_options or {}))
     run = _Run(backbone, sources, settings, programme, target.with_name(target.name + ".run"), say, reporters, start)
     if fresh:
         _forget(run)

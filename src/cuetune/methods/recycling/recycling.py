@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cuetune.backbones.loading import DEFAULT, load_backbone
+from cuetune.backbones.loading import DEFAULT, text_backbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.evaluate import evaluate_sources, in_words
@@ -72,11 +72,11 @@ def recycle(
         raise CuetuneError(f"{target}: exists already; choose another --to, or pass --overwrite.")
     check_replaceable(target)
     check_ranking(by)
-    prepared = prepare(data, validation, test, None, settings, **task_options)
+    prepared = prepare(data, validation, test, None, settings, model=model, **task_options)
     if rows is not None:
         prepared = few_rows(prepared, rows, drawn, keep_validation=validation is not None)
     say(sizes(prepared.splits))
-    backbone = model if isinstance(model, TextBackbone) else load_backbone(model, **(model_options or {}))
+    backbone = text_backbone(model, **(model_options or {}))
     shelf = library if isinstance(library, PromptLibrary) else PromptLibrary(library)
     found = candidates(shelf, backbone)
     work = _Work(backbone, prepared, settings, target.with_name(target.name + ".run"), reporters)

@@ -1,0 +1,95 @@
+"""What every frozen model can do for the loop, whatever it reads: run batches under injections, and say who it is."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from cuetune.backbones.fitting import check_states
+from cuetune.backbones.identity import BackboneIdentity
+from cuetune.backbones.injection import Injection
+from cuetune.errors import CuetuneError
+
+
+class Backbone(ABC):
+    """A frozen model of transformers with what turns users' rows into its input.
+
+    kind: what a model is; `modalities` knows by it which modality it reads. causal: whether what stands first is
+    computed without what stands behind it, and so can be shared and compiled. writes: whether answers can be written
+    behind the input. keeps_states: whether rows' states at a layer can be kept (`states_at`) and gone on from
+    (`hidden_from`). kv_shape: L, h_kv and d_h, what an injection's `kv` must fit.
+    "Rows" are what goes through one pass under one prompt: `packing.Rows` of texts, `pictures.Pictures`, ….
+    """
+
+    kind: ClassVar[str] = ""
+    causal: ClassVar[bool] = False
+    writes: ClassVar[bool] = False
+    keeps_states: bool = True
+
+    model: Any
+    config: Any
+    identity: BackboneIdentity
+    kv_shape: tuple[int, int, int]
+    pooling: str
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.model.parameters()).dtype
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """d, the size of a virtual token at layer 0."""
+
+    @property
+    @abstractmethod
+    def state_width(self) -> int:
+        """The size of a final state."""
+
+    @property
+    def has_words(self) -> bool:
+        """Whether the model can score the words of a vocabulary."""
+        return False
+
+    @abstractmethod
+    def width_at(self, layer: int) -> int:
+        """The size of a virtual token that enters at this layer."""
+
+    @abstractmethod
+    def embedding_table(self) -> Tensor:
+        """(N, d) numbers as they enter the first layer: how large virtual tokens are, and how fast they learn."""
+
+    def check(self, injection: Injection, where: str = "prompt") -> None:
+        """Raise CuetuneError unless an injection has this backbone's width, layers and heads."""
+        check_states(injection, self.identity.name, self.width_at, self.kv_shape, where)
+        if injection.inputs is not None:
+            raise CuetuneError(
+                f"{where}: changes the pixels of pictures, and {self.identity.name} sees none; use another prompt."
+            )
+
+    @abstractmethod
+    def hidden_mixed(self, parts: Sequence[tuple[Any, Injection]]) -> list[Tensor]:
+        """The states (K, d) that each part's rows ask for, of several prompts, each with its own rows."""
+
+    @abstractmethod
+    def compile(self, injection: Injection, shared: Sequence[int] = ()) -> Injection:
+        """The same prompt in the cheapest form for answering, in the backbone's dtype, detached."""
+
+    @abstractmethod
+    def states_at(self, layer: int, rows: Any, n_tokens: int) -> Tensor:
+        """States of the rows as they enter `layer`, without a prompt."""
+
+    @abstractmethod
+    def hidden_from(self, layer: int, states: Tensor, rows: Any, injection: Injection) -> Tensor:
+        """As `hidden_mixed` for one part, from the rows' states at `layer` (`states_at`) on."""
+
+    @abstractmethod
+    def around(self, model: PreTrainedModel) -> "Backbone":
+        """The same backbone around another model of the same kind, such as a copy that is to be fine-tuned."""

@@ -1,0 +1,135 @@
+"""What a modality is: all that texts, pictures and recordings do not have in common, behind one class each."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from cuetune.backbones.base import Backbone
+    from cuetune.backbones.generation import Writing
+    from cuetune.evaluation.contenders import Contender
+    from cuetune.evaluation.evaluate import Source
+    from cuetune.prompts.base import Prompt
+    from cuetune.prompts.building import Method
+    from cuetune.readouts import Head
+    from cuetune.tasks.skipped import Skipped
+    from cuetune.tasks.task import Example, Row, Task
+    from cuetune.tuning.data import Data
+    from cuetune.tuning.settings import Settings
+    from cuetune.tuning.task_run import Run, TaskData
+
+
+class Modality(ABC):
+    """One modality. Its methods import what they need when they are called, so that knowing all of them costs nothing.
+
+    name: also the option that names its column, and `Task.modality`. plural: what its rows are called. kinds: of its
+    backbones (`Backbone.kind`) and of bundled models. model, prompt: taken where the user names none. compared: the
+    usual methods of `compare`. starts_from_words: whether prompts begin as `Settings.init` says.
+    """
+
+    name: ClassVar[str]
+    plural: ClassVar[str]
+    kinds: ClassVar[tuple[str, ...]]
+    model: ClassVar[str]
+    prompt: ClassVar[str]
+    compared: ClassVar[tuple[str, ...]]
+    starts_from_words: ClassVar[bool] = False
+
+    # Models
+
+    @abstractmethod
+    def loads(self, config: Any) -> bool:
+        """Whether a configuration of transformers is that of a model of this modality."""
+
+    @abstractmethod
+    def load(self, name: str, **options: Any) -> "Backbone":
+        """The backbone of this name; options: see `load_backbone`."""
+
+    # Data
+
+    def in_folder(self, folder: Path) -> bool:
+        """Whether a folder without a table holds files of this modality."""
+        return False
+
+    @abstractmethod
+    def holds(self, rows: Sequence["Row"]) -> bool:
+        """Whether rows, of which the first is enough, are of this modality."""
+
+    @abstractmethod
+    def read(self, source: Any, *, encoding: str = "utf-8", labelled: bool = True) -> Iterator["Row"]:
+        """Rows of a source in order. labelled: they are to have labels."""
+
+    @abstractmethod
+    def infer(self, rows: Sequence["Row"], **options: Any) -> "Task":
+        """The task of labelled rows. Raises CuetuneError for what cannot be told, or an option it has no use for."""
+
+    def readable(
+        self, examples: Iterable["Example"], task: "Task", skipped: "Skipped | None" = None
+    ) -> list["Example"]:
+        """The examples whose content can be read, the others counted; without `skipped` the first is an error."""
+        return list(examples)
+
+    # Prompts and runs
+
+    @abstractmethod
+    def methods(self) -> Mapping[str, "Method"]:
+        """The prompts that are tuned, by the name that `tune` and `compare` know."""
+
+    @abstractmethod
+    def begin(
+        self,
+        backbone: Any,
+        data: "Data",
+        method: str,
+        shots: int,
+        settings: "Settings",
+        start: str | Path | None = None,
+    ) -> "Prompt":
+        """The prompt that a run starts from, or the finished one where nothing is tuned."""
+
+    @abstractmethod
+    def run(
+        self, backbone: Any, prompt: "Prompt", data: "TaskData", settings: "Settings", rows: int, folder: Path | None
+    ) -> "Run":
+        """One task's part in the loop. rows: how many are validated on. folder: for what is too large for memory."""
+
+    # Answers
+
+    @abstractmethod
+    def predictor(
+        self,
+        backbone: Any,
+        task: "Task",
+        prompt: "Prompt",
+        head: "Head | None" = None,
+        *,
+        writing: "Writing | None" = None,
+        skipped: "Skipped | None" = None,
+    ) -> "Source":
+        """A prompt and its head, ready to answer. skipped: counts rows that cannot be read and leaves them out."""
+
+    @abstractmethod
+    def baselines(
+        self,
+        backbone: Any,
+        task: "Task",
+        shown: Sequence["Example"],
+        *,
+        head: "Head | None" = None,
+        shots: int = 8,
+        seed: int = 0,
+        writing: "Writing | None" = None,
+    ) -> dict[str, "Source"]:
+        """What a tuned prompt is held against, by name. shown: labelled rows that may be learned from."""
+
+    @abstractmethod
+    def features(self, backbone: Any, task: "Task") -> Any:
+        """What a linear probe learns from: an object whose `of(examples)` gives arrays (N, d) by name.
+
+        Raises CuetuneError for a backbone that has none.
+        """
+
+    @abstractmethod
+    def contenders(self) -> Mapping[str, "Contender"]:
+        """The methods that `compare` can compare, by name."""

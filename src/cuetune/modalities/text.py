@@ -1,0 +1,95 @@
+"""Texts: language models of transformers, with prompts before and in them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cuetune.errors import CuetuneError
+from cuetune.modalities.base import Modality
+
+
+class TextModality(Modality):
+    """Texts in columns of a table, put into a template."""
+
+    name = "text"
+    plural = "texts"
+    kinds = ("causal", "encoder", "encoder-decoder", "sentences")
+    model = "smollm2-135m"
+    prompt = "soft"
+    compared = ("zero-shot", "few-shot", "linear-probe", "soft", "prefix", "late", "lora", "fine-tuning")
+    starts_from_words = True
+
+    def loads(self, config: Any) -> bool:
+        return True
+
+    def load(self, name: str, **options: Any) -> Any:
+        from cuetune.backbones.loading import load_text_backbone
+
+        return load_text_backbone(name, **options)
+
+    def holds(self, rows: Sequence[Any]) -> bool:
+        return True
+
+    def read(self, source: Any, *, encoding: str = "utf-8", labelled: bool = True) -> Iterator[Any]:
+        from cuetune.tasks.reading import read_rows
+
+        return read_rows(source, encoding=encoding)
+
+    def infer(self, rows: Sequence[Any], **options: Any) -> Any:
+        from cuetune.tasks.inference import infer_task
+
+        return infer_task(rows, **options)
+
+    def methods(self) -> Mapping[str, Any]:
+        from cuetune.prompts.building import METHODS
+
+        return METHODS
+
+    def begin(
+        self, backbone: Any, data: Any, method: str, shots: int, settings: Any, start: str | Path | None = None
+    ) -> Any:
+        from cuetune.tuning.beginning import first_text_prompt
+
+        if settings.read_layer is not None:
+            raise CuetuneError("--read-layer is for pictures; a prompt for texts is read at the last layer.")
+        return first_text_prompt(backbone, data, method, shots, settings, start)
+
+    def run(self, backbone: Any, prompt: Any, data: Any, settings: Any, rows: int, folder: Path | None) -> Any:
+        from cuetune.tuning.task_run import TaskRun
+
+        return TaskRun(backbone, prompt, data, settings, rows)
+
+    def predictor(
+        self, backbone: Any, task: Any, prompt: Any, head: Any = None, *, writing: Any = None, skipped: Any = None
+    ) -> Any:
+        from cuetune.corrected_prediction import CorrectedPredictor
+        from cuetune.prediction import Predictor
+        from cuetune.readouts import LinearHead
+
+        answers = CorrectedPredictor if prompt.kind == "corrected" else Predictor
+        return answers(backbone, task, prompt, writing, LinearHead.of(backbone, task, head) if head else None)
+
+    def baselines(
+        self,
+        backbone: Any,
+        task: Any,
+        shown: Sequence[Any],
+        *,
+        head: Any = None,
+        shots: int = 8,
+        seed: int = 0,
+        writing: Any = None,
+    ) -> dict[str, Any]:
+        from cuetune.evaluation.evaluate import in_words
+
+        return dict(in_words(backbone, task, shown, shots, seed, writing))
+
+    def features(self, backbone: Any, task: Any) -> Any:
+        from cuetune.methods.probe import Features
+
+        return Features(backbone, task)
+
+    def contenders(self) -> Mapping[str, Any]:
+        from cuetune.evaluation.contenders import CONTENDERS
+
+        return CONTENDERS
