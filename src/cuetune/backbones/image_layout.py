@@ -53,12 +53,10 @@ class ImageLayout(PaddedLayout):
         """The model's attention, with the prefix's keys and values before its own (B, h, T, d_h)."""
         if self.capture is not None:
             self.capture[self.layer] = (key, value)
-        mask = None
         if self.layer in self.injection.kv:
             before = (part.to(key).expand(len(key), -1, -1, -1) for part in self.injection.kv[self.layer])
             key, value = (torch.cat([first, own], dim=2) for first, own in zip(before, (key, value), strict=True))
-            mask = self._seen(key, query.shape[2])
-        return compat.stock_attention(module, query, key, value, mask, **how)
+        return compat.stock_attention(module, query, key, value, self._seen(key, query.shape[2]), **how)
 
     def _seen(self, key: Tensor, width: int) -> Tensor | None:
         """(B, 1, 1, K + T) which keys count, where rows have prefixes of different lengths."""

@@ -4,9 +4,11 @@ from pathlib import Path
 
 from cuetune.errors import CuetuneError
 from cuetune.packages import Progress, cache_dir
+from cuetune.tasks.captions import CAPTIONS
 from cuetune.tasks.definitions import DEFINITIONS
 from cuetune.tasks.diagnoses import DIAGNOSES
 from cuetune.tasks.drawings import DRAWINGS, PictureSet
+from cuetune.tasks.drums import DRUMS
 from cuetune.tasks.emoji import EMOJI
 from cuetune.tasks.mails import MAILS
 from cuetune.tasks.molecules import MOLECULES
@@ -16,9 +18,11 @@ from cuetune.tasks.pairs import PAIRS
 from cuetune.tasks.questions import QUESTIONS
 from cuetune.tasks.reviews import REVIEWS
 from cuetune.tasks.stamps import STAMPS
+from cuetune.tasks.telephone import TELEPHONE
 
 KNOWN = (*REVIEWS, QUESTIONS, NEWS, EMOJI, DEFINITIONS, DIAGNOSES, PAIRS, MOLECULES, MAILS, DRAWINGS, STAMPS)
-DATASETS: dict[str, DataSet | PictureSet] = {each.name: each for each in KNOWN}
+HEARD = (DRUMS, TELEPHONE, *CAPTIONS)
+DATASETS: dict[str, DataSet | PictureSet] = {each.name: each for each in (*KNOWN, *HEARD)}
 
 
 def pull_data(name: str, folder: str | Path, progress: Progress | None = None) -> Path:

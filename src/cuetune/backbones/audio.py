@@ -1,0 +1,266 @@
+"""A frozen model of sound: runs batches of sounds under an injection and knows who it is."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from transformers import PreTrainedModel
+
+import cuetune.backbones.attention  # noqa: F401 - makes its function known to transformers
+from cuetune import compat, compat_audio
+from cuetune.backbones import frozen
+from cuetune.backbones.base import Backbone
+from cuetune.backbones.fitting import check_states
+from cuetune.backbones.hearing import Hearing
+from cuetune.backbones.identity import BackboneIdentity, weights_hash
+from cuetune.backbones.injection import Injection, KeyValue
+from cuetune.backbones.sound_layout import SoundLayout
+from cuetune.backbones.sounds import Sounds
+from cuetune.backbones.wave_change import WaveChange
+from cuetune.errors import CuetuneError
+
+POOLINGS = ("first", "mean")
+
+
+class AudioBackbone(Backbone):
+    """An encoder of sound of transformers (Whisper's, AST, wav2vec 2.0, HuBERT), frozen.
+
+    model: any of `compat_audio.FAMILIES`. hearing: what turns a waveform into the model's input.
+    Each sound enters the first layer as the stock model has it there, computed alone; from there on a pass is `[first
+    states | prompt | the sound]`, padded behind, where padding is seen by nobody. Whisper, which always hears 30
+    seconds, thus hears a short sound without the silence behind it: its states differ from the stock model's, which
+    attend to that silence too, and are the stock model's own for a sound of full length.
+    What is read of a sound is never a state of the prompt: the mean over its own states, or ("first") over those that
+    the model has before it. pooling: which of the two the model was made for.
+    Raises CuetuneError when the model does not honour injections, found out by a short self-test.
+    """
+
+    kind = "audio"
+
+    def __init__(self, model: PreTrainedModel, hearing: Hearing, name: str = "", revision: str | None = None) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.hearing, self.config = hearing, model.config
+        compat.use_attention(model)
+        frozen.use_products(model)
+        compat.keep_freed_memory()
+        name = name or str(model.config.name_or_path)
+        try:
+            self._part = compat_audio.hearing_part(model)
+            self.n_first = compat_audio.n_first(model)
+            layers = compat_audio.audio_layers(model)
+        except (LookupError, AttributeError) as problem:
+            raise self._refused(name, str(problem)) from problem
+        for number, layer in enumerate(layers):
+            compat.wrap_layer(layer, number)
+        self.layers = len(layers)
+        self.identity = self._identify(name, revision)
+        self.pooling = "first" if self.n_first else "mean"
+        self.kv_shape = (0, 0, 0)
+        self._noise_states = torch.empty(0)  # what enters the first layer of a second of noise
+        self._self_test()
+
+    @property
+    def width(self) -> int:
+        return int(self.config.hidden_size)
+
+    @property
+    def state_width(self) -> int:
+        return self.width
+
+    def width_at(self, layer: int) -> int:
+        return self.width
+
+    def embedding_table(self) -> Tensor:
+        """(T, d) states as they enter the first layer, of noise: how large a sound's embeddings are."""
+        return self._noise_states
+
+    def around(self, model: PreTrainedModel) -> "AudioBackbone":
+        return type(self)(model, self.hearing, self.identity.name, self.identity.revision)
+
+    def check(self, injection: Injection, where: str = "prompt") -> None:
+        """Raise CuetuneError unless an injection has this backbone's width, layers and heads, and fits its sounds."""
+        name = self.identity.name
+        check_states(injection, name, self.width_at, self.kv_shape, where)
+        if injection.offsets is not None:
+            raise CuetuneError(f"{where}: offsets of a text's tokens, but {name} hears sounds; use another prompt.")
+        if injection.inputs is None:
+            return
+        if not isinstance(injection.inputs, WaveChange):
+            raise CuetuneError(f"{where}: changes the pixels of pictures, but {name} hears sounds; use another prompt.")
+        if not self.hearing.trains:
+            raise CuetuneError(f"{where}: {name} takes no change of the waveform; use virtual tokens or a prefix.")
+
+    def heard(self, waves: Sequence[Tensor], silence: float = 0.0) -> list[Tensor]:
+        """States (F + T, d) of each wave (n,) as it enters the first layer, which no prompt but one of waves changes.
+
+        silence: seconds of it that are heard behind each. Sounds of one length go together: none depends on another.
+        """
+        waves = [self.hearing.fitted(wave.to(self.device), silence) for wave in waves]
+        found: dict[int, Tensor] = {}
+        for size in {len(wave) for wave in waves}:
+            numbers = [number for number, wave in enumerate(waves) if len(wave) == size]
+            states = self._entering(torch.stack([waves[number] for number in numbers]))
+            found |= dict(zip(numbers, states, strict=True))
+        return [found[number] for number in range(len(waves))]
+
+    def _entering(self, waves: Tensor) -> Tensor:
+        inputs: dict[int, Tensor] = {}
+        features = self.hearing.features(waves.float()).to(self.dtype)
+        self._through(features, SoundLayout(Injection(), inputs=inputs, last=0))
+        return inputs[0][:, : self.hearing.states(waves.shape[1])]
+
+    def hidden(self, sounds: Sounds, injection: Injection | None = None) -> Tensor:
+        """One state (B, d) for each sound: the mean over its own, or ("first") over the model's before it."""
+        injection = injection or Injection()
+        return self._answered(0, *self._first_layer(sounds, injection), sounds, injection)
+
+    def hidden_mixed(self, parts: Sequence[tuple[Sounds, Injection]]) -> list[Tensor]:
+        """As `hidden` for several prompts, each with its own sounds: one pass for each, nothing could be shared."""
+        return [self.hidden(sounds, injection) for sounds, injection in parts]
+
+    @torch.no_grad()
+    def features(self, sounds: Sounds) -> Tensor:
+        """(B, d) in float32 what the frozen model alone says of each sound: for probes, queries and neighbours."""
+        return self.hidden(sounds).float()
+
+    @torch.no_grad()
+    def states_at(self, layer: int, rows: Sounds, n_tokens: int = 0) -> Tensor:
+        """(B, F + T, d) states of the sounds as they enter `layer`, without a prompt, padded behind.
+
+        n_tokens: positions that text backbones keep free for one; a sound's states have places of their own.
+        """
+        states, lengths = self._first_layer(rows, Injection())
+        inputs: dict[int, Tensor] = {}
+        self._run(states, lengths, Injection(), inputs=inputs, last=layer)
+        return inputs[layer]
+
+    def hidden_from(self, layer: int, states: Tensor, rows: Sounds, injection: Injection) -> Tensor:
+        """As `hidden`, from the sounds' states (B, F + T, d) at `layer` (`states_at`) on: those below are not run.
+
+        rows: how long they are and what is read of them. injection: nothing below `layer`.
+        """
+        if layer and (min((*injection.tokens, *injection.kv), default=layer) < layer or injection.inputs is not None):
+            raise CuetuneError(f"a prompt that enters below layer {layer} needs the whole model.")
+        assert rows.lengths is not None, "kept states come with their lengths"
+        return self._answered(layer, states, rows.lengths.to(self.device), rows, injection)
+
+    def _answered(self, layer: int, states: Tensor, lengths: Tensor, sounds: Sounds, injection: Injection) -> Tensor:
+        """What is read of the sounds, from their states at `layer` on."""
+        final, layout = self._run(states, lengths, injection, first=layer, last=sounds.layer)
+        return self._pooled(final, lengths, layout.grown, sounds.pooling)
+
+    @torch.no_grad()
+    def layer_inputs(self, sounds: Sounds) -> list[Tensor]:
+        """What goes into each layer, L tensors (N, d) of the sounds' own states: where virtual tokens can start."""
+        states, lengths = self._first_layer(sounds, Injection())
+        inputs: dict[int, Tensor] = {}
+        self._run(states, lengths, Injection(), inputs=inputs)
+        return [self._own(inputs[layer], lengths) for layer in range(self.layers)]
+
+    @torch.no_grad()
+    def keys_values(self, sounds: Sounds) -> KeyValue:
+        """(L, h_kv, N, d_h) keys and values that the frozen model makes of the sounds: where prefixes can start."""
+        states, lengths = self._first_layer(sounds, Injection())
+        captured: dict[int, KeyValue] = {}
+        self._run(states, lengths, Injection(), capture=captured)
+        made = [[self._own(captured[n][part].transpose(1, 2), lengths) for n in range(self.layers)] for part in (0, 1)]
+        keys, values = (torch.stack(part).transpose(1, 2) for part in made)
+        return keys, values
+
+    @torch.no_grad()
+    def compile(self, injection: Injection, shared: Sequence[int] = ()) -> Injection:
+        """The prompt in the backbone's dtype, detached. Its states depend on the sound, and are computed with each."""
+        return injection.detached(self.dtype)
+
+    def _first_layer(self, sounds: Sounds, injection: Injection) -> tuple[Tensor, Tensor]:
+        """States (B, F + T, d) as they enter the first layer, padded behind, and how many are each sound's own (B,)."""
+        if sounds.states is not None and injection.inputs is None:
+            assert sounds.lengths is not None, "states come with their lengths"
+            return sounds.states.to(self.device, self.dtype), sounds.lengths.to(self.device)
+        if not sounds.waves:
+            raise CuetuneError("a prompt in the waveform needs the waves themselves, not the states of them.")
+        change = injection.inputs
+        waves = change.of_waves(sounds.waves) if isinstance(change, WaveChange) else sounds.waves
+        states = self.heard(waves, sounds.silence)
+        return pad_sequence(states, batch_first=True), torch.tensor([len(each) for each in states], device=self.device)
+
+    def _pooled(self, states: Tensor, lengths: Tensor, grown: int, pooling: str | None) -> Tensor:
+        pooling = pooling or self.pooling
+        if pooling not in POOLINGS:
+            raise CuetuneError(f"unknown pooling {pooling!r}; choose one of {', '.join(POOLINGS)}.")
+        if pooling == "first":
+            if not self.n_first:
+                raise CuetuneError(f"{self.identity.name} has no state before those of the sound; pool the mean.")
+            return states[:, : self.n_first].mean(dim=1)
+        own = states[:, self.n_first + grown :].float()
+        real = torch.arange(own.shape[1], device=own.device) < (lengths - self.n_first)[:, None]
+        return (own * real[..., None]).sum(dim=1) / real.sum(dim=1, keepdim=True)
+
+    def _own(self, states: Tensor, lengths: Tensor) -> Tensor:
+        """(N, …) the states of the sounds themselves, one behind the other."""
+        places = torch.arange(states.shape[1], device=states.device)
+        return states[(places >= self.n_first) & (places < lengths[:, None])]
+
+    def _run(self, states: Tensor, lengths: Tensor, injection: Injection, **how: Any) -> tuple[Tensor, SoundLayout]:
+        """Final states (B, F + P + T, d) of one pass from `states` on."""
+        padded = bool((lengths < states.shape[1]).any())
+        layout = SoundLayout(
+            injection,
+            n_first=self.n_first,
+            states=states.to(self.device, self.dtype),
+            lengths=lengths if padded else None,
+            **how,
+        )
+        return self._through(compat_audio.smallest(self.model).to(self.device, self.dtype), layout), layout
+
+    def _through(self, features: Tensor, layout: SoundLayout) -> Tensor:
+        with frozen.own_pass():
+            return compat_audio.told(self._part, features)(features, cuetune_layout=layout).last_hidden_state
+
+    def _identify(self, name: str, revision: str | None) -> BackboneIdentity:
+        return BackboneIdentity(
+            name=name,
+            revision=revision,
+            weights_hash=weights_hash(self.model.state_dict()),
+            tokenizer_hash=self.hearing.hash,
+            model_type=self.config.model_type,
+            hidden_size=self.width,
+            num_layers=self.layers,
+            num_heads=int(self.config.num_attention_heads),
+            kind=self.kind,
+        )
+
+    @torch.no_grad()
+    def _self_test(self) -> None:
+        """A pass must give what the stock path gives: alone, and with a prefix of the sound's own keys and values.
+
+        To see every key twice changes no weighted mean, so both must agree, whatever the model does to its keys.
+        """
+        noise = torch.randn(1, self.hearing.rate, generator=torch.Generator().manual_seed(0)).to(self.device)
+        features = self.hearing.features(0.1 * noise).to(self.dtype)
+        captured: dict[int, KeyValue] = {}
+        inputs: dict[int, Tensor] = {}
+        try:
+            stock = compat_audio.told(self._part, features)(features).last_hidden_state
+            alone = self._through(features, SoundLayout(Injection(), capture=captured, inputs=inputs))
+            own = torch.tensor([stock.shape[1]], device=self.device)
+            twice, _ = self._run(inputs[0], own, Injection(kv=captured))
+        except Exception as problem:
+            raise self._refused(self.identity.name, f"{type(problem).__name__}: {problem}") from problem
+        if len(captured) != self.layers or len(inputs) != self.layers:
+            raise self._refused(self.identity.name, f"{len(captured)} of {self.layers} layers take them")
+        error = max(((ours - stock).abs().max() / stock.abs().max()).item() for ours in (alone, twice))
+        if not error < (1e-3 if self.dtype == torch.float32 else 0.1):
+            raise self._refused(self.identity.name, f"outputs differ by {error:.1e}")
+        keys = captured[0][0]
+        self.kv_shape = (len(captured), keys.shape[1], keys.shape[3])
+        self._noise_states = inputs[0][0]
+
+    def _refused(self, name: str, reason: str) -> CuetuneError:
+        first, *_ = reason.splitlines() or [""]
+        return CuetuneError(
+            f"{name}: models of type {self.model.config.model_type!r} do not take injections into sounds through "
+            f"transformers' attention interface ({first}); choose another model, e.g. --model whisper-tiny-en."
+        )

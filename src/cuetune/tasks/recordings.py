@@ -1,0 +1,145 @@
+"""Recordings of users, read by libsndfile: every format becomes one channel at the model's rate, and is counted.
+
+Every fault is one line that says where it is.
+"""
+
+import io
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cuetune.errors import CuetuneError
+
+SHORTEST = 0.002  # seconds: less says nothing
+
+
+@dataclass
+class Converted:
+    """What was done to recordings so that a model hears them: how many had another rate, several channels, were cut."""
+
+    rates: Counter[int] = field(default_factory=Counter)
+    mixed: int = 0
+    cut: int = 0
+    longest: float = 0.0
+
+    def lines(self, rate: int) -> list[str]:
+        """What to tell the user; nothing where nothing was done."""
+        said = []
+        if self.rates:
+            found = ", ".join(f"{each:,} Hz ({count:,})" for each, count in sorted(self.rates.items()))
+            said.append(f"resampled to {rate:,} Hz: {found}")
+        if self.mixed:
+            said.append(f"mixed down to one channel: {self.mixed:,}")
+        if self.cut:
+            said.append(f"cut to {self.longest:g} s, the longest that is heard: {self.cut:,}")
+        return said
+
+
+def read_recording(source: Any, where: str, rate: int, longest: float, done: Converted | None = None) -> np.ndarray:
+    """The samples (n,) in float32 of a recording, mixed down and resampled to `rate`, at most `longest` seconds.
+
+    source: a path, bytes, `{"bytes": …, "path": …}` or `{"array": …, "sampling_rate": …}` as `datasets` keeps sounds.
+    where: its place in the data, for errors. done: counts what was converted. No more than `longest` is ever decoded.
+    Raises CuetuneError for anything missing, empty, broken, silent, shorter than two milliseconds or not finite.
+    """
+    done = Converted() if done is None else done
+    if isinstance(source, Mapping) and source.get("array") is not None:
+        samples, own, cut, name = _given(source, where, longest)
+    else:
+        samples, own, cut, name = _decoded(source, where, longest)
+    _check(samples, own, name)
+    if cut:
+        done.cut, done.longest = done.cut + 1, longest
+    if samples.shape[1] > 1:
+        done.mixed += 1
+    mono = samples.mean(axis=1)
+    if not np.ptp(mono):
+        raise CuetuneError(f"{name}: silent: every sample is {mono[0]:g}; replace it or remove the row.")
+    if own != rate:
+        done.rates[own] += 1
+        mono = _soxr().resample(mono, own, rate)
+    return mono.astype(np.float32)
+
+
+def _given(source: Mapping[str, Any], where: str, longest: float) -> tuple[np.ndarray, int, bool, str]:
+    samples, own = np.asarray(source["array"], dtype=np.float32), int(source.get("sampling_rate") or 0)
+    if own <= 0 or samples.ndim not in (1, 2):
+        raise CuetuneError(f"{where}: samples without a sampling_rate, or of {samples.ndim} dimensions; give both.")
+    whole = samples.reshape(len(samples), -1)
+    return whole[: int(longest * own)], own, len(whole) > longest * own, where
+
+
+def _decoded(source: Any, where: str, longest: float) -> tuple[np.ndarray, int, bool, str]:
+    """(samples (n, channels), rate, whether it goes on, what to call it)."""
+    soundfile = _soundfile()
+    stream, name = _opened(source, where)
+    with stream:
+        try:
+            with soundfile.SoundFile(stream) as file:
+                samples = file.read(int(longest * file.samplerate), dtype="float32", always_2d=True)
+                return samples, int(file.samplerate), file.frames > len(samples), name
+        except (soundfile.LibsndfileError, RuntimeError, TypeError, ValueError) as error:
+            reason = str(getattr(error, "error_string", error)).splitlines()[0][:80]
+            raise CuetuneError(
+                f"{name}: no recording that can be read ({reason.rstrip('.')}); use WAV, FLAC, Ogg or MP3, or remove "
+                "the row."
+            ) from error
+
+
+def _check(samples: np.ndarray, rate: int, name: str) -> None:
+    if len(samples) < max(2, SHORTEST * rate):
+        count = "no samples" if not len(samples) else "1 sample" if len(samples) == 1 else f"{len(samples)} samples"
+        raise CuetuneError(f"{name}: {count} at {rate:,} Hz is no sound; replace it or remove the row.")
+    if not np.isfinite(samples).all():
+        raise CuetuneError(f"{name}: a broken recording: some samples are no finite numbers; replace it.")
+
+
+def _opened(source: Any, where: str) -> tuple[Any, str]:
+    """A stream of the recording's bytes, and what to call it."""
+    if isinstance(source, Mapping):
+        content, path = source.get("bytes"), source.get("path")
+        source = content if content is not None else path
+        where = f"{where} ({Path(path).name})" if content is not None and path else where
+    if isinstance(source, bytes | bytearray | memoryview):
+        if not len(source):
+            raise CuetuneError(f"{where}: an empty recording; replace it or remove the row.")
+        return io.BytesIO(source), where
+    if not isinstance(source, str | Path) or not str(source).strip():
+        raise CuetuneError(f"{where}: no recording but {type(source).__name__} {str(source)[:40]!r}; give a path.")
+    return _file(Path(source), where)
+
+
+def _file(path: Path, where: str) -> tuple[Any, str]:
+    name = str(path) if where in ("", str(path)) else f"{where}: {path}"
+    try:
+        if path.is_dir():
+            raise CuetuneError(f"{name}: is a folder; give the path of a recording.")
+        if not path.stat().st_size:
+            raise CuetuneError(f"{name}: the file is empty; replace it or remove the row.")
+        return path.open("rb"), name
+    except FileNotFoundError:
+        raise CuetuneError(
+            f"{name}: no such file; paths are taken from the folder of the table, then as they are."
+        ) from None
+    except OSError as error:
+        raise CuetuneError(f"{name}: cannot be read ({error.strerror}).") from error
+
+
+def _soundfile() -> Any:
+    try:
+        import soundfile
+    except (ImportError, OSError) as error:  # OSError where libsndfile itself is missing
+        raise CuetuneError('reading sounds needs soundfile; run `pip install "cuetune[audio]"`.') from error
+    return soundfile
+
+
+def _soxr() -> Any:
+    try:
+        import soxr
+    except ImportError as error:
+        raise CuetuneError('resampling sounds needs soxr; run `pip install "cuetune[audio]"`.') from error
+    return soxr
