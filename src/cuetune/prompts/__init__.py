@@ -3,6 +3,7 @@
 from cuetune.prompts.attempt import AttemptPrompt
 from cuetune.prompts.base import Prompt
 from cuetune.prompts.calibrated import CalibratedPrompt
+from cuetune.prompts.corrected import CorrectedPrompt
 from cuetune.prompts.dept import OffsetPrompt
 from cuetune.prompts.ensemble import EnsemblePrompt
 from cuetune.prompts.hard import HardPrompt
@@ -25,6 +26,7 @@ __all__ = [
     "AttemptPrompt",
     "CalibratedPrompt",
     "CodaPrompt",
+    "CorrectedPrompt",
     "DecomposedPrompt",
     "DualPrompt",
     "EncodedPrompt",

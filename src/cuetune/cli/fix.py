@@ -1,0 +1,107 @@
+"""`cuetune fix`: mistakes of a saved prompt corrected, without keeping the rows."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cuetune.cli import options as o
+
+if TYPE_CHECKING:
+    from cuetune.methods.correcting.measuring import Fixed
+
+
+def fix(
+    prompt: Annotated[Path, typer.Argument(help="Folder of a saved prompt.")],
+    corrections: Annotated[
+        str | None, typer.Argument(help="Rows that it answered wrongly, with the label that is right.")
+    ] = None,
+    to: Annotated[Path | None, typer.Option("--to", help="Folder for the result; else PROMPT is replaced.")] = None,
+    held_out: Annotated[
+        str | None,
+        typer.Option("--held-out", help="Labelled rows to score before and after; none is learned from."),
+    ] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Take the last fix back instead.")] = False,
+    steps: Annotated[int, typer.Option(help="Updates of the new components.", min=1)] = 40,
+    length: Annotated[int, typer.Option(help="Positions of each component; those of the first fix hold.", min=1)] = 4,
+    seed: Annotated[int, typer.Option(help="Decides which rows share a component, and their order.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the prompt that stands at --to.")] = False,
+    encoding: o.Encoding = "utf-8",
+    model: o.SavedModel = None,
+    revision: o.Revision = None,
+    dtype: o.Dtype = "auto",
+    device: o.Device = "auto",
+) -> None:
+    """Correct mistakes with new components that act on rows like them; the prompt itself stays as it is.
+
+    `cuetune fix prompts/reviews corrections.csv`
+
+    `cuetune fix prompts/reviews corrections.csv --held-out test.csv --to prompts/reviews-2`
+
+    `cuetune fix prompts/reviews --undo`
+
+    Nothing is kept of the rows: delete the file of corrections afterwards. `--undo` restores the former prompt bit by
+    bit. A fix that is stopped leaves the prompt as it was.
+    """
+    from cuetune.errors import CuetuneError
+
+    if undo == (corrections is not None):
+        raise CuetuneError("give a file of corrections, or --undo to take the last fix back.")
+    if corrections is None:
+        _undo(prompt, to, overwrite)
+        return
+    from cuetune.methods.correcting.correcting import fix as run
+
+    fixed = run(
+        prompt,
+        corrections,
+        to=to,
+        held_out=held_out,
+        model=model,
+        steps=steps,
+        length=length,
+        seed=seed,
+        overwrite=overwrite,
+        encoding=encoding,
+        model_options=o.model_options(revision, dtype, device, False),
+    )
+    _report(fixed, to or prompt, corrections)
+
+
+def _undo(prompt: Path, to: Path | None, overwrite: bool) -> None:
+    from cuetune.cli.tables import console
+    from cuetune.methods.correcting.rolling_back import roll_back
+
+    former = roll_back(prompt, to=to, overwrite=overwrite)
+    left = len(former.record.get("fixes", []))
+    console.print(f"the last fix is taken back: {former.prompt.described()}", highlight=False, soft_wrap=True)
+    console.print(f"saved to [bold]{to or prompt}[/bold]; {left} fixes are left", highlight=False, soft_wrap=True)
+
+
+def _report(fixed: "Fixed", folder: Path, corrections: str) -> None:
+    """What a person wants to know: corrected, effect on other rows, where it is, what to do next."""
+    from cuetune.cli.report import recorded_scores
+    from cuetune.cli.tables import console
+
+    lines = [f"corrected: {fixed.corrected} of {fixed.mistakes} mistakes"]
+    if fixed.right:
+        lines.append(f"right already: {fixed.kept} of {fixed.right} are still")
+    for line in lines:
+        console.print(line, highlight=False)
+    if "scores" in fixed.tuned.record:
+        console.print(recorded_scores(fixed.tuned.record))
+    if fixed.changed is not None:
+        changed = fixed.changed
+        console.print(
+            f"held-out answers that changed: {changed.answers} ({changed.to_right} to right, {changed.to_wrong} to "
+            "wrong)",
+            highlight=False,
+        )
+    added = sum(part.numel() for part in fixed.tuned.prompt.each[-1].parameters())  # type: ignore[attr-defined]
+    for line in (
+        f"changed: {added:,} new numbers; {fixed.tuned.prompt.described()}",
+        f"saved to [bold]{folder}[/bold]; it holds nothing of the rows",
+        f"next: rm {corrections}",
+        f"      cuetune fix {folder} --undo",
+    ):
+        console.print(line, highlight=False, soft_wrap=True)

@@ -1,0 +1,63 @@
+"""Answers of a corrected prompt: the former ones, but for the rows that a fix reaches."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from cuetune.backbones.generation import Writing
+from cuetune.backbones.text import TextBackbone
+from cuetune.prediction import ROWS_AT_ONCE, Prediction, Predictor, batches_by_length
+from cuetune.prompts.corrected import CorrectedPrompt, queries_of
+from cuetune.readouts import LabelReadout, Readout
+from cuetune.tasks.task import Example, Task
+
+
+class CorrectedPredictor(Predictor):
+    """A corrected prompt, ready to answer.
+
+    Every row is answered by the base, compiled, exactly as before there were fixes; one more pass of the bare model
+    tells which rows the fixes reach, and those alone are answered anew. So a row that no fix reaches gets the former
+    answer bit by bit.
+    """
+
+    prompt: CorrectedPrompt
+
+    def __init__(
+        self,
+        backbone: TextBackbone,
+        task: Task,
+        prompt: CorrectedPrompt,
+        writing: Writing | None = None,
+        readout: Readout | None = None,
+    ) -> None:
+        super().__init__(backbone, task, prompt, writing, readout)
+        self.former = Predictor(backbone, task, prompt.base, self.writing, self.readout)
+
+    def predict(self, examples: Iterable[Example]) -> Iterator[Prediction]:
+        source = iter(examples)
+        while chunk := list(islice(source, ROWS_AT_ONCE)):
+            answers = list(self.former.predict(chunk))
+            reached = (self.weights(chunk).amax(dim=1) > 0).nonzero().squeeze(1).tolist()
+            anew = super().predict([chunk[number] for number in reached])
+            for number, answer in zip(reached, anew, strict=True):
+                answers[number] = answer
+            yield from answers
+
+    def weights(self, examples: Sequence[Example]) -> Tensor:
+        """(N, M) how much each component of every fix acts on these rows."""
+        queries = queries_for(self, examples).to(self.backbone.device)
+        return torch.cat(self.prompt.weights_at(queries), dim=1).cpu()
+
+
+@torch.inference_mode()
+def queries_for(predictor: Predictor, examples: Sequence[Example]) -> Tensor:
+    """(N, D) queries of examples, as this predictor has them read."""
+    assert isinstance(predictor.readout, LabelReadout)
+    rows = list(predictor.renderer.render(examples))
+    queries = torch.empty(len(rows), predictor.backbone.state_width)
+    for numbers in batches_by_length(rows):
+        packed = predictor.readout.rows([rows[number] for number in numbers], predictor.renderer.shared)
+        queries[numbers] = queries_of(predictor.backbone, packed).cpu()
+    return queries
