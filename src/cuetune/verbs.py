@@ -147,4 +147,5 @@ def check(
     modality = of_task(task) if task else of_data(first, task_options, encoding)
     rows = {part: list(modality.read(source, encoding=encoding)) for part, source in sources.items()}
     meant = task or modality.infer(next(iter(rows.values())), **task_options)
-    return check_data({part: map(meant.example, each) for part, each in rows.items()}, meant, tokenizer)
+    parts = {part: map(meant.example, each) for part, each in rows.items()}
+    return check_data(parts, meant, tokenizer, lambda examples: modality.faults(examples, meant))

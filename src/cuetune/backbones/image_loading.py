@@ -1,5 +1,6 @@
 """Loading a vision transformer by name: the bundled one, local folders, the Hugging Face hub."""
 
+from pathlib import Path
 from typing import Any
 
 from cuetune.backbones.bundled import resolve
@@ -21,14 +22,17 @@ def load_image_backbone(
 ) -> ImageBackbone:
     """A frozen `ImageBackbone`, ready for prompts.
 
-    name: a bundled model (`cuetune models`), a local folder, or a model id of the hub (HF_HUB_OFFLINE is honoured).
+    name: a bundled model (`cuetune models`), a local folder, or a model id of the hub (HF_HUB_OFFLINE is honoured);
+    "NAME@98" sees pictures of 98 x 98 pixels, for a fraction of the time, where the model takes other sizes than its
+    own. The size is part of the name that is recorded, so that a saved prompt finds its way back.
     dtype, device: as of `load_backbone`. Raises CuetuneError when the model is not found, does not see pictures in
     patches, does not say how its pictures are prepared, or does not take injections.
     """
     from cuetune import compat_vision
 
     quiet()
-    place, source = _device(device), resolve(name)
+    plain, side = sized(name)
+    place, source = _device(device), resolve(plain)
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
         model = compat_vision.load_vision(source, dtype=_dtype(dtype, place), use_safetensors=True, **options)
@@ -36,18 +40,31 @@ def load_image_backbone(
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CuetuneError(f"{name}: no vision transformer could be loaded ({reason}).") from error
     commit = getattr(model.config, "_commit_hash", None)
-    preprocessing = load_preprocessing(name, revision=revision)
-    return ImageBackbone(model.to(place), preprocessing, _plain_name(name), revision or commit)
+    preprocessing, called = load_preprocessing(name, revision=revision), _plain_name(plain)
+    if side is not None:
+        patch = compat_vision.patch_size(compat_vision.vision_config(model))
+        if side % patch[0] or side % patch[1]:
+            raise CuetuneError(f"{name}: {side} pixels are no multiple of a patch of {patch[0]} x {patch[1]}.")
+        called = f"{called}@{side}"
+    return ImageBackbone(model.to(place), preprocessing, called, revision or commit)
+
+
+def sized(name: str) -> tuple[str, int | None]:
+    """The model in "NAME@98" and the side of its pictures; None where no size is named."""
+    plain, _, side = name.rpartition("@")
+    return (plain, int(side)) if plain and side.isdigit() and not Path(name).is_dir() else (name, None)
 
 
 def load_preprocessing(name: str = DEFAULT_IMAGE, *, revision: str | None = None) -> Preprocessing:
-    """How a model's pictures are prepared, without its weights."""
+    """How a model's pictures are prepared, without its weights. name: "NAME@98" as in `load_image_backbone`."""
     from cuetune import compat_vision
 
+    plain, side = sized(name)
     try:
-        config = compat_vision.processor_config(resolve(name), revision=revision)
+        config = compat_vision.processor_config(resolve(plain), revision=revision)
     except (OSError, ValueError) as error:
         raise CuetuneError(
             f"{name}: no preprocessor_config.json, which says how pictures are prepared; copy it beside the weights."
         ) from error
-    return Preprocessing.from_config(config, name)
+    own = Preprocessing.from_config(config, plain)
+    return own if side is None else own.sized(side)

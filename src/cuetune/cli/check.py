@@ -17,6 +17,7 @@ def check(
         list[str], typer.Argument(help="Files with labelled rows; several are several parts (train, test, …).")
     ],
     text: o.Text = None,
+    image: o.Image = None,
     label: o.Label = None,
     labels: o.Labels = None,
     label_words: o.LabelWords = None,
@@ -27,7 +28,7 @@ def check(
     generate: Annotated[bool, typer.Option("--generate", help="The answer is free text, not one of a set.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     encoding: o.Encoding = "utf-8",
-    model: o.Model = "smollm2-135m",
+    model: o.AnyModel = None,
 ) -> None:
     """Find copies across parts, conflicting and rare labels, empty and overlong texts; show one example as tokens.
 
@@ -35,15 +36,17 @@ def check(
 
     `cuetune check train.csv test.csv --label topic`
 
+    `cuetune check pictures/`
+
     Ends with exit code 1 when something is found that would make results wrong.
     """
-    from cuetune.backbones.loading import load_tokenizer
     from cuetune.tasks.checking import check_data
-    from cuetune.tasks.inference import describe, infer_task
-    from cuetune.tasks.reading import read_rows
+    from cuetune.tasks.inference import describe
+    from cuetune.tuning.data import modality_for
 
     given: dict[str, Any] = {
         "text": text,
+        "image": image,
         "label": label,
         "labels": o.as_list(labels),
         "label_words": o.as_list(label_words),
@@ -51,20 +54,27 @@ def check(
         "instruction": instruction,
         "columns": o.as_mapping(columns),
         "max_tokens": max_tokens,
+        "generate": generate or None,
     }
-    first = list(read_rows(data[0], encoding=encoding))
-    task = infer_task(first, generate=generate, **{key: value for key, value in given.items() if value is not None})
-    tokenizer = load_tokenizer(model)
+    said = {key: value for key, value in given.items() if value is not None}
+    modality = modality_for(data[0], model, said, encoding)
+    first = list(modality.read(data[0], encoding=encoding))
+    task = modality.infer(first, **said)
+    model = model or modality.model
+    tokenizer = modality.tokenizer(model)
     parts: dict[str, Any] = {
-        _part(name, number): (task.example(row) for row in (read_rows(name, encoding=encoding) if number else first))
+        _part(name, number): map(task.example, modality.read(name, encoding=encoding) if number else first)
         for number, name in enumerate(data)
     }
-    report = check_data(parts, task, tokenizer)
+    report = check_data(parts, task, tokenizer, lambda examples: modality.faults(examples, task))
     if json:
         typer.echo(json_module.dumps({"task": task.to_dict(), **report.to_dict()}, indent=2, ensure_ascii=False))
     else:
         _print(report, describe(task))
-        _print_example(tokenizer, task, task.example(first[0]))
+        if tokenizer is not None:
+            _print_example(tokenizer, task, task.example(first[0]))
+        elif report.ok:
+            _print_lines(modality.seen(model, task, task.example(first[0])))
     if not report.ok:
         raise typer.Exit(1)
 
@@ -73,13 +83,19 @@ def _part(name: str, number: int) -> str:
     return Path(name).name if number == 0 else f"{Path(name).name} ({number + 1})"
 
 
+def _print_lines(lines: list[str]) -> None:
+    from cuetune.cli.tables import console
+
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
 def _print(report: Any, lines: list[str]) -> None:
     from rich.table import Table
 
     from cuetune.cli.tables import console
 
-    for line in lines:
-        console.print(line, highlight=False, markup=False)
+    _print_lines(lines)
     console.print("rows: " + ", ".join(f"{count:,} in {part}" for part, count in report.rows.items()), highlight=False)
     if report.labels:
         console.print(

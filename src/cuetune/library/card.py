@@ -32,6 +32,7 @@ def card(tuned: TunedPrompt, name: str | None = None) -> str:
         _labels(tuned),
         _prompt(tuned),
         _scores(tuned),
+        _fixes(tuned),
         _tuning(tuned),
         _cost(tuned),
         _origin(tuned),
@@ -77,7 +78,7 @@ def _use(tuned: TunedPrompt, name: str) -> str:
     if tuned.task.modality == "text":
         parts.append(fenced(tuned.task.template, "text"))
     else:
-        parts[-1] = f"Rows are {tuned.task.modality} files: paths, bytes or decoded objects."
+        parts[-1] = f"Each row holds a {tuned.task.noun}: its path, its bytes, or the decoded object."
     return "\n\n".join(parts)
 
 
@@ -131,11 +132,23 @@ def _scores(tuned: TunedPrompt) -> str:
         (plain(method), *(interval(each[name]) if name in each else "" for name in names))
         for method, each in scores.items()
     ]
-    beside = ", beside the same task said in words" if len(scores) > 1 else ""
+    others = "what it was before its last fix" if tuned.record.get("fixes") else "the same task said in words"
+    beside = f", beside {others}" if len(scores) > 1 else ""
     return (
         f"## Scores\n\nOn {tuned.record['scored_rows']:,} held-out rows, with 95 % confidence intervals{beside}.\n\n"
         + table(("prompt", *(plain(title(name)) for name in names)), rows)
     )
+
+
+def _fixes(tuned: TunedPrompt) -> str:
+    if not (fixes := tuned.record.get("fixes")):
+        return ""
+    rows = [(fix["created"], f"{fix['corrected']:,} of {fix['rows']:,}") for fix in fixes]
+    said = (
+        "Mistakes were corrected with components of their own, which act on rows like those that they were made for. "
+        "Nothing of the rows is stored, but whoever has the text of a row can see whether they act on it."
+    )
+    return f"## Corrections\n\n{said}\n\n" + table(("date", "mistakes corrected"), rows)
 
 
 def _tuning(tuned: TunedPrompt) -> str:

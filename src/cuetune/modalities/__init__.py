@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cuetune.errors import CuetuneError
+from cuetune.modalities.audio import AudioModality
 from cuetune.modalities.base import Modality
 from cuetune.modalities.image import ImageModality
 from cuetune.modalities.text import TextModality
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 TEXT = TextModality()
 # Texts come last: whatever no other modality recognises is taken for one.
-MODALITIES: dict[str, Modality] = {each.name: each for each in (ImageModality(), TEXT)}
+MODALITIES: dict[str, Modality] = {each.name: each for each in (ImageModality(), AudioModality(), TEXT)}
 
 __all__ = ["MODALITIES", "TEXT", "Modality", "modality_of", "of_data", "of_kind", "of_model", "of_task"]
 
@@ -49,6 +50,7 @@ def of_model(name: str, **options: Any) -> Modality:
 
     from cuetune.backbones.bundled import CATALOGUE, resolve
 
+    name = name if Path(name).is_dir() else name.partition("@")[0]  # "dinov2-small@98" names a size too
     if name in CATALOGUE and not Path(name).is_dir():
         return of_kind(CATALOGUE[name].kind)
     known = {key: options[key] for key in ("revision", "trust_remote_code") if key in options}

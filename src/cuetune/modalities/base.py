@@ -2,8 +2,11 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from cuetune.errors import CuetuneError
 
 if TYPE_CHECKING:
     from cuetune.backbones.base import Backbone
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from cuetune.tuning.data import Data
     from cuetune.tuning.settings import Settings
     from cuetune.tuning.task_run import Run, TaskData
+
+AT_ONCE = 64  # rows that are looked at together
 
 
 class Modality(ABC):
@@ -64,11 +69,35 @@ class Modality(ABC):
     def infer(self, rows: Sequence["Row"], **options: Any) -> "Task":
         """The task of labelled rows. Raises CuetuneError for what cannot be told, or an option it has no use for."""
 
+    def faults(self, examples: Sequence["Example"], task: "Task") -> Sequence[CuetuneError | None]:
+        """What is wrong with the content of each example; None where it can be read. Texts were read already."""
+        return [None] * len(examples)
+
     def readable(
         self, examples: Iterable["Example"], task: "Task", skipped: "Skipped | None" = None
     ) -> list["Example"]:
-        """The examples whose content can be read, the others counted; without `skipped` the first is an error."""
-        return list(examples)
+        """The examples whose content can be read, the others counted; without `skipped` the first is an error.
+
+        So a fault is known before a run begins, and not after it.
+        """
+        source, kept = iter(examples), []
+        while chunk := list(islice(source, AT_ONCE)):
+            for example, fault in zip(chunk, self.faults(chunk, task), strict=True):
+                if fault is None:
+                    kept.append(example)
+                elif skipped is None:
+                    raise fault
+                else:
+                    skipped.add(str(fault))
+        return kept
+
+    def tokenizer(self, model: str) -> Any:
+        """What cuts texts into tokens for this model; None for rows that are no texts."""
+        return None
+
+    def seen(self, model: str, task: "Task", example: "Example") -> list[str]:
+        """How the model sees an example, as lines for a person; texts are shown as tokens."""
+        return []
 
     # Prompts and runs
 

@@ -1,6 +1,6 @@
 """Pictures: vision transformers, with prompts between, in and before their patches."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +53,20 @@ class ImageModality(Modality):
                 raise CuetuneError(f"--{name.replace('_', '-')} is for texts, and these rows hold pictures; leave it.")
         return PICTURES.infer(rows, column=options.pop("image", None), **options)
 
-    def readable(self, examples: Iterable[Any], task: Any, skipped: Any = None) -> list[Any]:
-        from cuetune.tasks.decoding import readable
+    def faults(self, examples: Sequence[Any], task: Any) -> Sequence[CuetuneError | None]:
+        from cuetune.tasks.decoding import faults
 
-        return readable(examples, task, skipped)
+        return faults(examples, task)
+
+    def seen(self, model: str, task: Any, example: Any) -> list[str]:
+        from cuetune.backbones.image_loading import load_preprocessing
+        from cuetune.tasks.decoding import rows_of
+        from cuetune.tasks.pictures import read_picture
+
+        (row,) = rows_of([example], task)
+        width, height = read_picture(row.values["image"], row.where).size
+        prepared = load_preprocessing(model)
+        return [f"{example.where}: {width} x {height} pixels; {model} sees {prepared.size[1]} x {prepared.size[0]}"]
 
     def methods(self) -> Mapping[str, Any]:
         from cuetune.prompts.visual_building import IMAGE_METHODS

@@ -40,6 +40,11 @@ class TextModality(Modality):
 
         return infer_task(rows, **options)
 
+    def tokenizer(self, model: str) -> Any:
+        from cuetune.backbones.loading import load_tokenizer
+
+        return load_tokenizer(model)
+
     def methods(self) -> Mapping[str, Any]:
         from cuetune.prompts.building import METHODS
 

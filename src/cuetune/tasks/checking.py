@@ -1,7 +1,7 @@
 """`check`: what spoils a task, found before it is tuned. One pass over the rows, everything by hashing."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any
@@ -44,6 +44,10 @@ class Report:
         return {**asdict(self), "ok": self.ok}
 
 
+# What is wrong with each of some examples; None where nothing is.
+Faults = Callable[[Sequence[Example]], Sequence[Exception | None]]
+
+
 class _Trouble:
     """Counts one kind of trouble and keeps the first few places."""
 
@@ -57,11 +61,14 @@ class _Trouble:
             self.places.append(place)
 
 
-def check_data(parts: Mapping[str, Iterable[Example]], task: Task, tokenizer: Any = None) -> Report:
+def check_data(
+    parts: Mapping[str, Iterable[Example]], task: Task, tokenizer: Any = None, faults: Faults | None = None
+) -> Report:
     """Check labelled examples by part ("train", "test", …): copies, conflicting and rare labels, empty and long texts.
 
-    tokenizer: without one, lengths in tokens are not checked. Memory grows with the number of different texts (a hash
-    each), time with the number of rows.
+    tokenizer: without one, lengths in tokens are not checked. faults: what is wrong with the content of each of some
+    examples, None where nothing is; for rows that are no texts. Memory grows with the number of different texts (a
+    hash each), time with the number of rows.
     """
     report = Report()
     first: dict[int, tuple[str, str, str | None]] = {}
@@ -72,6 +79,8 @@ def check_data(parts: Mapping[str, Iterable[Example]], task: Task, tokenizer: An
         report.rows[part] = 0
         source = iter(examples)
         while chunk := list(islice(source, CHUNK)):
+            for fault in filter(None, faults(chunk) if faults else ()):
+                trouble["broken"].add(str(fault))
             for example in chunk:
                 _look_at(example, part, first, trouble)
                 counts[str(example.label)] += 1
@@ -114,17 +123,20 @@ def _measure(
 
 
 KINDS = {
-    "leak": ("error", "texts that stand in two parts", "remove them from one part: scores on copies are too good"),
-    "conflict": ("error", "texts with different labels", "decide which label is right, or remove both"),
-    "empty": ("warning", "rows without text", "remove them: nothing can be read there"),
-    "copy": ("warning", "copies of a text in the same part", "remove them, unless they are meant to weigh more"),
+    "broken": ("error", "rows whose {noun} cannot be read", "replace or remove them, or pass --skip-broken"),
+    "leak": ("error", "{noun}s that stand in two parts", "remove them from one part: scores on copies are too good"),
+    "conflict": ("error", "{noun}s with different labels", "decide which label is right, or remove both"),
+    "empty": ("warning", "rows without {noun}", "remove them: nothing can be read there"),
+    "copy": ("warning", "copies of a {noun} in the same part", "remove them, unless they are meant to weigh more"),
     "long": ("note", "texts longer than {limit} tokens", "their middle will be cut; raise --max-tokens to read more"),
 }
 
 
 def _finding(kind: str, trouble: _Trouble, task: Task) -> Finding:
     severity, what, advice = KINDS[kind]
-    return Finding(severity, what.format(limit=task.max_tokens), trouble.count, tuple(trouble.places), advice)
+    return Finding(
+        severity, what.format(limit=task.max_tokens, noun=task.noun), trouble.count, tuple(trouble.places), advice
+    )
 
 
 def _label_findings(task: Task, counts: Counter[str]) -> list[Finding]:

@@ -1,7 +1,7 @@
 """From rows with pictures to pixels: decoded by several threads, in order, few at a time."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
@@ -48,22 +48,10 @@ def _read(row: Row, preprocessing: Preprocessing, column: str) -> Tensor | Cuetu
         return error
 
 
-def readable(examples: Iterable[Example], task: Task, skipped: Skipped | None = None) -> list[Example]:
-    """The examples whose pictures can be decoded, the others counted; without `skipped` the first is an error.
-
-    They are decoded and forgotten, so that a fault is known before a run begins and not after it.
-    """
-    source, kept = iter(examples), []
+def faults(examples: Sequence[Example], task: Task) -> list[CuetuneError | None]:
+    """What is wrong with each example's picture; None where it can be decoded. Nothing of it is kept."""
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        while chunk := list(islice(source, AT_ONCE)):
-            for example, fault in zip(chunk, threads.map(_fault, rows_of(chunk, task)), strict=True):
-                if fault is None:
-                    kept.append(example)
-                elif skipped is None:
-                    raise fault
-                else:
-                    skipped.add(str(fault))
-    return kept
+        return list(threads.map(_fault, rows_of(examples, task)))
 
 
 def _fault(row: Row) -> CuetuneError | None:

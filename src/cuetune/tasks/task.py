@@ -9,7 +9,8 @@ from typing import Any
 from cuetune.errors import CuetuneError
 
 FIELD = re.compile(r"\{(\w+)\}")
-ALONE = ("image", "audio", "video")  # fields whose content is no text; such a field is the whole template
+# Fields whose content is no text, and what people call it; such a field is the whole template.
+ALONE = {"image": "picture", "audio": "recording", "video": "clip"}
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,11 @@ class Task:
         """What a row is: "text", or the one field that stands for it alone."""
         alone = FIELD.fullmatch(self.template.strip())
         return alone[1] if alone and alone[1] in ALONE else "text"
+
+    @property
+    def noun(self) -> str:
+        """What people call the content of a row: "text", "picture", …."""
+        return ALONE.get(self.modality, "text")
 
     @property
     def generates(self) -> bool:
