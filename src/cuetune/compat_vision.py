@@ -15,8 +15,9 @@ SEES_AND_READS = {"clip": "CLIPVisionModel"}
 
 
 def is_vision(config: Any) -> bool:
-    """Whether a configuration is that of a transformer over patches of a picture."""
-    return hasattr(config, "vision_config") or (hasattr(config, "patch_size") and hasattr(config, "image_size"))
+    """Whether a configuration is that of a transformer over patches of a picture, and not of a clip."""
+    patches = hasattr(config, "patch_size") and hasattr(config, "image_size") and not hasattr(config, "num_frames")
+    return hasattr(config, "vision_config") or patches
 
 
 def load_vision(source: str, **options: Any) -> PreTrainedModel:

@@ -42,7 +42,7 @@ class ImageBackbone(Backbone):
         self.model = model.eval().requires_grad_(False)
         self.preprocessing = preprocessing
         self.config = compat_vision.vision_config(model)
-        compat.use_attention(model)
+        self._take_attention()
         frozen.use_products(model)
         compat.keep_freed_memory()
         name = name or str(model.config.name_or_path)
@@ -63,6 +63,10 @@ class ImageBackbone(Backbone):
         self._first_states = torch.empty(0)  # what enters the first layer of a picture of noise
         self._self_test()
         self.pooling = "first" if self.n_first else "mean"
+
+    def _take_attention(self) -> None:
+        """Route the model's attention through ours."""
+        compat.use_attention(self.model)
 
     def _patches(self) -> int:
         (height, width), (patch_height, patch_width) = self.preprocessing.size, self.patch
@@ -97,6 +101,11 @@ class ImageBackbone(Backbone):
     def pixel_shape(self) -> tuple[int, int, int]:
         """(C, H, W) of a picture as the model takes it."""
         return (int(getattr(self.config, "num_channels", 3)), *self.preprocessing.size)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one row as it goes through the model."""
+        return self.pixel_shape
 
     def width_at(self, layer: int) -> int:
         """The size of a virtual token that enters at this layer."""
@@ -245,7 +254,7 @@ class ImageBackbone(Backbone):
 
     def _nothing(self) -> Tensor:
         """A picture whose states nobody reads."""
-        return torch.zeros((1, *self.pixel_shape), device=self.device, dtype=self.dtype)
+        return torch.zeros((1, *self.input_shape), device=self.device, dtype=self.dtype)
 
     def _identify(self, name: str, revision: str | None) -> BackboneIdentity:
         return BackboneIdentity(
@@ -270,7 +279,7 @@ class ImageBackbone(Backbone):
 
         To see every key twice changes no weighted mean, so both must agree, whatever the model does to its keys.
         """
-        pixels = torch.randn((1, *self.pixel_shape), generator=torch.Generator().manual_seed(0))
+        pixels = torch.randn((1, *self.input_shape), generator=torch.Generator().manual_seed(0))
         pixels = pixels.to(self.device, self.dtype)
         captured: dict[int, KeyValue] = {}
         inputs: dict[int, Tensor] = {}

@@ -25,10 +25,12 @@ class InputChange:
         return self.added.dim() == 4
 
     def of(self, pixels: Tensor) -> Tensor:
-        """The changed pixels, (B, C, H, W) -> (B, C, H, W)."""
+        """The changed pixels, (B, C, H, W) -> (B, C, H, W); every frame of clips (B, T, C, H, W) alike."""
         if self.window is not None:
             top, left, height, width = self.window
-            small = F.interpolate(pixels.float(), size=(height, width), mode="bilinear", antialias=True)
+            flat = pixels.flatten(0, -4).float()
+            small = F.interpolate(flat, size=(height, width), mode="bilinear", antialias=True)
+            small = small.unflatten(0, pixels.shape[:-3])
             beside = (left, pixels.shape[-1] - left - width, top, pixels.shape[-2] - top - height)
             pixels = F.pad(small.to(pixels.dtype), beside)
         return pixels + self.added.to(pixels)

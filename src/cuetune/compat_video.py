@@ -1,0 +1,87 @@
+"""All of video models that depends on the version of transformers, beside `compat`. Tested with transformers 5.x."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, AutoModel, PreTrainedModel
+from transformers.models.videomae.modeling_videomae import VideoMAEEncoder, VideoMAESelfAttention
+
+from cuetune.backbones.attention import packed_attention
+
+TUBES = ("videomae",)  # families whose states stand for tubes: patches over several frames
+HANDED_ON = "cuetune_handed_on"
+
+
+def sees_tubes(config: Any) -> bool:
+    """Whether a configuration is that of a transformer over tubes of a clip."""
+    return getattr(config, "model_type", None) in TUBES
+
+
+def load_tubes(source: str, **options: Any) -> PreTrainedModel:
+    """What sees of the model in a folder or of the hub: without the classes or the decoder of its pre-training."""
+    return AutoModel.from_pretrained(source, **options)
+
+
+class _Running(threading.local):
+    """The layout of the pass that runs in this thread; None for calls that are not ours."""
+
+    layout: Any = None
+
+
+_running = _Running()
+
+
+@contextmanager
+def handed(layout: Any) -> Iterator[None]:
+    """Within it, passes of a model of `hand_on` know this layout: VideoMAE hands no arguments on to its layers."""
+    before, _running.layout = _running.layout, layout
+    try:
+        yield
+    finally:
+        _running.layout = before
+
+
+class _Encoder(VideoMAEEncoder):
+    def forward(self, hidden_states: Tensor, **kwargs: Any) -> Any:
+        return super().forward(hidden_states, **kwargs, cuetune_layout=_running.layout)
+
+
+class _SelfAttention(VideoMAESelfAttention):
+    @torch.compiler.disable  # the layout's bookkeeping is Python
+    def forward(self, hidden_states: Tensor, cuetune_layout: Any = None) -> tuple[Tensor, Tensor]:
+        with handed(cuetune_layout):  # also where a checkpointed layer runs again, when the pass is over
+            return super().forward(hidden_states)
+
+
+def _attention(module: nn.Module, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
+    return packed_attention(module, *args, **kwargs, cuetune_layout=_running.layout)
+
+
+AttentionInterface.register(HANDED_ON, _attention)
+
+
+def hand_on(model: PreTrainedModel) -> None:
+    """Let a VideoMAE tell its layers and their attention of the pass they are in.
+
+    Modules change their class, and not their `forward`, so that copies of the model are whole.
+    """
+    own: dict[type, type] = {VideoMAEEncoder: _Encoder, VideoMAESelfAttention: _SelfAttention}
+    for module in model.modules():
+        module.__class__ = own.get(type(module), type(module))
+    model.set_attn_implementation(HANDED_ON)
+
+
+def clip_size(config: Any) -> tuple[int, int, int]:
+    """(T, H, W) of the clips that a model over tubes takes; its positions are fixed."""
+    side = config.image_size
+    height, width = side if isinstance(side, list | tuple) else (side, side)
+    return int(config.num_frames), int(height), int(width)
+
+
+def tube_length(config: Any) -> int:
+    """How many frames a tube is long."""
+    return int(config.tubelet_size)
