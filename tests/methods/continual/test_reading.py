@@ -123,9 +123,6 @@ def test_some_labels_of_one_file(tmp_path):
     found = stream(tmp_path, tasks)
     assert found.kind == "classes"
     assert [task.task.labels for task in found.tasks] == [("c", "a"), ("b",)]
-    whole = found.all_at_once()
-    assert [len(task.task.labels) for task in whole.tasks] == [3]
-    assert len(whole.tasks[0].train) == sum(len(task.train) for task in found.tasks)
 
 
 def test_pictures_in_folders_of_classes(tmp_path):

@@ -12,9 +12,10 @@ from pathlib import Path
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.draws import draw
 from cuetune.modalities import of_data
-from cuetune.tasks.splits import fingerprint, split_examples
+from cuetune.tasks.splits import split_examples
 from cuetune.tasks.stream import Kind, Source, StreamSpec, read_stream_file
 from cuetune.tasks.task import Example, Row, Task, default_words, format_value
+from cuetune.tuning.task_run import TaskData
 
 HELD_OUT = 0.2
 
@@ -31,9 +32,9 @@ class StreamTask:
     gone: bool = False
 
     @property
-    def fingerprint(self) -> str:
-        """What tells its rows from others."""
-        return fingerprint([*self.train, *self.test])
+    def data(self) -> TaskData:
+        """As learners take it."""
+        return TaskData(self.task, self.train)
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,6 @@ class Stream:
     def labels(self) -> tuple[str, ...]:
         """Every label, in the order in which tasks bring them."""
         return tuple(dict.fromkeys(label for each in self.tasks for label in each.task.labels))
-
-    def all_at_once(self) -> "Stream":
-        """One task of all rows: the upper bound that a stream is held against."""
-        train, test = ([each for task in self.tasks for each in getattr(task, part)] for part in ("train", "test"))
-        words = dict(pair for each in self.tasks for pair in zip(each.task.labels, each.task.label_words, strict=True))
-        task = replace(self.tasks[0].task, labels=tuple(words), label_words=tuple(words.values()), name="all")
-        return replace(self, tasks=(StreamTask("all", task, train, test, self.tasks[0].where),))
 
 
 def read_stream(

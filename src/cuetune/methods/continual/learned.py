@@ -1,0 +1,130 @@
+"""What was learned of a stream so far: one safetensors file, which holds all that is needed to go on and no example.
+
+Its tensors are the learner's; its metadata say in JSON which tasks were learned, how, and how well.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from cuetune.backbones.identity import BackboneIdentity
+from cuetune.errors import CuetuneError
+from cuetune.evaluation.continual import matrix, summary
+from cuetune.files import atomic_file
+from cuetune.library.saving import public_name
+from cuetune.tasks.task import Task
+
+STATE = "stream.safetensors"
+FORMAT = 1
+DAMAGED = (KeyError, TypeError, ValueError)
+
+
+@dataclass(frozen=True)
+class LearnedTask:
+    """One task that was learned: how many rows it had, and what it took (`Learner.learn`)."""
+
+    name: str
+    labels: Sequence[str]
+    rows: int
+    held_out: int
+    report: Mapping[str, Any]
+
+
+@dataclass
+class Learned:
+    """Everything about a stream so far.
+
+    method: its name in `Learner.learners`. seed: of the split and of all that is drawn. kind, class_order, size: as of
+    the stream. settings: of every task's run, as they were given. accuracies: one row for each task learned, on the
+    test rows of all tasks so far; None where these were gone. tensors, spec: the learner's state.
+    """
+
+    method: str
+    seed: int
+    kind: str
+    class_order: int | None
+    size: int | None
+    settings: Mapping[str, Any]
+    backbone: BackboneIdentity
+    versions: Mapping[str, str] = field(default_factory=dict)
+    tasks: list[LearnedTask] = field(default_factory=list)
+    accuracies: list[list[float | None]] = field(default_factory=list)
+    tensors: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
+    spec: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def names(self) -> list[str]:
+        """The tasks that were learned."""
+        return [task.name for task in self.tasks]
+
+    @property
+    def task(self) -> Task:
+        """How rows are read, and all labels. Raises CuetuneError before the first task."""
+        if not self.spec.get("task"):
+            raise CuetuneError("nothing was learned yet; learn a task first.")
+        return Task.from_dict(self.spec["task"])
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """R (N, N), see `evaluation.continual`."""
+        return matrix(self.accuracies)
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """A_N and the others by name; not a number where nothing was measured."""
+        return summary(self.matrix) if self.accuracies else {}
+
+    @property
+    def cost(self) -> dict[str, float]:
+        """What all tasks took together, how many numbers the last one trained, and the bytes that are kept."""
+        total = {name: sum(float(task.report[name]) for task in self.tasks) for name in ("seconds", "steps", "tokens")}
+        trained = max((float(task.report["trained"]) for task in self.tasks), default=0.0)
+        kept = sum(value.numel() * value.element_size() for value in self.tensors.values())
+        return {**total, "trained": trained, "stored_bytes": float(kept)}
+
+    def save(self, folder: Path) -> Path:
+        """Write the file, whole or not at all."""
+        said = {name: getattr(self, name) for name in ("method", "seed", "kind", "class_order", "size", "accuracies")}
+        said |= {"format": FORMAT, "settings": dict(self.settings), "versions": dict(self.versions)}
+        backbone = {**self.backbone.to_dict(), "name": public_name(self.backbone.name)}
+        said |= {"backbone": backbone, "tasks": [asdict(task) for task in self.tasks], "learner": dict(self.spec)}
+        path = folder / STATE
+        with atomic_file(path, "wb") as stream:
+            stream.write(save(dict(self.tensors), {"stream": json.dumps(said, ensure_ascii=False)}))
+        return path
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Learned":
+        """Read what `save` wrote. Raises CuetuneError naming the file for anything that it did not write."""
+        path = Path(folder) / STATE
+        if not path.is_file():
+            raise CuetuneError(
+                f"{folder}: no learned stream is there (no {STATE}); give what `cuetune learn --to` wrote."
+            )
+        try:
+            with safe_open(path, framework="pt") as file:
+                said = json.loads((file.metadata() or {})["stream"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            if said.pop("format") > FORMAT:
+                raise CuetuneError(f"{path}: written by a newer cuetune; upgrade cuetune.")
+            said["backbone"] = BackboneIdentity.from_dict(said["backbone"])
+            said["tasks"] = [LearnedTask(**task) for task in said["tasks"]]
+            spec = said.pop("learner")
+            return cls(**said, spec=spec, tensors=tensors)
+        except (SafetensorError, OSError, *DAMAGED) as error:
+            reason = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
+            raise CuetuneError(
+                f"{path}: cannot be read ({reason}); copy it again, or start over with --fresh."
+            ) from error
+
+
+def is_learned(folder: str | Path) -> bool:
+    """Whether a learned stream lies in this folder."""
+    return (Path(folder) / STATE).is_file()

@@ -1,0 +1,215 @@
+"""`learn`: the tasks of a stream one after another, each measured on all so far. What is kept holds no example.
+
+After every task, and again after it was measured, the state is written as one file. Within a task the loop keeps its
+own checkpoint. So a run that is stopped anywhere, even by kill -9, goes on to the same numbers when called again.
+"""
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from cuetune.errors import CuetuneError
+from cuetune.methods.continual import floors, pools, weights  # noqa: F401 - they make their learners known
+from cuetune.methods.continual.learned import STATE, Learned, LearnedTask
+from cuetune.methods.continual.learner import Learner
+from cuetune.methods.continual.loading import Model, ReadyBackbone, backbone_for
+from cuetune.methods.continual.reading import Stream, StreamTask, read_stream
+from cuetune.methods.continual.weights import at_once
+from cuetune.tuning.progress import Bar, JsonLog, Reporter
+from cuetune.tuning.recording import versions
+from cuetune.tuning.settings import Settings
+
+DEFAULT_METHOD = "coda"
+AT_ONCE = "-at-once"  # behind a method's name: all tasks as one, the upper bound
+ROWS_AT_ONCE = 256  # scored together
+RUN = "run"
+
+
+def learn(
+    stream: str | Path | Stream,
+    to: str | Path,
+    *,
+    method: str = DEFAULT_METHOD,
+    tasks: int | None = None,
+    model: Model | None = None,
+    size: int | None = None,
+    seed: int = 0,
+    class_order: int | None = None,
+    settings: Settings | None = None,
+    fresh: bool = False,
+    say: Callable[[str], None] = print,
+    reporters: Sequence[Reporter] | None = None,
+    model_options: dict[str, Any] | None = None,
+) -> Learned:
+    """Learn the tasks of a stream in their order, and keep what was learned in the folder `to`.
+
+    stream: a STREAM.yaml (docs/streams.md). method: a name of `Learner.learners`; with "-at-once" behind it, it learns
+    all tasks as one, which is what forgetting is held against. tasks: learn at most so many more; None all that are
+    left. model, size: else what the file names, else the default of its rows. seed: of the split and of all that is
+    drawn. class_order: of a stream whose labels are dealt into tasks, else the file's. settings: of every task's run.
+    fresh: start over instead of going on with what is in `to`.
+    A task that was learned is not learned again, and its data need not be there any more: then it is not measured.
+    Raises CuetuneError for anything the user can mend, among it a folder that holds another stream.
+    """
+    folder, name = Path(to), method.removesuffix(AT_ONCE)
+    if name not in Learner.learners:
+        raise CuetuneError(f"unknown method {method!r}; choose one of {', '.join(sorted(Learner.learners))}.")
+    kept = None if fresh or not (folder / STATE).exists() else Learned.load(folder)
+    read = read_stream(stream, seed=seed, class_order=class_order, finished=kept.names if kept else ())
+    settings = settings or Settings(**(kept.settings if kept else {}))
+    if kept is not None:
+        _check_same(kept, folder, method, seed, class_order, settings, read)
+    whole = _Stage(read, folder, method, say, reporters)
+    known = kept.backbone.name if kept else None
+    backbone = backbone_for(model, read, size or read.size, known, model_options or {})
+    learned = kept or _nothing(read, method, seed, class_order, size or read.size, settings, backbone)
+    learner = Learner.named(name, backbone, settings, seed)
+    if fresh:
+        shutil.rmtree(folder / RUN, ignore_errors=True)
+    if learned.tasks:
+        learned.backbone.check(backbone.identity, str(folder / STATE))
+        learner.restore(learned.tensors, learned.spec)
+    whole.go_on(learner, learned, tasks)
+    return learned
+
+
+def learn_beside(stream: str | Path, to: str | Path, methods: Sequence[str], **how: Any) -> dict[str, Learned]:
+    """The same stream by several methods, each in a folder of its own in `to`. how: as of `learn`."""
+    return {method: learn(stream, Path(to) / method, method=method, **how) for method in dict.fromkeys(methods)}
+
+
+def _nothing(
+    stream: Stream,
+    method: str,
+    seed: int,
+    class_order: int | None,
+    size: int | None,
+    settings: Settings,
+    backbone: ReadyBackbone,
+) -> Learned:
+    """The state before the first task."""
+    given = settings.model_dump(exclude_defaults=True)
+    return Learned(method, seed, stream.kind, class_order, size, given, backbone.identity, versions())
+
+
+class _Stage:
+    """A stream on its way: which tasks there are, where the state goes, and who is told."""
+
+    def __init__(
+        self,
+        stream: Stream,
+        folder: Path,
+        method: str,
+        say: Callable[[str], None],
+        reporters: Sequence[Reporter] | None,
+    ) -> None:
+        self.stream, self.folder, self.say, self.reporters = stream, folder, say, reporters
+        self.at_once = method.endswith(AT_ONCE)
+        self.started = time.perf_counter()
+
+    def go_on(self, learner: Learner, learned: Learned, most: int | None) -> None:
+        """Measure what was learned and not measured, then learn what is left, at most `most` tasks."""
+        names, count = learned.names, len(self.stream.tasks)
+        if names:
+            self.say(f"going on after {len(names)} of {count} tasks ({names[-1]})")
+        self._measure(learner, learned)
+        if self.at_once:
+            if not names:
+                self._learn_at_once(learner, learned)
+            return
+        last = count if most is None else min(count, len(names) + most)
+        for number in range(len(names), last):
+            self._learn(learner, learned, number)
+            self._measure(learner, learned)
+            self._left(number + 1 - len(names), last - number - 1)
+
+    def _learn(self, learner: Learner, learned: Learned, number: int) -> None:
+        task, run = self.stream.tasks[number], self.folder / RUN / f"task-{number + 1}"
+        what = f"task {number + 1} of {len(self.stream.tasks)}"
+        labels = ", ".join(task.task.labels[:6]) + (", …" if len(task.task.labels) > 6 else "")
+        self.say(f"{what}: {task.name} ({labels}), {len(task.train):,} rows to learn, {len(task.test):,} held out")
+        report = learner.learn(task.data, self._watching(what, run), run)
+        learned.tasks.append(_task(task, report))
+        self._keep(learner, learned)
+
+    def _learn_at_once(self, learner: Learner, learned: Learned) -> None:
+        run, tasks = self.folder / RUN / "all", self.stream.tasks
+        data = at_once([task.data for task in tasks])
+        self.say(f"{len(tasks)} tasks at once: {len(data.task.labels)} labels, {len(data.train):,} rows to learn")
+        report = learner.learn(data, self._watching("all tasks", run), run)
+        learned.tasks += [
+            _task(task, report if number == 0 else dict.fromkeys(report, 0)) for number, task in enumerate(tasks)
+        ]
+        learned.accuracies += [[None] * (number + 1) for number in range(len(tasks) - 1)]
+        self._keep(learner, learned)
+        self._measure(learner, learned)
+
+    def _watching(self, what: str, run: Path) -> list[Reporter]:
+        """A bar, unless others were given, and a log."""
+        return [*([Bar(what)] if self.reporters is None else self.reporters), JsonLog(run)]
+
+    def _keep(self, learner: Learner, learned: Learned) -> None:
+        """Write the state; checkpoints of the task are then of no more use."""
+        learned.tensors, learned.spec = learner.state()
+        learned.save(self.folder)
+        shutil.rmtree(self.folder / RUN, ignore_errors=True)
+
+    def _measure(self, learner: Learner, learned: Learned) -> None:
+        """The accuracy on every task so far, where that is not known yet."""
+        if len(learned.accuracies) >= len(learned.tasks):
+            return
+        so_far = self.stream.tasks[: len(learned.tasks)]
+        row = [None if task.gone else accuracy(learner, task) for task in so_far]
+        learned.accuracies.append(row)
+        learned.save(self.folder)
+        shown = ", ".join(
+            f"{task.name} {'–' if each is None else f'{each:.3f}'}" for task, each in zip(so_far, row, strict=True)
+        )
+        self.say(f"  accuracy on held-out rows: {shown}; mean {learned.scores['final_accuracy']:.3f}")
+
+    def _left(self, done: int, left: int) -> None:
+        if left:
+            minutes = (time.perf_counter() - self.started) / done * left / 60
+            self.say(f"  {left} tasks left, about {minutes:.0f} min" if minutes >= 1 else f"  {left} tasks left")
+
+
+def _task(task: StreamTask, report: Any) -> LearnedTask:
+    return LearnedTask(task.name, task.task.labels, len(task.train), len(task.test), report)
+
+
+def accuracy(learner: Learner, task: StreamTask) -> float:
+    """The share of a task's test rows that get their label among all labels so far; which task it is is not told."""
+    right = 0
+    for first in range(0, len(task.test), ROWS_AT_ONCE):
+        rows = task.test[first : first + ROWS_AT_ONCE]
+        best = learner.logits(rows).argmax(dim=-1).tolist()
+        right += sum(learner.labels[number] == row.label for number, row in zip(best, rows, strict=True))
+    return right / len(task.test)
+
+
+def _check_same(
+    kept: Learned, folder: Path, method: str, seed: int, class_order: int | None, settings: Settings, stream: Stream
+) -> None:
+    """Raise CuetuneError unless what is kept in the folder is the beginning of this stream, learned the same way."""
+    given: dict[str, tuple[Any, Any]] = {
+        "method": (kept.method, method),
+        "seed": (kept.seed, seed),
+        "class order": (kept.class_order, class_order),
+        "settings": (kept.settings, settings.model_dump(exclude_defaults=True)),
+    }
+    for what, (mine, asked) in given.items():
+        if mine != asked:
+            raise CuetuneError(
+                f"{folder / STATE}: was begun with {what} {mine}, not {asked}; repeat that command to go on with it, "
+                "choose another --to, or start over with --fresh."
+            )
+    for number, task in enumerate(kept.tasks):
+        now = stream.tasks[number] if number < len(stream.tasks) else None
+        if now is None or now.name != task.name or not (now.gone or set(now.task.labels) == set(task.labels)):
+            found = f"{now.name!r} ({', '.join(now.task.labels[:6])})" if now else "nothing"
+            raise CuetuneError(
+                f"{folder / STATE}: task {number + 1} was {task.name!r} ({', '.join(task.labels[:6])}), but the stream "
+                f"has {found} there; tasks are only added at the end. Choose another --to, or start over with --fresh."
+            )
