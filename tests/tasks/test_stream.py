@@ -43,7 +43,7 @@ def fault(folder, text):
 def test_tasks_have_their_own_keys_and_the_files(tmp_path):
     spec = read_stream_file(write(tmp_path, TASKS))
     tweets, films = spec.sources
-    assert (spec.model, spec.size, spec.kind, spec.divide) == ("smollm2-135m", None, None, None)
+    assert (spec.model, spec.kind, spec.divide) == ("smollm2-135m", None, None)
     assert spec.common == {"template": "Review: {text}\nSentiment:"}
     assert (tweets.name, tweets.data, tweets.rows) == ("tweets", str(tmp_path / "tweets.csv"), 50)
     assert tweets.options == {"labels": ("bad", "good")}
@@ -59,9 +59,10 @@ def test_one_source_for_all_tasks(tmp_path):
 
 
 def test_a_source_that_is_dealt(tmp_path):
-    text = "data: films.csv\nsize: 98\ndivide: 5\nclass_order: 2\ndomains: style\nvalues: [b, a]\ntogether: name\n"
+    text = "data: films.csv\nmodel: dinov2-small@98\ndivide: 5\nclass_order: 2\n"
+    text += "domains: style\nvalues: [b, a]\ntogether: name\n"
     spec = read_stream_file(write(tmp_path, text))
-    assert (spec.size, spec.divide, spec.class_order, spec.domains) == (98, 5, 2, "style")
+    assert (spec.model, spec.divide, spec.class_order, spec.domains) == ("dinov2-small@98", 5, 2, "style")
     assert (spec.values, spec.together, len(spec.sources)) == (("b", "a"), "name", 1)
 
 

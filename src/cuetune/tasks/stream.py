@@ -41,7 +41,7 @@ class StreamTaskKeys(TaskEntry):
 class StreamFile(TaskEntry):
     """The keys of STREAM.yaml.
 
-    size: to which side pictures are brought, in pixels. kind: what the tasks bring, inferred where it is not said.
+    kind: what the tasks bring, inferred where it is not said.
     together: a column; rows that are equal there stay on one side of the split. divide: into so many tasks the labels
     are dealt, in the order that `class_order` draws (0: as they are sorted). domains: a column whose values are the
     tasks, in this order if `values` says it. tasks: or each on its own.
@@ -50,7 +50,6 @@ class StreamFile(TaskEntry):
     name: str = "stream"
     data: str = ""
     model: str | None = None
-    size: int | None = Field(None, ge=8)
     kind: Kind | None = None
     image: str | None = None
     together: str | None = None
@@ -110,7 +109,6 @@ class StreamSpec:
 
     path: Path
     model: str | None
-    size: int | None
     kind: Kind | None
     sources: tuple[Source, ...]
     common: Mapping[str, Any]
@@ -141,7 +139,7 @@ def read_stream_file(path: str | Path, finished: Collection[str] = ()) -> Stream
     common = {key: value for key in IN_COMMON if (value := getattr(file, key)) is not None}
     how = {key: getattr(file, key) for key in ("together", "divide", "class_order", "domains", "values")}
     words = dict(zip(file.labels or (), file.label_words or (), strict=False))
-    return StreamSpec(Path(path), file.model, file.size, file.kind, tuple(sources), common, words, lined=lined, **how)
+    return StreamSpec(Path(path), file.model, file.kind, tuple(sources), common, words, lined=lined, **how)
 
 
 def _source(lined: Lined, file: StreamFile, task: StreamTaskKeys, number: int, finished: Collection[str]) -> Source:

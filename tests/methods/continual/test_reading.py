@@ -130,8 +130,8 @@ def test_pictures_in_folders_of_classes(tmp_path):
         (tmp_path / "zoo" / label).mkdir(parents=True)
         for number in range(5):
             picture("red", (20, 20 + number)).save(tmp_path / "zoo" / label / f"{number}.png")
-    found = stream(tmp_path, "data: zoo\ndivide: 2\nsize: 24\n")
-    assert (found.modality, found.size) == ("image", 24)
+    found = stream(tmp_path, "data: zoo\ndivide: 2\nmodel: dinov2-small@98\n")
+    assert (found.modality, found.model) == ("image", "dinov2-small@98")
     assert [task.task.labels for task in found.tasks] == [("ant", "bee"), ("cat", "dog")]
     assert [len(task.test) for task in found.tasks] == [2, 2]
 

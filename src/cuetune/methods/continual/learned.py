@@ -41,8 +41,8 @@ class LearnedTask:
 class Learned:
     """Everything about a stream so far.
 
-    method: its name in `Learner.learners`. seed: of the split and of all that is drawn. kind, class_order, size: as of
-    the stream. settings: of every task's run, as they were given. accuracies: one row for each task learned, on the
+    method: its name in `Learner.learners`. seed: of the split and of all that is drawn. kind, class_order: as of the
+    stream. settings: of every task's run, as they were given. accuracies: one row for each task learned, on the
     test rows of all tasks so far; None where these were gone. tensors, spec: the learner's state.
     """
 
@@ -50,7 +50,6 @@ class Learned:
     seed: int
     kind: str
     class_order: int | None
-    size: int | None
     settings: Mapping[str, Any]
     backbone: BackboneIdentity
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -91,7 +90,7 @@ class Learned:
 
     def save(self, folder: Path) -> Path:
         """Write the file, whole or not at all."""
-        said = {name: getattr(self, name) for name in ("method", "seed", "kind", "class_order", "size", "accuracies")}
+        said = {name: getattr(self, name) for name in ("method", "seed", "kind", "class_order", "accuracies")}
         said |= {"format": FORMAT, "settings": dict(self.settings), "versions": dict(self.versions)}
         backbone = {**self.backbone.to_dict(), "name": public_name(self.backbone.name)}
         said |= {"backbone": backbone, "tasks": [asdict(task) for task in self.tasks], "learner": dict(self.spec)}

@@ -7,6 +7,7 @@ own checkpoint. So a run that is stopped anywhere, even by kill -9, goes on to t
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,6 @@ def learn(
     method: str = DEFAULT_METHOD,
     tasks: int | None = None,
     model: Model | None = None,
-    size: int | None = None,
     seed: int = 0,
     class_order: int | None = None,
     settings: Settings | None = None,
@@ -47,7 +47,7 @@ def learn(
 
     stream: a STREAM.yaml (docs/streams.md). method: a name of `Learner.learners`; with "-at-once" behind it, it learns
     all tasks as one, which is what forgetting is held against. tasks: learn at most so many more; None all that are
-    left. model, size: else what the file names, else the default of its rows. seed: of the split and of all that is
+    left. model: else what the file names, else the default of its rows. seed: of the split and of all that is
     drawn. class_order: of a stream whose labels are dealt into tasks, else the file's. settings: of every task's run.
     fresh: start over instead of going on with what is in `to`.
     A task that was learned is not learned again, and its data need not be there any more: then it is not measured.
@@ -63,8 +63,8 @@ def learn(
         _check_same(kept, folder, method, seed, class_order, settings, read)
     whole = _Stage(read, folder, method, say, reporters)
     known = kept.backbone.name if kept else None
-    backbone = backbone_for(model, read, size or read.size, known, model_options or {})
-    learned = kept or _nothing(read, method, seed, class_order, size or read.size, settings, backbone)
+    backbone = backbone_for(model, read, known, model_options or {})
+    learned = kept or _nothing(read, method, seed, class_order, settings, backbone)
     learner = Learner.named(name, backbone, settings, seed)
     if fresh:
         shutil.rmtree(folder / RUN, ignore_errors=True)
@@ -85,13 +85,12 @@ def _nothing(
     method: str,
     seed: int,
     class_order: int | None,
-    size: int | None,
     settings: Settings,
     backbone: ReadyBackbone,
 ) -> Learned:
     """The state before the first task."""
     given = settings.model_dump(exclude_defaults=True)
-    return Learned(method, seed, stream.kind, class_order, size, given, backbone.identity, versions())
+    return Learned(method, seed, stream.kind, class_order, given, backbone.identity, versions())
 
 
 class _Stage:
@@ -114,6 +113,7 @@ class _Stage:
         names, count = learned.names, len(self.stream.tasks)
         if names:
             self.say(f"going on after {len(names)} of {count} tasks ({names[-1]})")
+        self._sweep(f"task-{len(names) + 1}")
         self._measure(learner, learned)
         if self.at_once:
             if not names:
@@ -168,6 +168,14 @@ class _Stage:
             f"{task.name} {'–' if each is None else f'{each:.3f}'}" for task, each in zip(so_far, row, strict=True)
         )
         self.say(f"  accuracy on held-out rows: {shown}; mean {learned.scores['final_accuracy']:.3f}")
+
+    def _sweep(self, ahead: str) -> None:
+        """Remove checkpoints of tasks that are learned; a kill may have left them."""
+        for run in (self.folder / RUN).glob("task-*"):
+            if run.name != ahead:
+                shutil.rmtree(run, ignore_errors=True)
+        with suppress(OSError):  # not there, or not empty
+            (self.folder / RUN).rmdir()
 
     def _left(self, done: int, left: int) -> None:
         if left:

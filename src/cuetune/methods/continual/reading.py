@@ -42,14 +42,13 @@ class Stream:
     """Tasks in the order in which they are learned.
 
     kind: whether tasks bring new "classes", or the same ones from other "domains", or "both". modality: what the rows
-    are. model, size: what the file names, None where it names none.
+    are. model: what the file names, None where it names none.
     """
 
     kind: Kind
     tasks: tuple[StreamTask, ...]
     modality: str
     model: str | None = None
-    size: int | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -73,7 +72,7 @@ def read_stream(
         spec = replace(spec, class_order=class_order)
     reader = _Reader(spec, seed)
     tasks = [reader.task(source) for source in reader.sources()]
-    return Stream(_kind(spec, tasks), tuple(tasks), tasks[-1].task.modality, spec.model, spec.size)
+    return Stream(_kind(spec, tasks), tuple(tasks), tasks[-1].task.modality, spec.model)
 
 
 class _Reader:
