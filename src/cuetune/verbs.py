@@ -11,6 +11,7 @@ from cuetune.backbones.loading import load_backbone
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.evaluate import Evaluation, Source, evaluate_sources, own_name
 from cuetune.library.tuned import TunedPrompt
+from cuetune.methods.continual.learned import is_learned
 from cuetune.modalities import of_data, of_task
 from cuetune.prediction import Prediction
 from cuetune.prompts.words import choose
@@ -20,7 +21,11 @@ from cuetune.tasks.task import Example, Row, Task
 
 
 def load(folder: str | Path, task: Task | None = None) -> TunedPrompt:
-    """A saved prompt, of cuetune or of PEFT (then `task` says what it is asked)."""
+    """A saved prompt, of cuetune or of PEFT (then `task` says what it is asked), or what was learned of a stream."""
+    if is_learned(folder):
+        from cuetune.methods.continual.answering import load_learned
+
+        return load_learned(folder)
     return TunedPrompt.load(folder, task=task)
 
 
