@@ -10,6 +10,7 @@ from cuetune.tasks.diagnoses import DIAGNOSES
 from cuetune.tasks.drawings import DRAWINGS, PictureSet
 from cuetune.tasks.drums import DRUMS
 from cuetune.tasks.emoji import EMOJI
+from cuetune.tasks.emoji_kinds import KINDS
 from cuetune.tasks.mails import MAILS
 from cuetune.tasks.molecules import MOLECULES
 from cuetune.tasks.news import NEWS
@@ -20,7 +21,7 @@ from cuetune.tasks.reviews import REVIEWS
 from cuetune.tasks.stamps import STAMPS
 from cuetune.tasks.telephone import TELEPHONE
 
-KNOWN = (*REVIEWS, QUESTIONS, NEWS, EMOJI, DEFINITIONS, DIAGNOSES, PAIRS, MOLECULES, MAILS, DRAWINGS, STAMPS)
+KNOWN = (*REVIEWS, QUESTIONS, NEWS, EMOJI, DEFINITIONS, DIAGNOSES, PAIRS, MOLECULES, MAILS, DRAWINGS, KINDS, STAMPS)
 HEARD = (DRUMS, TELEPHONE, *CAPTIONS)
 DATASETS: dict[str, DataSet | PictureSet] = {each.name: each for each in (*KNOWN, *HEARD)}
 
