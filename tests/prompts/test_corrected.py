@@ -9,7 +9,7 @@ from cuetune.errors import CuetuneError
 from cuetune.library.tuned import TunedPrompt
 from cuetune.prediction import Predictor
 from cuetune.prompts import CalibratedPrompt, CorrectedPrompt, EnsemblePrompt, HardPrompt, PrefixPrompt, SoftPrompt
-from cuetune.prompts.corrected import Fix, base_for, queries_of
+from cuetune.prompts.corrected import Fix, Space, base_for, queries_of
 from cuetune.tasks.reading import read_rows
 from cuetune.tasks.task import Task
 from tiny import FAMILIES, backbone, rows
@@ -17,7 +17,7 @@ from tiny import FAMILIES, backbone, rows
 TASK = Task(template="Say {text} =", labels=("pos", "neg"), name="mood")
 EXAMPLES = [TASK.example(row) for row in read_rows(rows(24))]
 ROWS = [[5, 6, 7], [8, 9, 10, 11, 12], [13]]
-N, K, R, FIRST = 2, 3, 6, 1
+N, K, R = 2, 3, 6
 
 
 def bases(frozen):
@@ -37,15 +37,19 @@ def bases(frozen):
 def fix_for(frozen, seed: int, reach=((-1.0, 1.0), (-1.0, 1.0))) -> Fix:
     draw = torch.Generator().manual_seed(seed)
     layers, heads, size = frozen.kv_shape
-    kv = torch.randn(2, layers - FIRST, N, heads, K, size, generator=draw)
-    return Fix(torch.randn(N, R, generator=draw), torch.tensor(reach), *kv)
+    kv = torch.randn(2, layers, N, heads, K, size, generator=draw)
+    keys, space = torch.randn(N, R, generator=draw), space_for(frozen)
+    return Fix(space, keys, torch.tensor(reach), *kv)
+
+
+def space_for(frozen) -> Space:
+    draw = torch.Generator().manual_seed(2)
+    width = frozen.state_width
+    return Space(torch.randn(width, generator=draw), torch.randn(R, width, generator=draw))
 
 
 def corrected(frozen, base=None, *fixes) -> CorrectedPrompt:
-    draw = torch.Generator().manual_seed(2)
-    centre = torch.randn(frozen.state_width, generator=draw)
-    whitening = torch.randn(R, frozen.state_width, generator=draw)
-    return CorrectedPrompt(base or bases(frozen)["soft"], centre, whitening, fixes or [fix_for(frozen, 3)], FIRST)
+    return CorrectedPrompt(base or bases(frozen)["soft"], fixes or [fix_for(frozen, 3)])
 
 
 def test_weights_are_those_of_the_equation():
@@ -55,9 +59,9 @@ def test_weights_are_those_of_the_equation():
     for number, ids in enumerate(ROWS):
         with torch.no_grad():
             query = frozen.hidden(Rows.of([ids])).mean(0)
-        z = prompt.whitening @ (query - prompt.centre)
         by_hand = []
         for fix in prompt.each:
+            z = fix.whitening @ (query - fix.centre)
             for key, (low, high) in zip(fix.keys, fix.reach.tolist(), strict=True):
                 cosine = (z @ key / (z.norm() * key.norm())).item()
                 by_hand.append(min(1.0, max(0.0, (cosine - low) / (high - low))))
@@ -72,8 +76,8 @@ def test_components_are_added_up_by_weight():
     prompt = corrected(frozen, None, fix_for(frozen, 3), fix_for(frozen, 4))
     weights = [torch.tensor([[0.5, 0.0]]), torch.tensor([[0.0, 0.25]])]
     made = prompt.with_weights(prompt.base.injection(), weights)
-    assert set(made.kv) == {1, 2}
-    keys, values = made.kv[2]
+    assert set(made.kv) == {0, 1, 2}
+    keys, values = made.kv[1]
     first, second = prompt.each
     assert keys.shape == (1, *first.prefix_keys().shape[2:])
     torch.testing.assert_close(keys[0], 0.5 * first.prefix_keys()[1, 0] + 0.25 * second.prefix_keys()[1, 1])
@@ -168,12 +172,19 @@ def test_bad_input():
         corrected(frozen, EnsemblePrompt([soft, soft]))
     with pytest.raises(CuetuneError, match="'corrected' prompt takes no corrections"):
         corrected(frozen, corrected(frozen))
-    with pytest.raises(CuetuneError, match="do not fit together"):
+    with pytest.raises(CuetuneError, match="acts fully before it begins to act"):
         fix_for(frozen, 3, ((0.5, 0.5), (0.0, 1.0)))
-    fix = fix_for(frozen, 3)
-    with pytest.raises(CuetuneError, match="do not fit together"):
-        Fix(fix.keys, fix.reach, fix.prefix_keys()[:, :1], fix.prefix_values())
-    with pytest.raises(CuetuneError, match="do not fit together"):
-        CorrectedPrompt(soft, torch.zeros(32), torch.zeros(R + 1, 32), [fix], FIRST)
-    with pytest.raises(CuetuneError, match="do not fit together"):
-        CorrectedPrompt(soft, torch.zeros(32), torch.zeros(R, 32), [])
+    fix, space = fix_for(frozen, 3), space_for(frozen)
+    components = fix.prefix_keys(), fix.prefix_values()
+    wrong = Space(space.centre, space.whitening[1:])
+    for parts in (
+        (wrong, fix.keys, fix.reach, *components),
+        (space, fix.keys, fix.reach[:1], *components),
+        (space, fix.keys, fix.reach, components[0][:, :1], components[1]),
+    ):
+        with pytest.raises(CuetuneError, match="do not fit together"):
+            Fix(*parts)
+    shorter = Fix(space, fix.keys, fix.reach, *(part[:, :, :, :2] for part in components))
+    for fixes in ([], [fix, shorter]):
+        with pytest.raises(CuetuneError, match="do not fit together"):
+            CorrectedPrompt(soft, fixes)

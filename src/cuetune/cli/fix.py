@@ -1,5 +1,6 @@
 """`cuetune fix`: mistakes of a saved prompt corrected, without keeping the rows."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,8 +23,8 @@ def fix(
         typer.Option("--held-out", help="Labelled rows to score before and after; none is learned from."),
     ] = None,
     undo: Annotated[bool, typer.Option("--undo", help="Take the last fix back instead.")] = False,
-    steps: Annotated[int, typer.Option(help="Updates of the new components.", min=1)] = 40,
-    length: Annotated[int, typer.Option(help="Positions of each component; those of the first fix hold.", min=1)] = 4,
+    steps: Annotated[int, typer.Option(help="Updates of the new components.", min=1)] = 20,
+    length: Annotated[int, typer.Option(help="Positions of each component; those of the first fix hold.", min=1)] = 2,
     seed: Annotated[int, typer.Option(help="Decides which rows share a component, and their order.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the prompt that stands at --to.")] = False,
     encoding: o.Encoding = "utf-8",
@@ -97,11 +98,12 @@ def _report(fixed: "Fixed", folder: Path, corrections: str) -> None:
             "wrong)",
             highlight=False,
         )
+    place = shlex.quote(str(folder))
     added = sum(part.numel() for part in fixed.tuned.prompt.each[-1].parameters())  # type: ignore[attr-defined]
     for line in (
         f"changed: {added:,} new numbers; {fixed.tuned.prompt.described()}",
         f"saved to [bold]{folder}[/bold]; it holds nothing of the rows",
-        f"next: rm {corrections}",
-        f"      cuetune fix {folder} --undo",
+        f"next: rm {shlex.quote(corrections)}" if Path(corrections).is_file() else "next:",
+        f"      cuetune fix {place} --undo",
     ):
         console.print(line, highlight=False, soft_wrap=True)

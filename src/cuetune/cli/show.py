@@ -96,6 +96,8 @@ def _made(tuned: "TunedPrompt") -> list[str]:
         when = f", {record['created']}" if record.get("created") else ""
         seed = f", seed {record['seed']}" if "seed" in record else ""
         lines.append(f"tuned on {rows}{data['source']}{when}{seed}")
+    fixes = record.get("fixes", [])
+    lines += [f"fixed {fix['created']}: {fix['corrected']:,} of {fix['rows']:,} mistakes corrected" for fix in fixes]
     return lines
 
 

@@ -5,7 +5,7 @@ are unlike those that were corrected, every weight is zero and the answer is the
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,84 +17,100 @@ from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.prompts.base import Prompt
+from cuetune.prompts.pool import cosine
 from cuetune.prompts.prefix import layers_of
 from cuetune.prompts.scaled import Scaled
 
 
-class Fix(nn.Module):
-    """The components of one fix: α_m(q) = clamp((cos(q, K_m) - τ_m) / (σ_m - τ_m), 0, 1), p = sum_m α_m P_m.
+@dataclass(frozen=True)
+class Space:
+    """Where queries are compared: q ↦ W (q - μ), μ (D,), W (R, D). Without it all of them point about the same way."""
 
-    keys: K (M, R), in the space of whitened queries. reach: τ and σ (M, 2): cosines from which a component begins to
-    act, and acts fully. prefix_keys, prefix_values: P (L - first, M, h_kv, K, d_h), K positions in each upper layer.
+    centre: Tensor
+    whitening: Tensor
+
+    def of(self, queries: Tensor) -> Tensor:
+        """(B, D) -> (B, R)."""
+        return F.linear(queries - self.centre, self.whitening)
+
+
+class Fix(nn.Module):
+    """The components of one fix: α_m(q) = clamp((cos(W (q - μ), K_m) - τ_m) / (σ_m - τ_m), 0, 1), p = sum_m α_m P_m.
+
+    space: μ and W. keys: K (M, R). reach: τ and σ (M, 2), cosines from which a component begins to act, and acts fully.
+    prefix_keys, prefix_values: P (L, M, h_kv, K, d_h), K positions in every layer.
     """
 
-    def __init__(self, keys: Tensor, reach: Tensor, prefix_keys: Tensor, prefix_values: Tensor) -> None:
+    centre: Tensor
+    whitening: Tensor
+    keys: Tensor
+    reach: Tensor
+
+    def __init__(self, space: Space, keys: Tensor, reach: Tensor, prefix_keys: Tensor, prefix_values: Tensor) -> None:
         super().__init__()
-        n = len(keys)
-        shapes = keys.dim() == 2 and prefix_keys.dim() == 5 and prefix_keys.shape == prefix_values.shape
-        if not shapes or reach.shape != (n, 2) or prefix_keys.shape[1] != n or bool((reach[:, 0] >= reach[:, 1]).any()):
+        n, whole = len(keys), prefix_keys.dim() == 5 and prefix_keys.shape == prefix_values.shape
+        placed = space.centre.dim() == 1 and space.whitening.shape == (keys.shape[-1], len(space.centre))
+        if not (whole and placed and keys.shape[:-1] == (n,) and reach.shape == (n, 2) and prefix_keys.shape[1] == n):
             raise CuetuneError("the keys, thresholds and components of a fix do not fit together.")
-        self.keys: Tensor
-        self.reach: Tensor
-        self.register_buffer("keys", keys.detach().clone().float())
-        self.register_buffer("reach", reach.detach().clone().float())
+        if not bool((reach[:, 0] < reach[:, 1]).all()):
+            raise CuetuneError("a component of a fix acts fully before it begins to act.")
+        numbers = {"centre": space.centre, "whitening": space.whitening, "keys": keys, "reach": reach}
+        for name, part in numbers.items():
+            self.register_buffer(name, part.detach().clone().float())
         self.prefix_keys, self.prefix_values = Scaled(prefix_keys), Scaled(prefix_values)
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """L, h_kv, K and d_h."""
+        layers, _, *each = self.prefix_keys.values.shape
+        return (layers, *each)
 
     @property
     def length(self) -> int:
         """K, the positions that its components take."""
-        return self.prefix_keys.values.shape[3]
+        return self.size[2]
 
     def weights(self, queries: Tensor) -> Tensor:
-        """α (B, M) in [0, 1] for whitened queries (B, R)."""
+        """α (B, M) in [0, 1] for queries (B, D)."""
         low, high = self.reach.T
-        return ((cosines(queries, self.keys) - low) / (high - low)).clamp(0, 1)
+        return ((cosine(Space(self.centre, self.whitening).of(queries), self.keys) - low) / (high - low)).clamp(0, 1)
 
     def added(self, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values (L - first, B, h_kv, K, d_h) of rows with these weights (B, M)."""
+        """Keys and values (L, B, h_kv, K, d_h) of rows with these weights (B, M)."""
         both = (self.prefix_keys(), self.prefix_values())
         keys, values = (torch.einsum("bm,lmhkd->lbhkd", weights, part) for part in both)
         return keys, values
 
 
-def cosines(queries: Tensor, keys: Tensor) -> Tensor:
-    """(B, M) cosines of queries (B, R) with keys (M, R)."""
-    return F.normalize(queries, dim=-1) @ F.normalize(keys, dim=-1).T
-
-
 class CorrectedPrompt(Prompt):
     """The prompt `base`, which stays as it is, and fixes made one after another, none of which changes another.
 
-    The query q of a row is the mean of the bare model's final states over its tokens. centre (D,) and whitening (R, D):
-    q ↦ W (q - μ) makes queries comparable, which otherwise all point the same way. The weights of all fixes'
-    components add up to 1 at most. Their K positions stand behind the base's, from layer `first` on; a row whose
-    weights are all zero has none.
+    The query q of a row is the mean of the bare model's final states over its tokens. The weights of all fixes'
+    components add up to 1 at most. Their K positions stand behind the base's; a row whose weights are all zero
+    has none.
     Raises CuetuneError for a base that chooses words for each row, votes, or is corrected already.
     """
 
     kind = "corrected"
     reads_rows = True
 
-    def __init__(self, base: Prompt, centre: Tensor, whitening: Tensor, fixes: Sequence[Fix], first: int = 0) -> None:
+    def __init__(self, base: Prompt, fixes: Sequence[Fix]) -> None:
         super().__init__()
         if len(base.members) > 1 or base.kind in ("corrected", "nearest"):
             raise CuetuneError(f"a {base.kind!r} prompt takes no corrections; correct a prompt of another kind.")
-        fits = centre.dim() == 1 and whitening.dim() == 2 and whitening.shape[1] == len(centre)
-        shapes = {(fix.keys.shape[1], *fix.prefix_keys.values.shape[::2]) for fix in fixes}
-        if not fits or len(shapes) != 1 or next(iter(shapes))[0] != len(whitening):
+        shapes = {
+            (len(fix.centre), fix.prefix_keys.values.shape[0], *fix.prefix_keys.values.shape[2:]) for fix in fixes
+        }
+        if len(shapes) != 1:
             raise CuetuneError("the fixes of a corrected prompt do not fit together.")
-        self.base, self.fixes, self.first = base, nn.ModuleList(fixes), first
-        self.centre: Tensor
-        self.whitening: Tensor
-        self.register_buffer("centre", centre.detach().clone().float())
-        self.register_buffer("whitening", whitening.detach().clone().float())
+        self.base, self.fixes = base, nn.ModuleList(fixes)
 
     @property
     def former(self) -> Prompt:
         """The prompt before its last fix."""
         if len(self.fixes) == 1:
             return self.base
-        return CorrectedPrompt(self.base, self.centre, self.whitening, self.each[:-1], self.first)
+        return CorrectedPrompt(self.base, self.each[:-1])
 
     @property
     def each(self) -> list[Fix]:
@@ -106,8 +122,7 @@ class CorrectedPrompt(Prompt):
 
     def weights_at(self, queries: Tensor) -> list[Tensor]:
         """α (B, M) of each fix for rows with these queries (B, D); more than 1 in all is scaled to 1."""
-        whitened = F.linear(queries - self.centre, self.whitening)
-        found = [fix.weights(whitened) for fix in self.each]
+        found = [fix.weights(queries) for fix in self.each]
         total = torch.cat(found, dim=1).sum(dim=1, keepdim=True).clamp_min(1.0)
         return [weights / total for weights in found]
 
@@ -118,7 +133,7 @@ class CorrectedPrompt(Prompt):
         reached = torch.cat(list(weights), dim=1).amax(dim=1) > 0
         n_base = base.n_kv
         lengths = n_base + reached.long() * self.each[0].length
-        own = layers_of(keys, values, self.first)
+        own = layers_of(keys, values)
         kv = {**base.kv, **{layer: _behind(base.kv.get(layer), pair) for layer, pair in own.items()}}
         return Injection(base.tokens, kv, lengths, base.offsets)
 
@@ -136,7 +151,7 @@ class CorrectedPrompt(Prompt):
         return self.base.combine(probabilities)
 
     def fold(self) -> Prompt:
-        return CorrectedPrompt(self.base.fold(), self.centre, self.whitening, self.each, self.first)
+        return CorrectedPrompt(self.base.fold(), self.each)
 
     def size(self, embedding_size: float) -> float:
         return 1.0  # see Scaled
@@ -151,7 +166,7 @@ class CorrectedPrompt(Prompt):
         return f"{self.base.described()}, and {fixes} ({n} components of {self.each[0].length} positions)"
 
     def spec(self) -> dict[str, Any]:
-        return {"base": [self.base.kind, self.base.spec()], "fixes": len(self.fixes), "first": self.first}
+        return {"base": [self.base.kind, self.base.spec()], "fixes": len(self.fixes)}
 
     @classmethod
     def from_spec(cls, spec: dict[str, Any], tensors: dict[str, Tensor]) -> "CorrectedPrompt":
@@ -160,7 +175,7 @@ class CorrectedPrompt(Prompt):
         base = Prompt.rebuild(kind, inner, own)
         base.load_state_dict(own)  # bit by bit: some kinds are stored as products
         fixes = [_fix(_under(tensors, f"fixes.{number}.")) for number in range(int(spec["fixes"]))]
-        return cls(base, tensors["centre"], tensors["whitening"], fixes, int(spec["first"]))
+        return cls(base, fixes)
 
 
 @torch.no_grad()
@@ -199,6 +214,6 @@ def _under(tensors: Mapping[str, Tensor], start: str) -> dict[str, Tensor]:
 
 def _fix(tensors: dict[str, Tensor]) -> Fix:
     pair = (Scaled.rebuilt(tensors, name) for name in ("prefix_keys", "prefix_values"))
-    fix = Fix(tensors["keys"], tensors["reach"], *pair)
+    fix = Fix(Space(tensors["centre"], tensors["whitening"]), tensors["keys"], tensors["reach"], *pair)
     fix.load_state_dict(tensors)
     return fix

@@ -18,11 +18,10 @@ from cuetune.library.digest import digest
 from cuetune.library.names import VERSION
 from cuetune.library.saving import check_replaceable
 from cuetune.library.tuned import TunedPrompt
-from cuetune.methods.correcting.gating import gate_of, whitening_of
+from cuetune.methods.correcting.gating import gate_of, space_of
 from cuetune.methods.correcting.learning import Learning, first_components
 from cuetune.methods.correcting.measuring import Fixed, measured
-from cuetune.methods.correcting.mistakes import Corrections, check_correctable, read_corrections, sorted_out
-from cuetune.methods.correcting.mistakes import without as others
+from cuetune.methods.correcting.mistakes import Corrections, check_correctable, read_corrections, sorted_out, without
 from cuetune.methods.correcting.written import written_rows
 from cuetune.prediction import Predictor
 from cuetune.prompts.corrected import CorrectedPrompt
@@ -33,7 +32,7 @@ from cuetune.tuning.progress import Bar, Reporter
 from cuetune.tuning.settings import Settings
 from cuetune.tuning.task_run import TaskData
 
-STEPS, LENGTH, BATCH = 40, 4, 32
+STEPS, LENGTH, BATCH = 20, 2, 32
 
 
 def fix(
@@ -63,16 +62,20 @@ def fix(
     check_correctable(before, str(prompt))
     _check_target(target, before if to is None else None, overwrite)
     examples = read_corrections(corrections, before.task, encoding)
-    scored = [] if held_out is None else others(_labelled(held_out, before, encoding), examples)
+    scored = [] if held_out is None else without(_labelled(held_out, before, encoding), examples)
     backbone = _backbone(before, model, str(prompt), model_options or {})
     found = sorted_out(examples, list(before.predictor(backbone).predict(examples)))
     say(_found(found))
-    settings = Settings(steps=steps, batch_size=BATCH, warmup=min(5, steps // 2), seed=seed)
     watching = [Bar("fixing")] if reporters is None else reporters
-    whole = learned(backbone, before, found, length, settings, watching)
+    whole = learned(backbone, before, found, length, updates(steps, seed), watching)
     fixed = measured(before, replace(before, prompt=whole), backbone, found, scored, folder.name)
     fixed.tuned.save(target, overwrite=True)
     return fixed
+
+
+def updates(steps: int, seed: int) -> Settings:
+    """How the components of a fix are learned."""
+    return Settings(steps=steps, batch_size=BATCH, warmup=min(5, steps // 2), seed=seed)
 
 
 def learned(
@@ -97,18 +100,16 @@ def learned(
 def _begun(backbone: TextBackbone, before: TunedPrompt, found: Corrections, length: int, seed: int) -> CorrectedPrompt:
     """Keys and thresholds, and components as they are before the first step."""
     former, reader = before.prompt, Predictor(backbone, before.task, before.prompt)
+    given = [*found.mistakes, *found.right]
+    written = queries_for(reader, [*given, *written_rows(backbone, before.task, given, seed=seed)])
+    own = written[: len(found.mistakes)]
+    gate = gate_of(space_of(written[len(given) :], own), own, [str(each.label) for each in found.mistakes], seed)
     if isinstance(former, CorrectedPrompt):
-        base, space, earlier = former.base, (former.centre, former.whitening), former.each
-        length, first = earlier[0].length, former.first
+        base, earlier, length = former.base, former.each, former.each[0].length
     else:
-        first = backbone.kv_shape[0] // 2
-        written = written_rows(backbone, before.task)
-        base, space, earlier = former, whitening_of(queries_for(reader, written)), []
-    centre, whitening = space
-    queries = (queries_for(reader, found.mistakes) - centre) @ whitening.T
-    gate = gate_of(queries, [str(example.label) for example in found.mistakes], seed)
-    new = first_components(backbone, before.task, gate, length, first)
-    return CorrectedPrompt(base, centre, whitening, [*earlier, new], first)
+        base, earlier = former, []
+    new = first_components(backbone, before.task, gate, length)
+    return CorrectedPrompt(base, [*earlier, new])
 
 
 def _reached(

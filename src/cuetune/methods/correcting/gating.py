@@ -10,46 +10,53 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-SIZE, SHRINKAGE = 192, 0.5  # R, and how much of the mean variance is added to each before it is divided out
+from cuetune.prompts.corrected import Space
+
+SIZE, SHRINKAGE = 192, 0.1  # R, and how much of the mean variance is added to each before it is divided out
+OWN_WEIGHT = 2.0  # of a corrected row's difference from the others, beside a written row's
 MEMBERS = 5  # rows of one component
-REACH = 0.7  # τ as a share of σ: how unlike the corrected rows a row may be that the fix still acts on
+REACH = 0.6  # τ as a share of σ: how unlike the corrected rows a row may be that the fix still acts on
 
 
 @dataclass(frozen=True)
 class Gate:
     """What tells which rows a fix acts on: keys (M, R), reach (M, 2), and of each component the label of its rows."""
 
+    space: Space
     keys: Tensor
     reach: Tensor
     labels: list[str]
 
 
-def whitening_of(queries: Tensor) -> tuple[Tensor, Tensor]:
-    """μ (D,) and W (R, D) from queries (N, D): q ↦ W (q - μ) has about unit variance in its R main directions.
+def space_of(written: Tensor, own: Tensor) -> Space:
+    """Where rows are compared, from queries of written rows (N, D) and of the corrected ones (n, D).
 
-    R is `SIZE`, or fewer where there are fewer queries.
+    μ is the mean of all. W divides out how rows differ in their R main directions: the written ones from each other,
+    and, weighted more, the corrected ones from each other, in which rows of their kind are known to differ.
     """
-    centre = queries.mean(dim=0)
-    _, singular, directions = torch.linalg.svd(queries - centre, full_matrices=False)
-    rank = max(1, min(SIZE, len(queries) - 1, queries.shape[1]))
-    variance = singular[:rank].square() / len(queries)
+    centre = torch.cat([written, own]).mean(dim=0)
+    apart = torch.cat([written - written.mean(dim=0), OWN_WEIGHT**0.5 * (own - own.mean(dim=0))])
+    _, singular, directions = torch.linalg.svd(apart, full_matrices=False)
+    rank = max(1, min(SIZE, len(apart) - 2, apart.shape[1]))
+    variance = singular[:rank].square() / len(apart)
     spread = (variance + SHRINKAGE * variance.mean()).sqrt().clamp_min(1e-6)
-    return centre, directions[:rank] / spread[:, None]
+    return Space(centre, directions[:rank] / spread[:, None])
 
 
-def gate_of(queries: Tensor, labels: Sequence[str], seed: int = 0) -> Gate:
-    """Keys for whitened queries (n, R) of rows that are corrected to these labels, five rows of one label to a key."""
+def gate_of(space: Space, own: Tensor, labels: Sequence[str], seed: int = 0) -> Gate:
+    """Keys for queries (n, D) of rows that are corrected to these labels, five rows of one label to a key."""
+    queries = F.normalize(space.of(own), dim=-1)
     generator = torch.Generator().manual_seed(seed)
     keys, reach, named = [], [], []
     for label in sorted(set(labels)):
-        own = F.normalize(queries[[number for number, each in enumerate(labels) if each == label]], dim=-1)
-        for members in _groups(own, generator):
-            key = _key(own[members], generator)
-            furthest = float((own[members] @ key).min())
+        like = queries[[number for number, each in enumerate(labels) if each == label]]
+        for members in _groups(like, generator):
+            key = _key(like[members], generator)
+            furthest = float((like[members] @ key).min())
             keys.append(key)
             reach.append([REACH * furthest, furthest])
             named.append(label)
-    return Gate(torch.stack(keys), torch.tensor(reach), named)
+    return Gate(space, torch.stack(keys), torch.tensor(reach), named)
 
 
 def _key(members: Tensor, generator: torch.Generator) -> Tensor:

@@ -55,15 +55,12 @@ class Learning(Prompt):
         raise CuetuneError("a fix that is being learned is not saved; the corrected prompt is.")
 
 
-def first_components(backbone: TextBackbone, task: Task, gate: Gate, length: int, first: int) -> Fix:
-    """Components that begin as what the model makes of the right answer's words: a solved row before each row.
-
-    length: K. first: the lowest layer that they act in.
-    """
+def first_components(backbone: TextBackbone, task: Task, gate: Gate, length: int) -> Fix:
+    """Components of K = `length` positions that begin as what the model makes of the right answer's words."""
     words = dict(zip(task.labels, task.label_words, strict=True))
     pairs = [_read(backbone, FIELD.split(task.template)[-1] + words[label], length) for label in gate.labels]
-    keys, values = (torch.stack(part, dim=1)[first:].float().cpu() for part in zip(*pairs, strict=True))
-    return Fix(gate.keys, gate.reach, keys, values)
+    keys, values = (torch.stack(part, dim=1).float().cpu() for part in zip(*pairs, strict=True))
+    return Fix(gate.space, gate.keys, gate.reach, keys, values)
 
 
 def _read(backbone: TextBackbone, text: str, length: int) -> tuple[Tensor, Tensor]:

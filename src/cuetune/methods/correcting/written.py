@@ -1,53 +1,55 @@
-"""Rows that the frozen model writes itself, for where no data may be kept (pseudo-rehearsal, Robins 1995)."""
+"""Rows that the frozen model writes in the manner of a few given ones (pseudo-rehearsal, Robins 1995)."""
 
-import torch
+import random
+from collections.abc import Iterator, Sequence
 
 from cuetune.backbones.generation import Writing, generate
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.text import TextBackbone
 from cuetune.backbones.tokens import surroundings
-from cuetune.methods.vocabulary import words_of_vocabulary
-from cuetune.prompts.initial import COMMONEST
-from cuetune.prompts.words import opening
+from cuetune.prompts.words import BETWEEN, opening
 from cuetune.tasks.rendering import encode
 from cuetune.tasks.task import FIELD, Example, Task
 
-N_ROWS, LONGEST, AT_ONCE = 192, 32, 64  # rows, tokens of the longest, and how many are written side by side
+N_ROWS, LONGEST, AT_ONCE = 192, 32, 32  # rows, tokens of the longest, and how many are written side by side
+SHOWN, SHOWN_TOKENS = 4, 64  # given rows that each of them is written behind, and how much of each
 
 
-def written_rows(backbone: TextBackbone, task: Task, n: int = N_ROWS, seed: int = 0) -> list[Example]:
-    """Up to `n` examples without labels, sampled from the bare model behind the instruction and the template's words.
+def written_rows(
+    backbone: TextBackbone, task: Task, like: Sequence[Example], n: int = N_ROWS, seed: int = 0
+) -> list[Example]:
+    """Up to `n` examples without labels, sampled from the bare model behind some of `like`, with no prompt of ours.
 
-    They follow from model, task and seed alone, so they hold nothing of anyone's data. Each text begins with a common
-    word drawn at random: a model that may begin as it likes mostly writes the same few things.
+    They stand in for rows of the same kind that nobody may keep: what is measured on them is used, then they are gone.
     """
-    generator = torch.Generator().manual_seed(seed)
-    fields = {name: _texts(backbone, task, before, n, generator) for name, before in _before(task).items()}
-    rows = dict.fromkeys(zip(*fields.values(), strict=True))
+    draw = random.Random(seed)
+    fields = [list(_texts(backbone, task, name, like, n, draw)) for name in task.fields]
+    rows = dict.fromkeys(row for row in zip(*fields, strict=True) if all(row))
     return [
-        Example(f"written row {number + 1}", dict(zip(fields, row, strict=True)), None)
+        Example(f"written row {number + 1}", dict(zip(task.fields, row, strict=True)), None)
         for number, row in enumerate(rows)
     ]
 
 
-def _before(task: Task) -> dict[str, str]:
-    """The template's words right before each field."""
-    parts = FIELD.split(task.template)
-    return dict(zip(parts[1::2], parts[0::2], strict=False))
-
-
-def _texts(backbone: TextBackbone, task: Task, before: str, n: int, generator: torch.Generator) -> list[str]:
-    """`n` texts of one line each."""
-    tokenizer = backbone.tokenizer
-    context = surroundings(tokenizer)[0] + opening(backbone, task)
-    context += encode(tokenizer, [before.rstrip(" ")], control_tokens=True)[0]
-    words = words_of_vocabulary(backbone)[:COMMONEST]
-    firsts = words[torch.randint(len(words), (n,), generator=generator)].tolist()
-    texts: list[str] = []
+def _texts(
+    backbone: TextBackbone, task: Task, name: str, like: Sequence[Example], n: int, draw: random.Random
+) -> Iterator[str]:
+    """`n` texts of one line each for one field."""
     for start in range(0, n, AT_ONCE):
-        own = firsts[start : start + AT_ONCE]
-        seed = int(torch.randint(2**31, (1,), generator=generator))
-        writing = Writing(max_tokens=LONGEST, temperature=1.0, top_p=0.9, stop=("\n",), seed=seed)
-        written = generate(backbone, [[*context, first] for first in own], Injection(), writing)
-        texts += [(tokenizer.decode([first]) + text).strip() for first, text in zip(own, written, strict=True)]
-    return texts
+        shown = draw.sample(list(like), min(SHOWN, len(like)))
+        context = _context(backbone, task, name, [example.fields[name] for example in shown])
+        compiled = backbone.compile(Injection(), context[:-1])
+        writing = Writing(LONGEST, temperature=1.0, top_p=0.95, stop=("\n",), seed=draw.randrange(2**31))
+        rows = [context[-1:]] * min(AT_ONCE, n - start)
+        yield from (text.strip() for text in generate(backbone, rows, compiled, writing))
+
+
+def _context(backbone: TextBackbone, task: Task, name: str, texts: Sequence[str]) -> list[int]:
+    """The instruction, the texts each behind the template's words for their field, and these words once more."""
+    parts = FIELD.split(task.template)
+    before = parts[parts.index(name, 1) - 1].rstrip(" ")
+    words, between = encode(backbone.tokenizer, [before, BETWEEN], control_tokens=True)
+    ids = surroundings(backbone.tokenizer)[0] + opening(backbone, task)
+    for text in encode(backbone.tokenizer, [" " + text for text in texts], control_tokens=False):
+        ids += [*words, *text[:SHOWN_TOKENS], *between]
+    return ids + words
