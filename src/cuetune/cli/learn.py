@@ -86,7 +86,8 @@ def _report(found: "Mapping[str, Learned]", stream: Path, to: Path) -> None:
     from cuetune.cli.tables import console
 
     for name, learned in found.items():
-        console.print(_matrix(name, learned))
+        console.print(f"{name}: accuracy on held-out rows", highlight=False)
+        console.print(_matrix(learned))
     console.print(_summary(found))
     plot = _draw(found, to)
     console.print(f"saved to [bold]{to}[/bold]; no row of any task is in it", highlight=False, soft_wrap=True)
@@ -97,12 +98,11 @@ def _report(found: "Mapping[str, Learned]", stream: Path, to: Path) -> None:
     console.print(f"      or add a task to {stream} and give the same command again", highlight=False, soft_wrap=True)
 
 
-def _matrix(name: str, learned: "Learned") -> Any:
+def _matrix(learned: "Learned") -> Any:
     """R as a table: after each task down, asked about across."""
     from rich.table import Table
 
-    table = Table(title=f"{name}: accuracy on held-out rows", title_justify="left")
-    table.add_column("after learning")
+    table = Table("after learning")
     for task in learned.names:
         table.add_column(task, justify="right")
     for task, row in zip(learned.names, learned.accuracies, strict=True):

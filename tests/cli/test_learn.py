@@ -1,0 +1,88 @@
+"""`cuetune learn` as a person uses it, and a process of its own that is killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import torch
+from safetensors.torch import load_file
+
+from tiny import folder, rows, write_csv
+
+COMMAND = [sys.executable, "-c", "from cuetune.cli.main import main; main()"]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+
+
+def stream(place):
+    for name, seed in (("first", 0), ("second", 1)):
+        write_csv(place / f"{name}.csv", rows(40, seed))
+    path = place / "STREAM.yaml"
+    path.write_text("tasks:\n" + "".join(f"  - name: {name}\n    data: {name}.csv\n" for name in ("first", "second")))
+    return path
+
+
+def test_all_tasks_or_the_next_one(cuetune, tmp_path):
+    words = ("learn", stream(tmp_path), "--method", "simple-cil", "--model", folder(), "--to", tmp_path / "out")
+    code, out, err = cuetune(*words, "--next")
+    assert code == 0, err
+    assert "task 1 of 2: first (neg, pos), 32 rows to learn, 8 held out" in out
+    assert "task 2" not in out
+    code, out, err = cuetune(*words)
+    assert code == 0, err
+    assert "going on after 1 of 2 tasks (first)" in out
+    assert "A_N" in out
+    assert "no row of any task is in it" in out
+    assert "next: cuetune predict" in out
+    assert {each.name for each in (tmp_path / "out").iterdir()} == {"stream.safetensors", "accuracy.png"}
+
+
+def test_several_methods_share_a_table_and_a_plot(cuetune, tmp_path):
+    words = ("learn", stream(tmp_path), "--model", folder(), "--to", tmp_path / "out")
+    code, out, err = cuetune(*words, "--method", "simple-cil, simple-cil-at-once")
+    assert code == 0, err
+    assert "simple-cil-at-once: accuracy on held-out rows" in out
+    assert {each.name for each in (tmp_path / "out").iterdir()} == {"accuracy.png", "simple-cil", "simple-cil-at-once"}
+
+
+def test_mistakes_are_one_line(cuetune, tmp_path):
+    path = stream(tmp_path)
+    path.write_text(path.read_text().replace("second.csv", "secnd.csv"))
+    code, _, err = cuetune("learn", path, "--model", folder(), "--to", tmp_path / "out")
+    assert code == 2
+    assert "STREAM.yaml, line 5: task 'second': data: no file or folder" in err
+    assert "Did you mean 'second.csv'?" in err
+    code, _, err = cuetune("learn", stream(tmp_path), "--method", "cora", "--model", folder(), "--to", tmp_path / "out")
+    assert code == 2
+    assert "unknown method 'cora'" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_kill_9_within_a_task_and_the_same_command_goes_on_to_the_same_numbers(tmp_path):
+    words = ["learn", stream(tmp_path), "--model", folder(), "--dtype", "float32", "--steps", "60"]
+    words += ["--option", "components=2", "--option", "length=2", "--option", "layers=0-1"]
+
+    def start(to):
+        command = [*COMMAND, *map(str, words), "--to", str(tmp_path / to)]
+        return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def finish(to):
+        process = start(to)
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors.decode()
+
+    finish("whole")
+    process = start("cut")
+    checkpoint = tmp_path / "cut" / "run" / "task-2" / "checkpoint.safetensors"
+    end = time.monotonic() + 120
+    while not checkpoint.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    finish("cut")
+    whole, cut = (load_file(tmp_path / name / "stream.safetensors") for name in ("whole", "cut"))
+    assert whole.keys() == cut.keys()
+    assert all(torch.equal(whole[name], cut[name]) for name in whole)
