@@ -1,12 +1,14 @@
 """STREAM.yaml: what it says, and one line for every way to get it wrong."""
 
 import textwrap
+from pathlib import Path
 
 import pytest
 
 from cuetune.errors import CuetuneError
 from cuetune.tasks.stream import read_stream_file
 
+EXAMPLES = Path(__file__).parents[2] / "examples" / "streams"
 TASKS = """\
 model: smollm2-135m
 template: "Review: {text}\\nSentiment:"
@@ -107,3 +109,10 @@ def test_faults_are_named_by_their_line(tmp_path, text, line, said):
     found = fault(tmp_path, text)
     assert found.startswith(f"STREAM.yaml, line {line}: ")
     assert said in found
+
+
+def test_the_examples_are_sound():
+    specs = {path.stem: read_stream_file(path) for path in EXAMPLES.glob("*.yaml")}
+    assert specs["emoji"].divide == 10
+    assert specs["stamps"].values == ("drawing", "cartoon", "photo")
+    assert [source.name for source in specs["reviews"].sources] == ["tweets", "products", "movies", "editorials"]

@@ -27,7 +27,7 @@ class LearnerPrompt(Prompt):
 
     def __init__(self, method: str, described: str, trained: int) -> None:
         super().__init__()
-        self.kind = method  # type: ignore[misc] - of this one, not of all
+        self.kind = method  # type: ignore[misc]
         self._described, self._trained = described, trained
 
     def injection(self) -> Injection:

@@ -180,7 +180,8 @@ class _Stage:
     def _left(self, done: int, left: int) -> None:
         if left:
             minutes = (time.perf_counter() - self.started) / done * left / 60
-            self.say(f"  {left} tasks left, about {minutes:.0f} min" if minutes >= 1 else f"  {left} tasks left")
+            about = f", about {minutes:.0f} min" if minutes >= 1 else ""
+            self.say(f"  {left} task{'s' if left > 1 else ''} left{about}")
 
 
 def _task(task: StreamTask, report: Any) -> LearnedTask:
