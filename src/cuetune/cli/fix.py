@@ -2,7 +2,7 @@
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -10,6 +10,7 @@ from cuetune.cli import options as o
 
 if TYPE_CHECKING:
     from cuetune.methods.correcting.measuring import Fixed
+    from cuetune.prompts import CorrectedPrompt
 
 
 def fix(
@@ -99,9 +100,10 @@ def _report(fixed: "Fixed", folder: Path, corrections: str) -> None:
             highlight=False,
         )
     place = shlex.quote(str(folder))
-    added = sum(part.numel() for part in fixed.tuned.prompt.each[-1].parameters())  # type: ignore[attr-defined]
+    prompt = cast("CorrectedPrompt", fixed.tuned.prompt)
+    added = sum(part.numel() for part in prompt.each[-1].parameters())
     for line in (
-        f"changed: {added:,} new numbers; {fixed.tuned.prompt.described()}",
+        f"changed: {added:,} new numbers; {prompt.described()}",
         f"saved to [bold]{folder}[/bold]; it holds nothing of the rows",
         f"next: rm {shlex.quote(corrections)}" if Path(corrections).is_file() else "next:",
         f"      cuetune fix {place} --undo",

@@ -144,7 +144,7 @@ def _backbone(
 ) -> TextBackbone:
     """The frozen model that the prompt was made for. Raises CuetuneError for another, or one that writes no text."""
     if isinstance(model, TextBackbone):
-        backbone = model
+        backbone: Any = model
     else:
         backbone = load_backbone(model or tuned.backbone.name, **{"revision": tuned.backbone.revision, **options})
     tuned.backbone.check(backbone.identity, where)

@@ -104,7 +104,7 @@ def _record(before: TunedPrompt, fixed: Fixed, name: str) -> dict[str, Any]:
     }
     if fixed.changed is not None:
         made["changed"] = vars(fixed.changed)
-    kept = {key: before.record[key] for key in ("data", "seed", "license") if key in before.record}
+    kept: dict[str, Any] = {key: before.record[key] for key in ("data", "seed", "license") if key in before.record}
     kept |= {"versions": versions(), "created": today}
     if fixed.evaluation is not None:
         kept |= {"scores": fixed.evaluation.scores(), "scored_rows": fixed.evaluation.rows}
