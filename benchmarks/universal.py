@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scipy import stats
+
 from cuetune.backbones.loading import load_backbone
 from cuetune.evaluation.draws import draw
 from cuetune.evaluation.evaluate import evaluate_sources, in_words
@@ -183,9 +185,9 @@ def measure(arguments: argparse.Namespace, path: Path) -> list[dict[str, Any]]:
 def summary(lines: Sequence[dict[str, Any]], head: str) -> str:
     """A table for each number of rows: methods down, targets across, means and the lowest and highest draw."""
     targets = list(dict.fromkeys(line["target"] for line in lines))
-    names = list(dict.fromkeys(line["method"] for line in lines))
     parts = [head, ""]
     for k in sorted({line["k"] for line in lines}):
+        names = dict.fromkeys(line["method"] for line in lines if line["k"] == k)
         parts += [f"### {k} labelled rows", "", "| method | " + " | ".join([*targets, "mean"]) + " |"]
         parts.append("|" + " --- |" * (len(targets) + 2))
         for name in names:
@@ -197,7 +199,32 @@ def summary(lines: Sequence[dict[str, Any]], head: str) -> str:
             mean = f"{statistics.fmean(means):.3f}" if len(means) == len(targets) else ""
             parts.append(f"| {name} | " + " | ".join([*cells, mean]) + " |")
         parts.append("")
-    return "\n".join([*parts, *costs(lines)])
+    return "\n".join([*parts, *differences(lines), *costs(lines)])
+
+
+def differences(lines: Sequence[dict[str, Any]], of: str = "MPT") -> list[str]:
+    """How many points MPT is above each other method on the same rows: means over targets and draws."""
+    known = {(line["k"], line["method"], line["target"], line["draw"]): line["accuracy"] for line in lines}
+    sizes = sorted({line["k"] for line in lines})
+    parts = [f"### {of} minus each other method, in points, on the same rows (± 95 %)", ""]
+    parts += ["| method | " + " | ".join(f"{k} rows" for k in sizes) + " |", "|" + " --- |" * (len(sizes) + 1)]
+    for name in dict.fromkeys(line["method"] for line in lines if line["method"] != of):
+        cells = []
+        for k in sizes:
+            pairs = [
+                (known[k, of, *cell], value)
+                for (rows, method, *cell), value in known.items()
+                if (rows, method) == (k, name) and (k, of, *cell) in known
+            ]
+            cells.append(interval([100 * (ours - theirs) for ours, theirs in pairs]) if len(pairs) > 1 else "")
+        parts.append(f"| {name} | " + " | ".join(cells) + " |")
+    return [*parts, ""]
+
+
+def interval(values: Sequence[float]) -> str:
+    """Mean and half of Student's 95 % interval."""
+    half = stats.t.ppf(0.975, len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5
+    return f"{statistics.fmean(values):+.1f} ± {half:.1f}"
 
 
 def costs(lines: Sequence[dict[str, Any]]) -> list[str]:
