@@ -47,7 +47,7 @@ def handed(layout: Any) -> Iterator[None]:
 
 class _Encoder(VideoMAEEncoder):
     def forward(self, hidden_states: Tensor, **kwargs: Any) -> Any:
-        return super().forward(hidden_states, **kwargs, cuetune_layout=_running.layout)
+        return super().forward(hidden_states, **{**kwargs, "cuetune_layout": _running.layout})
 
 
 class _SelfAttention(VideoMAESelfAttention):

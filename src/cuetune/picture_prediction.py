@@ -1,6 +1,7 @@
 """Answers for any number of pictures in constant memory, in the rows' order."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -37,7 +38,8 @@ class PicturePredictor:
         """One prediction for each example, in order. Raises CuetuneError for a picture that cannot be read."""
         rows_read = rows_of(examples, self.task)
         for rows, pixels in decode(rows_read, self.backbone.preprocessing, skipped=self.skipped):
-            yield from self.answers([row.where for row in rows], pixels)
+            for row, answer in zip(rows, self.answers([row.where for row in rows], pixels), strict=True):
+                yield replace(answer, cut=int(row.values.get("repeated", 0)))
 
     def answers(self, where: list[str], pixels: Tensor) -> list[Prediction]:
         """Predictions for decoded pictures (B, 3, H, W), each named by its place in the data."""

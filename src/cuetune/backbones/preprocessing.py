@@ -49,7 +49,7 @@ class Preprocessing:
             std=(1.0,) * 3 if plain else tuple(config.get("image_std") or cls.std),
         )
 
-    def sized(self, side: int) -> "Preprocessing":
+    def sized(self, side: int) -> Self:
         """The same to pictures of (side, side): what is cut out of a picture stays, in fewer or more pixels."""
         resize = self.resize
         if isinstance(resize, int):
@@ -63,15 +63,6 @@ class Preprocessing:
     def shape(self) -> tuple[int, ...]:
         """(3, H, W) of what one row becomes."""
         return (3, *self.size)
-
-    def sized(self, side: int) -> Self:
-        """The same for pictures of side x side pixels, of which the same share is cut out."""
-        resize = self.resize
-        if isinstance(resize, int):
-            resize = round(resize * side / self.size[0])
-        elif resize is not None:
-            resize = (round(resize[0] * side / self.size[0]), round(resize[1] * side / self.size[1]))
-        return replace(self, size=(side, side), resize=resize)
 
     def bytes_of(self, picture: Any) -> Tensor:
         """(3, H, W) uint8 of a Pillow picture in RGB: resized and cut, not yet normalised."""

@@ -109,8 +109,8 @@ class TubesBackbone(ImageBackbone):
         taken = compat_video.clip_size(self.config)
         if taken != (self.frames, *self.preprocessing.size):
             raise CuetuneError(
-                f"a model of type {self.config.model_type!r} sees {taken[0]} frames of {taken[1]} x {taken[2]} pixels and "
-                "no others; name it without @, and check its preprocessor_config.json."
+                f"a model of type {self.config.model_type!r} sees {taken[0]} frames of {taken[1]} x {taken[2]} pixels "
+                "and no others; name it without @, and check its preprocessor_config.json."
             )
         return super()._patches() * self.frames // compat_video.tube_length(self.config)
 

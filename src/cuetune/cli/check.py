@@ -18,6 +18,7 @@ def check(
     ],
     text: o.Text = None,
     image: o.Image = None,
+    video: o.Video = None,
     label: o.Label = None,
     labels: o.Labels = None,
     label_words: o.LabelWords = None,
@@ -47,6 +48,7 @@ def check(
     given: dict[str, Any] = {
         "text": text,
         "image": image,
+        "video": video,
         "label": label,
         "labels": o.as_list(labels),
         "label_words": o.as_list(label_words),

@@ -36,6 +36,7 @@ def evaluate(
     """
     from cuetune.cli.report import report_skipped
     from cuetune.cli.tables import confusion_table, console, scores_table
+    from cuetune.modalities import of_task
     from cuetune.tasks.skipped import Skipped
     from cuetune.tuning.progress import Counter
     from cuetune.verbs import evaluate as run
@@ -64,6 +65,4 @@ def evaluate(
     if first.confusion is not None and len(result.task.labels) <= 20:
         console.print(confusion_table(result.task.labels, first.confusion))
     if first.cut_rows:
-        console.print(
-            f"{first.cut_rows:,} texts were longer than {result.task.max_tokens} tokens: their middle was cut."
-        )
+        console.print(of_task(result.task).cut(first.cut_rows, result.task), highlight=False)

@@ -20,6 +20,7 @@ Columns = Annotated[list[str] | None, typer.Option("--columns", help="field=colu
 MaxTokens = Annotated[int | None, typer.Option("--max-tokens", help="Longest text; the middle of longer ones is cut.")]
 Encoding = Annotated[str, typer.Option("--encoding", help="Encoding of text files.")]
 Image = Annotated[str | None, typer.Option("--image", help="Column with pictures; else inferred.")]
+Video = Annotated[str | None, typer.Option("--video", help="Column with clips; else inferred.")]
 ReadLayer = Annotated[
     int | None, typer.Option("--read-layer", help="Layer whose input a head on pictures reads; else the final states.")
 ]

@@ -17,7 +17,7 @@ def predict(
     ] = None,
     to: Annotated[Path | None, typer.Option("--to", help="File for the answers: .csv, .tsv or .jsonl.")] = None,
     say: Annotated[
-        list[str] | None, typer.Option("--say", help="A text, or the path of a picture, to answer; repeatable.")
+        list[str] | None, typer.Option("--say", help="A text, or the path of a picture or clip, to answer; repeatable.")
     ] = None,
     max_new_tokens: Annotated[int, typer.Option(help="Longest written answer.")] = 64,
     temperature: Annotated[float, typer.Option(help="0 writes greedily; above samples.")] = 0.0,
@@ -97,6 +97,7 @@ def show_answers(task: Any, answers: Iterator[Any]) -> None:
 def _write(task: Any, answers: Iterator[Any], to: Path) -> None:
     from cuetune.cli.tables import console
     from cuetune.cli.writing import answer_writer
+    from cuetune.modalities import of_task
     from cuetune.tuning.progress import counted
 
     counts = {"rows": 0, "cut": 0, "labelled": 0, "right": 0}
@@ -111,7 +112,7 @@ def _write(task: Any, answers: Iterator[Any], to: Path) -> None:
         console.print("[yellow]no rows to answer.[/yellow]")
     console.print(f"{counts['rows']:,} answers in [bold]{to}[/bold]", highlight=False)
     if counts["cut"]:
-        console.print(f"{counts['cut']:,} texts were longer than {task.max_tokens} tokens: their middle was cut.")
+        console.print(of_task(task).cut(counts["cut"], task), highlight=False)
     if counts["labelled"]:
         console.print(
             f"accuracy on the {counts['labelled']:,} rows with a label: {counts['right'] / counts['labelled']:.3f}"

@@ -23,7 +23,7 @@ KINDS = (
 PICTURES = ("vpt", "vpt-shallow", "prefix", "frame", "patch")
 PROMPTS = (
     f"One of {', '.join(KINDS)}; in words, nothing tuned: hard, calibrated, nearest; soft-from-hard; multitask. For "
-    f"pictures: {', '.join(PICTURES)}. Else soft, for pictures vpt."
+    f"pictures: {', '.join(PICTURES)}; for clips these and temporal. Else soft, for pictures vpt, for clips temporal."
 )
 
 
@@ -41,6 +41,7 @@ def tune(
     test: Annotated[str | None, typer.Option(help="Rows to report scores on; else a fifth of DATA.")] = None,
     text: o.Text = None,
     image: o.Image = None,
+    video: o.Video = None,
     label: o.Label = None,
     labels: o.Labels = None,
     label_words: o.LabelWords = None,
@@ -150,6 +151,7 @@ def tune(
         model_options=o.model_options(revision, dtype, device, trust_remote_code),
         text=text,
         image=image,
+        video=video,
         label=label,
         labels=o.as_list(labels),
         label_words=o.as_list(label_words),

@@ -18,6 +18,7 @@ from cuetune.modalities import MODALITIES, modality_of
 from cuetune.prediction import Predictor
 from cuetune.prompts.base import Prompt
 from cuetune.prompts.building import METHODS, Method
+from cuetune.prompts.video_building import VIDEO_METHODS
 from cuetune.prompts.visual_building import IMAGE_METHODS
 from cuetune.prompts.words import instructed
 from cuetune.tasks.splits import Splits
@@ -145,7 +146,7 @@ def tune_and_score(job: Job, prompt: Prompt, backbone: Backbone) -> Outcome:
 
 
 def _probe(job: Job) -> Outcome:
-    rows, features = job.rows, modality_of(job.backbone).features(job.backbone, job.task)
+    rows, features = job.rows, modality_of(job.backbone).features(job.backbone, job.task, job.settings.read_layer)
     with EnergyMeter(job.backbone.device, watts=job.watts) as meter:
         seen = [(features.of(part), part) for part in (rows.train, rows.validation)]
         probe = fit_probe(job.task, *seen)
@@ -177,7 +178,7 @@ class Contender:
     uses_train: bool = True
 
 
-DEEP = ("prefix", "prefix-mlp", "p-tuning-v2", "late", "vpt")
+DEEP = ("prefix", "prefix-mlp", "p-tuning-v2", "late", "vpt", "temporal")
 PIXELS = ("frame", "patch")
 
 
@@ -199,6 +200,11 @@ CONTENDERS: dict[str, Contender] = {
 IMAGE_CONTENDERS: dict[str, Contender] = {
     "linear-probe": CONTENDERS["linear-probe"],
     **{name: _prompt(name, method) for name, method in IMAGE_METHODS.items()},
+    "fine-tuning": CONTENDERS["fine-tuning"],
+}
+VIDEO_CONTENDERS: dict[str, Contender] = {
+    "linear-probe": CONTENDERS["linear-probe"],
+    **{name: _prompt(name, method) for name, method in VIDEO_METHODS.items()},
     "fine-tuning": CONTENDERS["fine-tuning"],
 }
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from cuetune.backbones.image import ImageBackbone
 from cuetune.errors import CuetuneError
@@ -19,19 +20,23 @@ AT_ONCE = 32  # pictures in one pass
 
 
 class PictureFeatures:
-    """Features of pictures: one state for each, at the layers and with the poolings that are named.
+    """Features of pictures: the first state, where there is one, and the mean over the patches.
 
-    reads: pairs of a layer (None: the final states) and a pooling; by default the first state, where there is one, and
-    the mean over the patches, at two thirds of the depth and at the end. Every layer costs one pass.
+    layer: of the states that enter it; None: of the final ones, and of those at two thirds of the depth, which costs a
+    second pass. reads: the pairs of a layer (None: the final states) and a pooling, where they are known.
     """
 
     def __init__(
-        self, backbone: ImageBackbone, task: Task, reads: Sequence[tuple[int | None, str]] | None = None
+        self,
+        backbone: ImageBackbone,
+        task: Task,
+        layer: int | None = None,
+        reads: Sequence[tuple[int | None, str]] = (),
     ) -> None:
         self.backbone, self.task = backbone, task
-        middle = max(1, round(backbone.layers * 2 / 3))
+        layers = [layer] if layer else [max(1, round(backbone.layers * 2 / 3)), None]
         poolings = ("first", "mean") if backbone.n_first else ("mean",)
-        self.reads = reads or [(layer, pooling) for layer in (middle, None) for pooling in poolings]
+        self.reads = reads or [(each, pooling) for each in layers for pooling in poolings]
 
     @torch.inference_mode()
     def of(self, examples: Iterable[Example]) -> dict[str, np.ndarray]:
@@ -39,15 +44,21 @@ class PictureFeatures:
         found: dict[str, list[np.ndarray]] = {}
         for _, pixels in decode(rows_of(examples, self.task), self.backbone.preprocessing):
             for batch in pixels.split(AT_ONCE):
-                for layer in dict.fromkeys(layer for layer, _ in self.reads):
-                    states = self.backbone.states(self.backbone.normalised(batch), layer)
-                    for _, pooling in (read for read in self.reads if read[0] == layer):
-                        read = self.backbone.pooled(states, pooling).float().cpu().numpy()
-                        found.setdefault(_called(layer, pooling), []).append(read)
+                for name, read in self.read(self.backbone.normalised(batch)).items():
+                    found.setdefault(name, []).append(read.float().cpu().numpy())
         return {name: np.concatenate(parts) for name, parts in found.items()}
 
+    def read(self, pixels: Tensor) -> dict[str, Tensor]:
+        """Name of a kind of feature -> (B, d) of these pictures, in one pass for each layer."""
+        found = {}
+        for layer in dict.fromkeys(layer for layer, _ in self.reads):
+            states = self.backbone.states(pixels, layer)
+            for _, pooling in (read for read in self.reads if read[0] == layer):
+                found[called(layer, pooling)] = self.backbone.pooled(states, pooling)
+        return found
 
-def _called(layer: int | None, pooling: str) -> str:
+
+def called(layer: int | None, pooling: str) -> str:
     return f"{'last layer' if layer is None else f'layer {layer}'}, {pooling}"
 
 
@@ -66,16 +77,22 @@ class LinearProbe:
 
 
 def probe_beside(
-    backbone: ImageBackbone, task: Task, shown: Sequence[Example], head: Head | None = None, seed: int = 0
+    backbone: ImageBackbone,
+    task: Task,
+    shown: Sequence[Example],
+    head: Head | None = None,
+    seed: int = 0,
+    kind: type[PictureFeatures] = PictureFeatures,
 ) -> dict[str, LinearProbe]:
     """The probe on the very states that a prompt's head reads, without the prompt; empty where no rows are given.
 
+    kind: what reads the features.
     How strongly it is regularised is chosen on a fifth of the rows; then it is fitted on all of them.
     """
     if not shown:
         return {}
-    reads = [(head.layer, head.pooling)] if head else None
-    features = PictureFeatures(backbone, task, reads)
+    reads = [(head.layer, head.pooling)] if head else ()
+    features = kind(backbone, task, reads=reads)
     try:
         splits = split_examples(shown, validation=0.2, test=0.0, seed=seed)
         probe = fit_probe(task, *((features.of(part), part) for part in (splits.train, splits.validation)))

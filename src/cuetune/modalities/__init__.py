@@ -12,6 +12,7 @@ from cuetune.modalities.audio import AudioModality
 from cuetune.modalities.base import Modality
 from cuetune.modalities.image import ImageModality
 from cuetune.modalities.text import TextModality
+from cuetune.modalities.video import VideoModality
 
 if TYPE_CHECKING:
     from cuetune.backbones.base import Backbone
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
 TEXT = TextModality()
 # Texts come last: whatever no other modality recognises is taken for one.
-MODALITIES: dict[str, Modality] = {each.name: each for each in (ImageModality(), AudioModality(), TEXT)}
+MODALITIES: dict[str, Modality] = {
+    each.name: each for each in (ImageModality(), AudioModality(), VideoModality(), TEXT)
+}
 
 __all__ = ["MODALITIES", "TEXT", "Modality", "modality_of", "of_data", "of_kind", "of_model", "of_task"]
 
@@ -50,6 +53,8 @@ def of_model(name: str, **options: Any) -> Modality:
 
     from cuetune.backbones.bundled import CATALOGUE, resolve
 
+    if meant := [modality for modality in MODALITIES.values() if modality.named(name)]:
+        return meant[0]
     name = name if Path(name).is_dir() else name.partition("@")[0]  # "dinov2-small@98" names a size too
     if name in CATALOGUE and not Path(name).is_dir():
         return of_kind(CATALOGUE[name].kind)

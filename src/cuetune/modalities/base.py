@@ -43,6 +43,10 @@ class Modality(ABC):
 
     # Models
 
+    def named(self, model: str) -> bool:
+        """Whether the name of a model alone says that it is of this modality."""
+        return False
+
     @abstractmethod
     def loads(self, config: Any) -> bool:
         """Whether a configuration of transformers is that of a model of this modality."""
@@ -99,6 +103,10 @@ class Modality(ABC):
         """How the model sees an example, as lines for a person; texts are shown as tokens."""
         return []
 
+    def cut(self, count: int, task: "Task") -> str:
+        """What was done to rows that did not fit (`Prediction.cut`), so many of them."""
+        return f"{count:,} texts were longer than {task.max_tokens} tokens: their middle was cut."
+
     # Prompts and runs
 
     @abstractmethod
@@ -153,10 +161,11 @@ class Modality(ABC):
         """What a tuned prompt is held against, by name. shown: labelled rows that may be learned from."""
 
     @abstractmethod
-    def features(self, backbone: Any, task: "Task") -> Any:
+    def features(self, backbone: Any, task: "Task", layer: int | None = None) -> Any:
         """What a linear probe learns from: an object whose `of(examples)` gives arrays (N, d) by name.
 
-        Raises CuetuneError for a backbone that has none.
+        layer: the one that heads of tuned prompts read, where one is chosen. Raises CuetuneError for a backbone that
+        has none.
         """
 
     @abstractmethod

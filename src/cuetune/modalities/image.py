@@ -113,10 +113,10 @@ class ImageModality(Modality):
 
         return probe_beside(backbone, task, shown, head, seed)
 
-    def features(self, backbone: Any, task: Any) -> Any:
+    def features(self, backbone: Any, task: Any, layer: int | None = None) -> Any:
         from cuetune.methods.image_probe import PictureFeatures
 
-        return PictureFeatures(backbone, task)
+        return PictureFeatures(backbone, task, layer)
 
     def contenders(self) -> Mapping[str, Any]:
         from cuetune.evaluation.contenders import IMAGE_CONTENDERS

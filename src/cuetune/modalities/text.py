@@ -89,7 +89,7 @@ class TextModality(Modality):
 
         return dict(in_words(backbone, task, shown, shots, seed, writing))
 
-    def features(self, backbone: Any, task: Any) -> Any:
+    def features(self, backbone: Any, task: Any, layer: int | None = None) -> Any:
         from cuetune.methods.probe import Features
 
         return Features(backbone, task)

@@ -20,6 +20,7 @@ from cuetune.prompts.prefix import PrefixNetwork, PrefixPrompt
 from cuetune.prompts.ptuning import EncodedPrompt
 from cuetune.prompts.residual import ResidualPrompt
 from cuetune.prompts.soft import SoftPrompt
+from cuetune.prompts.temporal import TemporalPrompt
 from cuetune.prompts.visual import VisualPrompt
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "ResidualPrompt",
     "SoftPrompt",
     "TaskPrompts",
+    "TemporalPrompt",
     "UltraLowPrompt",
     "VisualPrompt",
 ]

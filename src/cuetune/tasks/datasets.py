@@ -13,6 +13,7 @@ from cuetune.tasks.emoji import EMOJI
 from cuetune.tasks.emoji_kinds import KINDS
 from cuetune.tasks.mails import MAILS
 from cuetune.tasks.molecules import MOLECULES
+from cuetune.tasks.moving import MOVING
 from cuetune.tasks.news import NEWS
 from cuetune.tasks.packaged import DataSet
 from cuetune.tasks.pairs import PAIRS
@@ -23,7 +24,7 @@ from cuetune.tasks.telephone import TELEPHONE
 
 KNOWN = (*REVIEWS, QUESTIONS, NEWS, EMOJI, DEFINITIONS, DIAGNOSES, PAIRS, MOLECULES, MAILS, DRAWINGS, KINDS, STAMPS)
 HEARD = (DRUMS, TELEPHONE, *CAPTIONS)
-DATASETS: dict[str, DataSet | PictureSet] = {each.name: each for each in (*KNOWN, *HEARD)}
+DATASETS: dict[str, DataSet | PictureSet] = {each.name: each for each in (*KNOWN, *HEARD, MOVING)}
 
 
 def pull_data(name: str, folder: str | Path, progress: Progress | None = None) -> Path:

@@ -1,15 +1,14 @@
 """Pictures of users, read by Pillow: every format becomes RGB, and every fault is one line that says where it is."""
 
-import io
 import struct
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from cuetune.errors import CuetuneError
+from cuetune.tasks.opening import opened
 from cuetune.tasks.skipped import Skipped
 from cuetune.tasks.task import Row
 
@@ -28,7 +27,7 @@ def read_picture(source: Any, where: str) -> Any:
     image, unidentified = _pillow()
     if isinstance(source, image.Image):
         return _as_rgb(source, where)
-    stream, name = _opened(source, where)
+    stream, name = opened(source, where, "picture")
     with stream:
         try:
             picture = image.open(stream)
@@ -52,37 +51,6 @@ def _pillow() -> tuple[Any, Any]:
         raise CuetuneError('reading pictures needs Pillow; run `pip install "cuetune[image]"`.') from error
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # what is too large is refused, not warned of
     return Image, UnidentifiedImageError
-
-
-def _opened(source: Any, where: str) -> tuple[Any, str]:
-    """A stream of the picture's bytes, and what to call it."""
-    if isinstance(source, Mapping):
-        content, path = source.get("bytes"), source.get("path")
-        source = content if content is not None else path
-        where = f"{where} ({Path(path).name})" if content is not None and path else where
-    if isinstance(source, bytes | bytearray | memoryview):
-        if not len(source):
-            raise CuetuneError(f"{where}: an empty picture; replace it or remove the row.")
-        return io.BytesIO(source), where
-    if not isinstance(source, str | Path) or not str(source).strip():
-        raise CuetuneError(f"{where}: no picture but {type(source).__name__} {str(source)[:40]!r}; give a path.")
-    return _file(Path(source), where)
-
-
-def _file(path: Path, where: str) -> tuple[Any, str]:
-    name = str(path) if where in ("", str(path)) else f"{where}: {path}"
-    try:
-        if path.is_dir():
-            raise CuetuneError(f"{name}: is a folder; give the path of a picture.")
-        if not path.stat().st_size:
-            raise CuetuneError(f"{name}: the file is empty; replace it or remove the row.")
-        return path.open("rb"), name
-    except FileNotFoundError:
-        raise CuetuneError(
-            f"{name}: no such file; paths are taken from the folder of the table, then as they are."
-        ) from None
-    except OSError as error:
-        raise CuetuneError(f"{name}: cannot be read ({error.strerror}).") from error
 
 
 def _check_size(picture: Any, where: str) -> None:

@@ -9,6 +9,7 @@ from cuetune.backbones.base import Backbone
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.draws import draw
 from cuetune.modalities import Modality, modality_of, of_data, of_model, of_task
+from cuetune.tasks.reading import first_rows
 from cuetune.tasks.skipped import Skipped
 from cuetune.tasks.splits import Splits, fingerprint, split_examples
 from cuetune.tasks.task import Example, Row, Task
@@ -87,13 +88,23 @@ def modality_for(data: Any, model: str | Backbone | None, options: dict[str, Any
     if model is None:
         return of_data(data, options, encoding)
     modality = of_model(model) if isinstance(model, str) else modality_of(model)
-    if modality.name == "text" and (found := of_data(data, options, encoding)) is not modality:
+    found = of_data(data, options, encoding)
+    if found is not modality and found.name != "text" and not _may_be(modality, data, encoding):
         name = model if isinstance(model, str) else model.identity.name
         raise CuetuneError(
-            f"these rows are {found.plural}, and {name} reads texts; name a model of {found.plural}, e.g. --model "
-            f"{found.model}, or a column of texts with --text."
+            f"these rows are {found.plural}, and {name} reads {modality.plural}; name a model of "
+            f"{found.plural}, e.g. --model {found.model}, or a column of {modality.plural} with --{modality.name}."
         )
     return modality
+
+
+def _may_be(modality: Modality, data: Any, encoding: str) -> bool:
+    """Whether rows that are taken for another modality may be of this one, too: a GIF is a picture and a clip."""
+    if modality.name == "text":
+        return False
+    if isinstance(data, str | Path) and Path(data).is_dir():
+        return modality.in_folder(Path(data))
+    return modality.holds(first_rows(data, encoding))
 
 
 def few_rows(data: Data, rows: int, drawn: int = 0, *, keep_validation: bool = False) -> Data:

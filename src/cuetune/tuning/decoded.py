@@ -1,5 +1,6 @@
 """Pictures that a run decodes once: their pixels as bytes, in memory or in a file, read back by number."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,9 +30,9 @@ class DecodedPictures:
         folder: Path | None = None,
         skipped: Skipped | None = None,
     ) -> None:
-        self.shape = (3, *preprocessing.size)
+        self.shape = preprocessing.shape
         self.rows: list[Row] = []
-        size = 3 * preprocessing.size[0] * preprocessing.size[1]
+        size = math.prod(self.shape)
         self._table = StateTable(dict.fromkeys(range(len(rows)), 1), size, torch.uint8, folder)
         for kept, pixels in decode(rows, preprocessing, column, skipped):
             numbers = range(len(self.rows), len(self.rows) + len(kept))
@@ -42,5 +43,5 @@ class DecodedPictures:
             raise CuetuneError(f"none of {len(rows)} pictures can be read{first}")
 
     def of(self, numbers: Sequence[int]) -> Tensor:
-        """(B, 3, H, W) uint8 of these pictures, in this order."""
+        """(B, 3, H, W) uint8 of these pictures, or (B, T, 3, H, W) of clips, in this order."""
         return self._table.of(numbers).view(-1, *self.shape)

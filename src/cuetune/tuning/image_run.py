@@ -26,7 +26,10 @@ AT_ONCE = 32  # pictures in one pass where no gradient is needed
 
 @dataclass(frozen=True)
 class Shown:
-    """One picture of a run, as `Rendered` is one text. number: its place among those that were decoded."""
+    """One picture of a run, as `Rendered` is one text. number: its place among those that were decoded.
+
+    cut: of a clip with fewer frames than are taken, how many were taken again.
+    """
 
     where: str
     number: int
@@ -72,7 +75,8 @@ class ImageRun:
         self.readout = ImageHead(backbone, data.task, settings.pooling, settings.read_layer, settings.seed)
         backbone.check(prompt.injection())
         self.pixels = DecodedPictures(list(rows_of(data.train, data.task)), backbone.preprocessing, folder=folder)
-        self.rows = [Shown(each.where, number, each.label) for number, each in enumerate(data.train)]
+        repeated = [int(row.values.get("repeated", 0)) for row in self.pixels.rows]
+        self.rows = [Shown(each.where, n, each.label, repeated[n]) for n, each in enumerate(data.train)]
         self.validation = list(data.validation)[:validation_rows]
         self._seen: DecodedPictures | None = None
         self.states: FrozenPictures | None = None

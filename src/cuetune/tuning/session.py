@@ -102,6 +102,8 @@ def tune(
         if tensorboard:
             watching.append(TensorBoard(run_folder))
         outcome = run(backbone, started, asked, resolved, run_folder, watching, fresh)
+        if outcome.cut_rows:
+            say(modality.cut(outcome.cut_rows, prepared.task))
     # Saved before it is scored: whatever goes wrong from here on, the run was not in vain.
     made = {**record(backbone, started, prepared, outcome), "start": prompt}
     if start is not None:

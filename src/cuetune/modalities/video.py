@@ -1,0 +1,117 @@
+"""Clips: vision transformers over frames or tubes. What is done to pictures is done to frames."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cuetune.errors import CuetuneError
+from cuetune.modalities.image import NO_USE, ImageModality
+
+
+class VideoModality(ImageModality):
+    """Clips in folders of classes, in tables of paths, or in data sets, told apart by a trained head."""
+
+    name = "video"
+    plural = "clips"
+    kinds = ("video",)
+    model = "dinov2-small@8x98"
+    prompt = "temporal"
+    compared = ("linear-probe", "temporal", "vpt", "vpt-shallow", "prefix", "fine-tuning")
+
+    def named(self, model: str) -> bool:
+        from cuetune.backbones.video_loading import over_frames
+
+        return over_frames(model) is not None
+
+    def loads(self, config: Any) -> bool:
+        from cuetune.compat_video import sees_tubes
+
+        return sees_tubes(config)
+
+    def load(self, name: str, **options: Any) -> Any:
+        from cuetune.backbones.video_loading import load_video_backbone
+
+        return load_video_backbone(name, **options)
+
+    def in_folder(self, folder: Path) -> bool:
+        from cuetune.tasks.videos import VIDEOS
+
+        return VIDEOS.in_folder(folder)
+
+    def holds(self, rows: Sequence[Any]) -> bool:
+        from cuetune.tasks.videos import VIDEOS
+
+        return VIDEOS.holds(rows)
+
+    def read(self, source: Any, *, encoding: str = "utf-8", labelled: bool = True) -> Iterator[Any]:
+        from cuetune.tasks.videos import VIDEOS
+
+        return VIDEOS.read(source, encoding=encoding, labelled=labelled)
+
+    def infer(self, rows: Sequence[Any], **options: Any) -> Any:
+        from cuetune.tasks.videos import VIDEOS
+
+        for name in NO_USE:
+            if options.pop(name, None):
+                raise CuetuneError(f"--{name.replace('_', '-')} is for texts, and these rows hold clips; leave it.")
+        return VIDEOS.infer(rows, column=options.pop("video", None), **options)
+
+    def seen(self, model: str, task: Any, example: Any) -> list[str]:
+        from cuetune.backbones.clips import evenly
+        from cuetune.backbones.video_loading import load_clip_preprocessing
+        from cuetune.tasks.clips import read_clip
+        from cuetune.tasks.decoding import rows_of
+
+        (row,) = rows_of([example], task)
+        prepared = load_clip_preprocessing(model)
+        pictures, length = read_clip(row.values["image"], row.where, prepared.frames)
+        width, height = [picture.size for picture in pictures][0]
+        taken = ", ".join(str(number + 1) for number in evenly(length, prepared.frames))
+        return [
+            f"{example.where}: {length:,} frames of {width} x {height} pixels; {model} sees frames {taken} in "
+            f"{prepared.size[1]} x {prepared.size[0]}"
+        ]
+
+    def cut(self, count: int, task: Any) -> str:
+        return f"{count:,} clips have fewer frames than the model sees: some of theirs were taken again."
+
+    def methods(self) -> Mapping[str, Any]:
+        from cuetune.prompts.video_building import VIDEO_METHODS
+
+        return VIDEO_METHODS
+
+    def begin(
+        self, backbone: Any, data: Any, method: str, shots: int, settings: Any, start: str | Path | None = None
+    ) -> Any:
+        from cuetune.prompts.video_building import build_for_clips, start_from
+
+        if start is not None:
+            raise CuetuneError("a prompt for clips starts from no other; leave --start out.")
+        begun = start_from(backbone, data.task, data.splits.train, settings.length, settings.seed, settings.read_layer)
+        return build_for_clips(method, begun, settings.options)
+
+    def baselines(
+        self,
+        backbone: Any,
+        task: Any,
+        shown: Sequence[Any],
+        *,
+        head: Any = None,
+        shots: int = 8,
+        seed: int = 0,
+        writing: Any = None,
+    ) -> dict[str, Any]:
+        from cuetune.methods.image_probe import probe_beside
+        from cuetune.methods.video_probe import ClipFeatures
+
+        return probe_beside(backbone, task, shown, head, seed, ClipFeatures)
+
+    def features(self, backbone: Any, task: Any, layer: int | None = None) -> Any:
+        from cuetune.methods.video_probe import ClipFeatures
+
+        return ClipFeatures(backbone, task, layer)
+
+    def contenders(self) -> Mapping[str, Any]:
+        from cuetune.evaluation.contenders import VIDEO_CONTENDERS
+
+        return VIDEO_CONTENDERS
