@@ -52,3 +52,17 @@ class Sounds:
             if (value := getattr(self, name)) is not None
         }
         return replace(self, waves=[wave.to(device) for wave in self.waves], **tensors)
+
+
+STATES_AT_ONCE = 8192  # of a batch, padding included, where no gradient is needed
+
+
+def batches_by_length(lengths: Sequence[int]) -> list[list[int]]:
+    """Numbers of sounds in batches of similar length, each within `STATES_AT_ONCE` or a single sound."""
+    batches: list[list[int]] = []
+    for number in sorted(range(len(lengths)), key=lambda number: lengths[number]):
+        if batches and (len(batches[-1]) + 1) * lengths[number] <= STATES_AT_ONCE:
+            batches[-1].append(number)
+        else:
+            batches.append([number])
+    return batches

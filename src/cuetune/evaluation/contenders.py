@@ -18,6 +18,7 @@ from cuetune.modalities import MODALITIES, modality_of
 from cuetune.prediction import Predictor
 from cuetune.prompts.base import Prompt
 from cuetune.prompts.building import METHODS, Method
+from cuetune.prompts.sound_building import AUDIO_METHODS
 from cuetune.prompts.video_building import VIDEO_METHODS
 from cuetune.prompts.visual_building import IMAGE_METHODS
 from cuetune.prompts.words import instructed
@@ -178,8 +179,8 @@ class Contender:
     uses_train: bool = True
 
 
-DEEP = ("prefix", "prefix-mlp", "p-tuning-v2", "late", "vpt", "temporal")
-PIXELS = ("frame", "patch")
+DEEP = ("prefix", "prefix-mlp", "p-tuning-v2", "late", "vpt", "temporal", "deep", "decoder-prefix")
+PIXELS = ("frame", "patch", "wave")
 
 
 def _prompt(name: str, method: Method) -> Contender:
@@ -200,6 +201,11 @@ CONTENDERS: dict[str, Contender] = {
 IMAGE_CONTENDERS: dict[str, Contender] = {
     "linear-probe": CONTENDERS["linear-probe"],
     **{name: _prompt(name, method) for name, method in IMAGE_METHODS.items()},
+    "fine-tuning": CONTENDERS["fine-tuning"],
+}
+AUDIO_CONTENDERS: dict[str, Contender] = {
+    "linear-probe": CONTENDERS["linear-probe"],
+    **{name: _prompt(name, method) for name, method in AUDIO_METHODS.items()},
     "fine-tuning": CONTENDERS["fine-tuning"],
 }
 VIDEO_CONTENDERS: dict[str, Contender] = {

@@ -11,6 +11,7 @@ from cuetune.backbones.generation import Writing
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.metrics import Score, calibration_error, classification_scores, confusion, exact_match
+from cuetune.evaluation.word_errors import word_error_rate
 from cuetune.prediction import Prediction, Predictor
 from cuetune.prompts.base import Prompt
 from cuetune.prompts.words import choose, hard_prompt
@@ -90,7 +91,11 @@ def _result(task: Task, predictions: Sequence[Prediction], examples: Sequence[Ex
     truth = [str(example.label) for example in examples]
     cut = sum(prediction.cut > 0 for prediction in predictions)
     if task.generates:
-        return Result(exact_match([prediction.label for prediction in predictions], truth), seconds, cut)
+        written = [prediction.label for prediction in predictions]
+        scores = exact_match(written, truth)
+        if task.modality == "audio":
+            scores |= word_error_rate(written, truth)
+        return Result(scores, seconds, cut)
     index = {label: number for number, label in enumerate(task.labels)}
     counts = confusion([index[label] for label in truth], [index[p.label] for p in predictions], len(task.labels))
     right = [p.label == label for p, label in zip(predictions, truth, strict=True)]

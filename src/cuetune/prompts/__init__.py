@@ -21,7 +21,9 @@ from cuetune.prompts.ptuning import EncodedPrompt
 from cuetune.prompts.residual import ResidualPrompt
 from cuetune.prompts.soft import SoftPrompt
 from cuetune.prompts.temporal import TemporalPrompt
+from cuetune.prompts.told import ToldPrompt
 from cuetune.prompts.visual import VisualPrompt
+from cuetune.prompts.wave import WavePrompt
 
 __all__ = [
     "AttemptPrompt",
@@ -48,6 +50,8 @@ __all__ = [
     "SoftPrompt",
     "TaskPrompts",
     "TemporalPrompt",
+    "ToldPrompt",
     "UltraLowPrompt",
     "VisualPrompt",
+    "WavePrompt",
 ]

@@ -1,20 +1,21 @@
 """From rows with recordings to waves at the model's rate: decoded by several threads, in order, few at a time."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 import torch
 from torch import Tensor
 
-from cuetune.backbones.hearing import Hearing
+from cuetune.backbones.hearing import LONGEST, Hearing
 from cuetune.errors import CuetuneError
 from cuetune.tasks.recordings import Converted, read_recording
 from cuetune.tasks.skipped import Skipped
 from cuetune.tasks.task import Example, Task
 
 AT_ONCE = 32  # recordings in memory
+RATE = 16000  # of a model that is not known yet
 
 
 def listen(
@@ -30,34 +31,35 @@ def listen(
     libsndfile decodes outside of Python's lock, so threads share the work.
     """
     done = Converted() if done is None else done
-    source = iter(examples)
+    source, rate, longest = iter(examples), hearing.rate, hearing.longest / hearing.rate
+
+    def read(example: Example) -> Tensor | CuetuneError:
+        return _read(example, task, rate, longest, done)
+
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         while chunk := list(islice(source, AT_ONCE)):
             kept = []
-            for example, read in zip(
-                chunk, threads.map(lambda each: _read(each, task, hearing, done), chunk), strict=True
-            ):
-                if isinstance(read, Tensor):
-                    kept.append((example, read))
+            for example, found in zip(chunk, threads.map(read, chunk), strict=True):
+                if isinstance(found, Tensor):
+                    kept.append((example, found))
                 elif skipped is None:
-                    raise read
+                    raise found
                 else:
-                    skipped.add(str(read))
+                    skipped.add(str(found))
             if kept:
                 yield [example for example, _ in kept], [wave for _, wave in kept]
 
 
-def _read(example: Example, task: Task, hearing: Hearing, done: Converted) -> Tensor | CuetuneError:
+def _read(example: Example, task: Task, rate: int, longest: float, done: Converted) -> Tensor | CuetuneError:
     """The wave of an example's recording, or what is wrong with it."""
-    source, longest = example.fields[task.fields[0]], hearing.longest / hearing.rate
     try:
-        return torch.from_numpy(read_recording(source, example.where, hearing.rate, longest, done))
+        return torch.from_numpy(read_recording(example.fields[task.fields[0]], example.where, rate, longest, done))
     except CuetuneError as error:
         return error
 
 
-def audible(
-    examples: Iterable[Example], task: Task, hearing: Hearing, done: Converted, skipped: Skipped | None = None
-) -> list[Example]:
-    """The examples whose recordings can be heard, the others counted; without `skipped` the first is an error."""
-    return [example for chunk, _ in listen(examples, task, hearing, done, skipped) for example in chunk]
+def faults(examples: Sequence[Example], task: Task) -> list[CuetuneError | None]:
+    """What is wrong with the recording of each example; None where it can be heard."""
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        read = threads.map(lambda each: _read(each, task, RATE, LONGEST, Converted()), examples)
+        return [each if isinstance(each, CuetuneError) else None for each in read]

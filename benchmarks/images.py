@@ -1,0 +1,109 @@
+"""Prompts for pictures against a linear probe and full fine-tuning: accuracy, trained numbers, seconds, operations.
+
+    python benchmarks/images.py                          # both data sets; a stopped run goes on where it was
+    python benchmarks/images.py --only stamps --seeds 1
+
+emoji: which category an object is of. Learned on two styles of drawing (Noto, Fluent), tested on objects that were not
+learned, in a third style (OpenMoji). stamps: which category a stamp of Tux Paint is of. Learned on photos, tested on
+drawings and cartoons. Rows to choose on are of the styles that are learned, so that nothing of the tested style is
+seen. Runs are those of `cuetune compare`: what is kept of each is in runs/images/DATA, the table in results/images.md.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from cuetune.evaluation.compare import prepared, price_here, write
+from cuetune.tasks.datasets import cached
+from cuetune.tasks.images import PICTURES
+from cuetune.tasks.splits import Splits
+from cuetune.tasks.task import Example, Row, Task
+from cuetune.tuning.data import Data
+
+METHODS = ("linear-probe", "vpt-shallow", "vpt", "prefix", "frame", "fine-tuning")
+MODEL = "dinov2-small@98"
+READ_LAYER = 11  # of 4 to 12 the best for a linear probe on the rows to choose on, in both data sets
+SIZES = {"emoji": 300, "stamps": 200}  # training pictures of a run
+TESTED, CHOSEN_ON = 300, 72  # at most
+RESULTS = Path(__file__).parent / "results" / "images.md"
+
+
+def emoji() -> Data:
+    """Objects in Noto and Fluent to learn, a third of them to choose on; other objects in OpenMoji to test."""
+    rows = list(PICTURES.read("emoji-drawings"))
+    objects = sorted({row.values["name"] for row in rows})
+    held_out, chosen_on = set(objects[::3]), set(objects[1::3])
+    learned = [row for row in rows if row.values["style"] in ("noto", "fluent")]
+    train = [row for row in learned if row.values["name"] not in held_out | chosen_on]
+    validation = [row for row in learned if row.values["name"] in chosen_on]
+    test = [row for row in rows if row.values["style"] == "openmoji" and row.values["name"] in held_out]
+    return _data("emoji", train, validation, test)
+
+
+def stamps() -> Data:
+    """Photos to learn, every fourth of them to choose on; drawings and cartoons to test, of categories with both."""
+    rows = list(PICTURES.read("tux-paint-stamps"))
+    photos = [row for row in rows if row.values["style"] == "photo"]
+    others = [row for row in rows if row.values["style"] != "photo"]
+    counts = [
+        [sum(row.values["label"] == label for row in part) for part in (photos, others)] for label in _labels(rows)
+    ]
+    kept = {label for label, both in zip(_labels(rows), counts, strict=True) if min(both) >= 15}
+    photos, others = ([row for row in part if row.values["label"] in kept] for part in (photos, others))
+    train = [row for number, row in enumerate(photos) if number % 4]
+    return _data("stamps", train, photos[::4], others)
+
+
+def _labels(rows: Sequence[Row]) -> list[str]:
+    return sorted({row.values["label"] for row in rows})
+
+
+def _data(name: str, train: Sequence[Row], validation: Sequence[Row], test: Sequence[Row]) -> Data:
+    task = Task(template="{image}", labels=tuple(_labels(train)), name=name)
+    parts = [_spread([task.example(row) for row in part]) for part in (train, validation, test)]
+    return Data(task, Splits(parts[0], parts[1][:CHOSEN_ON], parts[2][:TESTED]), name)
+
+
+def _spread(examples: list[Example]) -> list[Example]:
+    """The same in an order in which every stretch is like the whole, whatever order the files have."""
+    step = next(step for step in (997, 991, 983, 977) if len(examples) % step)
+    return [examples[number * step % len(examples)] for number in range(len(examples))]
+
+
+DATA: dict[str, Callable[[], Data]] = {"emoji": emoji, "stamps": stamps}
+
+
+def measure(name: str, arguments: argparse.Namespace) -> str:
+    """The runs of one data set; returns its table."""
+    comparison = prepared(
+        DATA[name](), Path("runs/images") / name, arguments.methods, [SIZES[name]], arguments.model, print, {},
+        seeds=arguments.seeds, steps=arguments.steps, search=arguments.search, length=arguments.length,
+        batch_size=16, read_layer=arguments.read_layer,
+    )  # fmt: skip
+    comparison.run()
+    write(comparison, name, price_here(comparison.backbone), print)
+    return (comparison.folder / "table.md").read_text(encoding="utf-8")
+
+
+def main() -> None:
+    """Measure, and write all tables to one file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=DATA)
+    parser.add_argument("--methods", nargs="+", default=METHODS)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--length", type=int, default=10)
+    parser.add_argument("--no-search", dest="search", action="store_false")
+    parser.add_argument("--model", default=MODEL)
+    parser.add_argument("--read-layer", type=int, default=READ_LAYER)
+    parser.add_argument("--to", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    tables = [measure(name, arguments) for name in ([arguments.only] if arguments.only else DATA)]
+    arguments.to.write_text("\n".join(tables), encoding="utf-8")
+    print(f"written to {arguments.to}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    cached("emoji-drawings")
+    main()

@@ -1,0 +1,136 @@
+"""Recordings: models of sound, with prompts in the sound, in front of it, and in front of what is written of it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cuetune.errors import CuetuneError
+from cuetune.modalities.base import Modality
+
+NO_USE = ("text", "template", "label_words", "columns", "max_tokens")  # options of texts
+
+
+class AudioModality(Modality):
+    """Recordings in folders of classes, in tables of paths or in data sets: told apart by a head, or written."""
+
+    name = "audio"
+    plural = "recordings"
+    kinds = ("audio",)
+    model = "whisper-tiny-en"
+    prompt = "deep"
+    compared = ("linear-probe", "shallow", "deep", "prefix", "wave", "fine-tuning")
+
+    def loads(self, config: Any) -> bool:
+        from cuetune.compat_audio import FAMILIES
+
+        return getattr(config, "model_type", None) in FAMILIES
+
+    def load(self, name: str, **options: Any) -> Any:
+        from cuetune.backbones.audio_loading import load_audio_backbone
+
+        options.pop("trust_remote_code", None)  # no family that is known brings code of its own
+        return load_audio_backbone(name, **options)
+
+    def in_folder(self, folder: Path) -> bool:
+        from cuetune.tasks.sounds import SOUNDS
+
+        return SOUNDS.in_folder(folder)
+
+    def holds(self, rows: Sequence[Any]) -> bool:
+        from cuetune.tasks.sounds import SOUNDS
+
+        return SOUNDS.holds(rows)
+
+    def read(self, source: Any, *, encoding: str = "utf-8", labelled: bool = True) -> Iterator[Any]:
+        from cuetune.tasks.sounds import SOUNDS
+
+        return SOUNDS.read(source, encoding=encoding, labelled=labelled)
+
+    def infer(self, rows: Sequence[Any], **options: Any) -> Any:
+        from cuetune.tasks.sounds import SOUNDS, infer_transcripts
+
+        for name in NO_USE:
+            if options.pop(name, None):
+                said = name.replace("_", "-")
+                raise CuetuneError(f"--{said} is for texts, and these rows hold recordings; leave it.")
+        column, language = options.pop("audio", None), options.pop("instruction", None)
+        if options.pop("generate", None):
+            return infer_transcripts(rows, column=column, language=language or "", **options)
+        if language:
+            raise CuetuneError("--instruction names the language of a transcript; labels need none, leave it.")
+        return SOUNDS.infer(rows, column=column, **options)
+
+    def faults(self, examples: Sequence[Any], task: Any) -> Sequence[CuetuneError | None]:
+        from cuetune.tasks.listening import faults
+
+        return faults(examples, task)
+
+    def seen(self, model: str, task: Any, example: Any) -> list[str]:
+        from cuetune.backbones.audio_loading import load_hearing
+        from cuetune.tasks.listening import listen
+        from cuetune.tasks.recordings import Converted
+
+        hearing, done = load_hearing(model), Converted()
+        ((_, (wave,)),) = listen([example], task, hearing, done)
+        said = "; ".join(done.lines(hearing.rate)) or "as it is"
+        return [f"{example.where}: {model} hears {len(wave) / hearing.rate:.2f} s ({said})"]
+
+    def methods(self) -> Mapping[str, Any]:
+        from cuetune.prompts.sound_building import AUDIO_METHODS
+
+        return AUDIO_METHODS
+
+    def begin(
+        self, backbone: Any, data: Any, method: str, shots: int, settings: Any, start: str | Path | None = None
+    ) -> Any:
+        from cuetune.prompts.sound_building import build_for_sounds, start_from
+
+        if start is not None:
+            raise CuetuneError("a prompt for sounds starts from no other; leave --start out.")
+        begun = start_from(backbone, data.task, data.splits.train, settings.length, settings.seed, settings.read_layer)
+        return build_for_sounds(method, begun, settings.options)
+
+    def run(self, backbone: Any, prompt: Any, data: Any, settings: Any, rows: int, folder: Path | None) -> Any:
+        from cuetune.tuning.audio_run import AudioRun
+
+        return AudioRun(backbone, prompt, data, settings, rows, folder)
+
+    def predictor(
+        self, backbone: Any, task: Any, prompt: Any, head: Any = None, *, writing: Any = None, skipped: Any = None
+    ) -> Any:
+        from cuetune.readouts.sound_head import SoundHead
+        from cuetune.sound_prediction import SoundPredictor, sound_readout
+
+        if head is None and not task.generates:
+            raise CuetuneError(f"a {prompt.kind!r} prompt for sounds without a trained head; tune it again.")
+        readout = SoundHead.of(backbone, task, head) if head else sound_readout(backbone, task)
+        return SoundPredictor(backbone, task, prompt, readout, skipped)
+
+    def baselines(
+        self,
+        backbone: Any,
+        task: Any,
+        shown: Sequence[Any],
+        *,
+        head: Any = None,
+        shots: int = 8,
+        seed: int = 0,
+        writing: Any = None,
+    ) -> dict[str, Any]:
+        if task.generates:
+            from cuetune.sound_prediction import untuned
+
+            return {"untuned": untuned(backbone, task)}
+        from cuetune.methods.sound_probe import sound_probe_beside
+
+        return dict(sound_probe_beside(backbone, task, shown, head, seed))
+
+    def features(self, backbone: Any, task: Any, layer: int | None = None) -> Any:
+        from cuetune.methods.sound_probe import SoundFeatures
+
+        return SoundFeatures(backbone, task)
+
+    def contenders(self) -> Mapping[str, Any]:
+        from cuetune.evaluation.contenders import AUDIO_CONTENDERS
+
+        return AUDIO_CONTENDERS

@@ -1,0 +1,143 @@
+"""Every prompt for sounds by name: how it begins on a backbone. The names are those of `tune` and `compare`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cuetune.backbones.audio import AudioBackbone
+from cuetune.backbones.sounds import Sounds
+from cuetune.backbones.whisper import WhisperBackbone
+from cuetune.errors import CuetuneError
+from cuetune.prompts.base import Prompt
+from cuetune.prompts.building import Method, _like
+from cuetune.prompts.late import LatePrompt
+from cuetune.prompts.prefix import PrefixPrompt
+from cuetune.prompts.told import ToldPrompt
+from cuetune.prompts.wave import WavePrompt
+from cuetune.tasks.listening import listen
+from cuetune.tasks.task import Example, Task
+
+HEARD = 8  # recordings that a prompt may begin from
+BEFORE = "<|startofprev|>"  # what Whisper's decoder reads before what was said earlier
+
+
+@dataclass(frozen=True)
+class SoundStart:
+    """What a prompt begins from. length: virtual tokens. sounds: some recordings to tune on, and what is said in them.
+
+    reads: the layer whose states the head reads, None for the final ones; a prompt has nothing from there on.
+    """
+
+    backbone: AudioBackbone
+    length: int
+    seed: int
+    sounds: Sounds
+    said: Sequence[str] = ()
+    reads: int | None = None
+
+    @property
+    def depth(self) -> int:
+        """How many layers of the encoder are run."""
+        return self.backbone.layers if self.reads is None else self.reads
+
+    def drawn(self, count: int) -> Tensor:
+        """(P,) numbers of states that the prompt begins as, drawn by the seed."""
+        return torch.randint(count, (self.length,), generator=torch.Generator().manual_seed(self.seed))
+
+    def told(self) -> list[int]:
+        """P tokens that a decoder is told: what was said before, which is what some recordings say."""
+        if not isinstance(self.backbone, WhisperBackbone) or not self.said:
+            raise CuetuneError("a prompt of the decoder needs transcripts to write; choose a prompt of the encoder.")
+        tokenizer = self.backbone.tokenizer
+        ids = tokenizer(" " + " ".join(self.said), add_special_tokens=False)["input_ids"]
+        repeated = (ids * -(-self.length // len(ids)))[: self.length - 1]
+        return [tokenizer.convert_tokens_to_ids(BEFORE), *repeated]
+
+
+def start_from(
+    backbone: AudioBackbone,
+    task: Task,
+    examples: Sequence[Example],
+    length: int,
+    seed: int = 0,
+    reads: int | None = None,
+) -> SoundStart:
+    """What a prompt begins from where these examples are tuned on. Raises CuetuneError for what cannot be read."""
+    waves = [wave for _, some in listen(examples[:HEARD], task, backbone.hearing) for wave in some]
+    said = [str(example.label) for example in examples] if task.generates else []
+    return SoundStart(backbone, length, seed, Sounds(waves), said[:64], reads)
+
+
+def deep(start: SoundStart, layer: int = 0) -> Prompt:
+    return _tokens(start, layer, start.depth - layer)
+
+
+def shallow(start: SoundStart, layer: int = 0) -> Prompt:
+    return _tokens(start, layer, 1)
+
+
+def _tokens(start: SoundStart, first: int, layers: int) -> Prompt:
+    """Virtual tokens that begin as states of recordings."""
+    _check_layer(start, first)
+    inputs = start.backbone.layer_inputs(start.sounds)
+    picked = start.drawn(len(inputs[0]))
+    return LatePrompt(torch.stack([inputs[first + number][picked] for number in range(layers)]).float().cpu(), first)
+
+
+def prefix(start: SoundStart, layer: int = 0) -> Prompt:
+    _check_layer(start, layer)
+    keys, values = start.backbone.keys_values(start.sounds)
+    picked = start.drawn(keys.shape[2])
+    return PrefixPrompt(*(part[layer : start.depth, :, picked].float().cpu() for part in (keys, values)), layer)
+
+
+def wave(start: SoundStart, seconds: float = 1.0) -> Prompt:
+    samples = round(seconds * start.backbone.hearing.rate)
+    if not 0 < samples <= start.backbone.hearing.longest:
+        raise CuetuneError(f"seconds={seconds:g}: give some, and no more than the model hears.")
+    loudness = torch.cat(list(start.sounds.waves)).square().mean().sqrt()
+    return WavePrompt.begin(samples, float(loudness), start.seed)
+
+
+def decoder(start: SoundStart) -> Prompt:
+    told = torch.tensor(start.told())
+    assert isinstance(start.backbone, WhisperBackbone)
+    return LatePrompt(start.backbone.embed(told)[None].float().cpu(), start.backbone.layers)
+
+
+def decoder_prefix(start: SoundStart) -> Prompt:
+    told = start.told()
+    assert isinstance(start.backbone, WhisperBackbone)
+    keys, values = start.backbone.told_keys_values(told)
+    return ToldPrompt(keys.float().cpu(), values.float().cpu(), start.backbone.layers)
+
+
+def _check_layer(start: SoundStart, layer: int) -> None:
+    if not 0 <= layer < start.depth:
+        raise CuetuneError(f"layer {layer}: of {start.backbone.identity.name} layers 0 to {start.depth - 1} are run.")
+
+
+AUDIO_METHODS = {
+    "deep": Method("virtual tokens before every layer of the encoder (DPT, Cappellazzo 2024)", deep, "head"),
+    "shallow": Method("virtual tokens before its first layer (SPT, Cappellazzo 2024)", shallow, "head"),
+    "prefix": Method("keys and values in every layer of it (Li & Liang 2021, direct)", prefix, "head"),
+    "wave": Method("trained samples added to the sound (V2S 2021)", wave, "head"),
+    "decoder": Method("virtual tokens before the decoder's start, for transcripts", decoder, "auto"),
+    "decoder-prefix": Method("keys and values in the decoder's layers, for transcripts", decoder_prefix, "auto"),
+}
+
+
+def build_for_sounds(method: str, start: SoundStart, options: Mapping[str, Any]) -> Prompt:
+    """The first state of a prompt by its method's name. Raises CuetuneError for an unknown name or option."""
+    if method not in AUDIO_METHODS:
+        raise CuetuneError(f"unknown prompt {method!r} for sounds; choose one of {', '.join(AUDIO_METHODS)}.")
+    known = AUDIO_METHODS[method].options
+    for name in options:
+        if name not in known:
+            listed = ", ".join(f"{key}={value}" for key, value in known.items()) or "none"
+            raise CuetuneError(f"prompt {method!r} has no option {name!r} (its options: {listed}).")
+    cast = {name: _like(known[name], value, f"--option {name}={value}") for name, value in options.items()}
+    return AUDIO_METHODS[method].build(start, **cast)

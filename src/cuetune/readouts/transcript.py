@@ -1,0 +1,59 @@
+"""What is said in a recording, written: trained token by token, as Whisper was."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from cuetune.backbones.sounds import Sounds
+from cuetune.backbones.whisper import END, WhisperBackbone
+from cuetune.readouts.base import in_chunks
+from cuetune.tasks.task import Task
+
+MOST = 224  # tokens of a transcript: half of what Whisper's decoder takes, as in its own
+
+
+class Transcript:
+    """The words of a recording, behind Whisper's start tokens. The task's instruction is the language's code.
+
+    silence: seconds of it that are heard behind each recording: as many as make Whisper's 30, in which it was trained;
+    with less it says short sentences over and over.
+    """
+
+    def __init__(self, backbone: WhisperBackbone, task: Task) -> None:
+        self.tokenizer, self.task = backbone.tokenizer, task
+        self.start = backbone.start(task.instruction)
+        self.silence = backbone.hearing.longest / backbone.hearing.rate
+        self._end = int(self.tokenizer.convert_tokens_to_ids(END))
+
+    def answers(self, rows: Sequence[Any]) -> list[list[int]]:
+        """Target tokens of each row's label, a space in front as Whisper writes it, the end token behind."""
+        texts = [" " + " ".join(str(row.label).split()) for row in rows]
+        ids = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
+        return [tokens[: MOST - 1] + [self._end] for tokens in ids]
+
+    def rows(self, sounds: Sounds, rows: Sequence[Any]) -> Sounds:
+        """Sounds with what the decoder reads, and the places that predict a target token."""
+        answers = self.answers(rows)
+        ids = [torch.tensor(self.start + answer[:-1]) for answer in answers]
+        first = len(self.start) - 1
+        read = [(row, first + place) for row, answer in enumerate(answers) for place in range(len(answer))]
+        padded = pad_sequence(ids, batch_first=True, padding_value=self._end)
+        return replace(sounds, answers=padded, read=torch.tensor(read))
+
+    def row_losses(self, backbone: WhisperBackbone, hidden: Tensor, rows: Sequence[Any]) -> Tensor:
+        """Mean cross-entropy per target token for each row, (B,)."""
+        answers = self.answers(rows)
+        targets = torch.tensor([token for answer in answers for token in answer], device=hidden.device)
+        losses = in_chunks(
+            lambda part, wanted: F.cross_entropy(backbone.logits(part), wanted, reduction="none"), hidden, targets
+        )
+        return torch.stack([part.mean() for part in losses.split([len(answer) for answer in answers])])
+
+    def texts(self, written: Sequence[Sequence[int]]) -> list[str]:
+        """What tokens say, without start tokens and outer spaces."""
+        return [self.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in written]
