@@ -91,7 +91,8 @@ def prefix(start: SoundStart, layer: int = 0) -> Prompt:
     _check_layer(start, layer)
     keys, values = start.backbone.keys_values(start.sounds)
     picked = start.drawn(keys.shape[2])
-    return PrefixPrompt(*(part[layer : start.depth, :, picked].float().cpu() for part in (keys, values)), layer)
+    keys, values = (part[layer : start.depth, :, picked].float().cpu() for part in (keys, values))
+    return PrefixPrompt(keys, values, layer)
 
 
 def wave(start: SoundStart, seconds: float = 1.0) -> Prompt:
