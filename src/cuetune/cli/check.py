@@ -18,6 +18,7 @@ def check(
     ],
     text: o.Text = None,
     image: o.Image = None,
+    audio: o.Audio = None,
     video: o.Video = None,
     label: o.Label = None,
     labels: o.Labels = None,
@@ -48,6 +49,7 @@ def check(
     given: dict[str, Any] = {
         "text": text,
         "image": image,
+        "audio": audio,
         "video": video,
         "label": label,
         "labels": o.as_list(labels),

@@ -20,11 +20,12 @@ Columns = Annotated[list[str] | None, typer.Option("--columns", help="field=colu
 MaxTokens = Annotated[int | None, typer.Option("--max-tokens", help="Longest text; the middle of longer ones is cut.")]
 Encoding = Annotated[str, typer.Option("--encoding", help="Encoding of text files.")]
 Image = Annotated[str | None, typer.Option("--image", help="Column with pictures; else inferred.")]
+Audio = Annotated[str | None, typer.Option("--audio", help="Column with recordings; else inferred.")]
 Video = Annotated[str | None, typer.Option("--video", help="Column with clips; else inferred.")]
 ReadLayer = Annotated[
     int | None, typer.Option("--read-layer", help="Layer whose input a head on pictures reads; else the final states.")
 ]
-SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Leave pictures out that cannot be read.")]
+SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Leave out pictures and clips that cannot be read.")]
 Model = Annotated[str, typer.Option("--model", help="Bundled model, local folder or hub id (`cuetune models`).")]
 AnyModel = Annotated[
     str | None,

@@ -144,6 +144,13 @@ def build(method: str, start: Start, options: Mapping[str, Any]) -> Prompt:
     return METHODS[method].build(start, **given_options(method, METHODS[method].options, options))
 
 
+def build_from(methods: Mapping[str, Method], rows: str, method: str, start: Any, options: Mapping[str, Any]) -> Prompt:
+    """As `build` for rows of another kind, which have methods of their own. rows: what they are called."""
+    if method not in methods:
+        raise CuetuneError(f"unknown prompt {method!r} for {rows}; choose one of {', '.join(methods)}.")
+    return methods[method].build(start, **given_options(method, methods[method].options, options))
+
+
 def given_options(method: str, known: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a method that were given, in the types of `known`. Raises CuetuneError for an unknown one."""
     for name in options:

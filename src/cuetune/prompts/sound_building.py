@@ -12,7 +12,7 @@ from cuetune.backbones.sounds import Sounds
 from cuetune.backbones.whisper import WhisperBackbone
 from cuetune.errors import CuetuneError
 from cuetune.prompts.base import Prompt
-from cuetune.prompts.building import Method, _like
+from cuetune.prompts.building import Method, build_from
 from cuetune.prompts.late import LatePrompt
 from cuetune.prompts.prefix import PrefixPrompt
 from cuetune.prompts.told import ToldPrompt
@@ -133,12 +133,4 @@ AUDIO_METHODS = {
 
 def build_for_sounds(method: str, start: SoundStart, options: Mapping[str, Any]) -> Prompt:
     """The first state of a prompt by its method's name. Raises CuetuneError for an unknown name or option."""
-    if method not in AUDIO_METHODS:
-        raise CuetuneError(f"unknown prompt {method!r} for sounds; choose one of {', '.join(AUDIO_METHODS)}.")
-    known = AUDIO_METHODS[method].options
-    for name in options:
-        if name not in known:
-            listed = ", ".join(f"{key}={value}" for key, value in known.items()) or "none"
-            raise CuetuneError(f"prompt {method!r} has no option {name!r} (its options: {listed}).")
-    cast = {name: _like(known[name], value, f"--option {name}={value}") for name, value in options.items()}
-    return AUDIO_METHODS[method].build(start, **cast)
+    return build_from(AUDIO_METHODS, "sounds", method, start, options)

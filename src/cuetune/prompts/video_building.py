@@ -8,7 +8,7 @@ import torch
 from cuetune.backbones.video import FramesBackbone, TubesBackbone
 from cuetune.errors import CuetuneError
 from cuetune.prompts.base import Prompt
-from cuetune.prompts.building import Method, given_options
+from cuetune.prompts.building import Method, build_from
 from cuetune.prompts.temporal import TemporalPrompt
 from cuetune.prompts.visual_building import IMAGE_METHODS, SEEN, ImageStart, _check_layer
 from cuetune.tasks.decoding import pixels_of, rows_of
@@ -52,7 +52,4 @@ def start_from(
 
 def build_for_clips(method: str, start: ImageStart, options: Mapping[str, Any]) -> Prompt:
     """The first state of a prompt by its method's name. Raises CuetuneError for an unknown name or option."""
-    if method not in VIDEO_METHODS:
-        raise CuetuneError(f"unknown prompt {method!r} for clips; choose one of {', '.join(VIDEO_METHODS)}.")
-    known = VIDEO_METHODS[method]
-    return known.build(start, **given_options(method, known.options, options))
+    return build_from(VIDEO_METHODS, "clips", method, start, options)

@@ -10,7 +10,7 @@ from torch import Tensor
 from cuetune.backbones.image import ImageBackbone
 from cuetune.errors import CuetuneError
 from cuetune.prompts.base import Prompt
-from cuetune.prompts.building import Method, _like
+from cuetune.prompts.building import Method, build_from
 from cuetune.prompts.pixels import FramePrompt, PatchPrompt
 from cuetune.prompts.prefix import PrefixPrompt
 from cuetune.prompts.visual import VisualPrompt
@@ -105,12 +105,4 @@ IMAGE_METHODS = {
 
 def build_for_images(method: str, start: ImageStart, options: Mapping[str, Any]) -> Prompt:
     """The first state of a prompt by its method's name. Raises CuetuneError for an unknown name or option."""
-    if method not in IMAGE_METHODS:
-        raise CuetuneError(f"unknown prompt {method!r} for pictures; choose one of {', '.join(IMAGE_METHODS)}.")
-    known = IMAGE_METHODS[method].options
-    for name in options:
-        if name not in known:
-            listed = ", ".join(f"{key}={value}" for key, value in known.items()) or "none"
-            raise CuetuneError(f"prompt {method!r} has no option {name!r} (its options: {listed}).")
-    cast = {name: _like(known[name], value, f"--option {name}={value}") for name, value in options.items()}
-    return IMAGE_METHODS[method].build(start, **cast)
+    return build_from(IMAGE_METHODS, "pictures", method, start, options)
