@@ -3,16 +3,15 @@
 Every fault is one line that says where it is.
 """
 
-import io
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cuetune.errors import CuetuneError
+from cuetune.tasks.opening import opened
 
 SHORTEST = 0.002  # seconds: less says nothing
 
@@ -76,7 +75,7 @@ def _given(source: Mapping[str, Any], where: str, longest: float) -> tuple[np.nd
 def _decoded(source: Any, where: str, longest: float) -> tuple[np.ndarray, int, bool, str]:
     """(samples (n, channels), rate, whether it goes on, what to call it)."""
     soundfile = _soundfile()
-    stream, name = _opened(source, where)
+    stream, name = opened(source, where, "recording")
     with stream:
         try:
             with soundfile.SoundFile(stream) as file:
@@ -96,37 +95,6 @@ def _check(samples: np.ndarray, rate: int, name: str) -> None:
         raise CuetuneError(f"{name}: {count} at {rate:,} Hz is no sound; replace it or remove the row.")
     if not np.isfinite(samples).all():
         raise CuetuneError(f"{name}: a broken recording: some samples are no finite numbers; replace it.")
-
-
-def _opened(source: Any, where: str) -> tuple[Any, str]:
-    """A stream of the recording's bytes, and what to call it."""
-    if isinstance(source, Mapping):
-        content, path = source.get("bytes"), source.get("path")
-        source = content if content is not None else path
-        where = f"{where} ({Path(path).name})" if content is not None and path else where
-    if isinstance(source, bytes | bytearray | memoryview):
-        if not len(source):
-            raise CuetuneError(f"{where}: an empty recording; replace it or remove the row.")
-        return io.BytesIO(source), where
-    if not isinstance(source, str | Path) or not str(source).strip():
-        raise CuetuneError(f"{where}: no recording but {type(source).__name__} {str(source)[:40]!r}; give a path.")
-    return _file(Path(source), where)
-
-
-def _file(path: Path, where: str) -> tuple[Any, str]:
-    name = str(path) if where in ("", str(path)) else f"{where}: {path}"
-    try:
-        if path.is_dir():
-            raise CuetuneError(f"{name}: is a folder; give the path of a recording.")
-        if not path.stat().st_size:
-            raise CuetuneError(f"{name}: the file is empty; replace it or remove the row.")
-        return path.open("rb"), name
-    except FileNotFoundError:
-        raise CuetuneError(
-            f"{name}: no such file; paths are taken from the folder of the table, then as they are."
-        ) from None
-    except OSError as error:
-        raise CuetuneError(f"{name}: cannot be read ({error.strerror}).") from error
 
 
 def _soundfile() -> Any:
