@@ -16,7 +16,6 @@ from cuetune.prompts.hard import HardPrompt
 from cuetune.readouts.sound_head import SoundHead
 from cuetune.readouts.transcript import MOST, Transcript
 from cuetune.tasks.listening import listen
-from cuetune.tasks.recordings import Converted
 from cuetune.tasks.skipped import Skipped
 from cuetune.tasks.task import Example, Task
 
@@ -41,7 +40,6 @@ class SoundPredictor:
     """One prompt, ready to answer about sounds. readout: the head that was trained with it, or what writes.
 
     skipped: counts recordings that cannot be read, which then get no prediction; None makes the first an error.
-    done: counts what was resampled, mixed down or cut.
     """
 
     def __init__(
@@ -53,13 +51,12 @@ class SoundPredictor:
         skipped: Skipped | None = None,
     ) -> None:
         self.backbone, self.task, self.prompt, self.readout, self.skipped = backbone, task, prompt, readout, skipped
-        self.done = Converted()
         for member in prompt.members:
             backbone.check(member.injection())
 
     def predict(self, examples: Iterable[Example]) -> Iterator[Prediction]:
         """One prediction for each example, in order. Raises CuetuneError for a recording that cannot be read."""
-        for rows, waves in listen(examples, self.task, self.backbone.hearing, self.done, self.skipped):
+        for rows, waves in listen(examples, self.task, self.backbone.hearing, self.skipped):
             yield from self.answers([row.where for row in rows], waves)
 
     @torch.inference_mode()

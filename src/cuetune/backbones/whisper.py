@@ -16,6 +16,7 @@ from cuetune.backbones.sounds import Sounds
 from cuetune.backbones.whisper_layout import DecoderLayout
 from cuetune.errors import CuetuneError
 
+MULTILINGUAL = 51865  # tokens, and more
 START, QUIET, SAYS, END = "<|startoftranscript|>", "<|notimestamps|>", "<|transcribe|>", "<|endoftext|>"
 
 
@@ -45,8 +46,8 @@ class WhisperBackbone(AudioBackbone):
 
     @property
     def multilingual(self) -> bool:
-        """Whether a transcript begins with its language."""
-        return self._token("<|fr|>") < self._token(START) + 100 and self.config.vocab_size > 51864
+        """Whether a transcript begins with its language: Whisper's models of English alone have a token less."""
+        return int(self.config.vocab_size) >= MULTILINGUAL
 
     @property
     def positions(self) -> int:

@@ -65,13 +65,18 @@ class AudioModality(Modality):
 
         return faults(examples, task)
 
+    def notes(self, examples: Sequence[Any], task: Any) -> list[str]:
+        from cuetune.tasks.listening import RATE, conversions
+
+        return conversions(examples, task).lines(RATE)
+
     def seen(self, model: str, task: Any, example: Any) -> list[str]:
         from cuetune.backbones.audio_loading import load_hearing
-        from cuetune.tasks.listening import listen
-        from cuetune.tasks.recordings import Converted
+        from cuetune.tasks.listening import conversions, listen
 
-        hearing, done = load_hearing(model), Converted()
-        ((_, (wave,)),) = listen([example], task, hearing, done)
+        hearing = load_hearing(model)
+        ((_, (wave,)),) = listen([example], task, hearing)
+        done = conversions([example], task, hearing.rate, hearing.longest / hearing.rate)
         said = "; ".join(done.lines(hearing.rate)) or "as it is"
         return [f"{example.where}: {model} hears {len(wave) / hearing.rate:.2f} s ({said})"]
 

@@ -95,6 +95,10 @@ class Modality(ABC):
                     skipped.add(str(fault))
         return kept
 
+    def notes(self, examples: Sequence["Example"], task: "Task") -> list[str]:
+        """What is done to the content of readable examples so that a model takes it, for a person."""
+        return []
+
     def tokenizer(self, model: str) -> Any:
         """What cuts texts into tokens for this model; None for rows that are no texts."""
         return None

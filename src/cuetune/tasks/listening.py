@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cuetune.backbones.hearing import LONGEST, Hearing
 from cuetune.errors import CuetuneError
-from cuetune.tasks.recordings import Converted, read_recording
+from cuetune.tasks.recordings import Converted, read_recording, shape_of
 from cuetune.tasks.skipped import Skipped
 from cuetune.tasks.task import Example, Task
 
@@ -22,19 +22,17 @@ def listen(
     examples: Iterable[Example],
     task: Task,
     hearing: Hearing,
-    done: Converted | None = None,
     skipped: Skipped | None = None,
 ) -> Iterator[tuple[list[Example], list[Tensor]]]:
     """Examples and their waves (n,), up to `AT_ONCE` at a time and in order; those left out are counted.
 
-    done: counts what was converted. skipped: counts the rows that cannot be read; without it the first is an error.
+    skipped: counts the rows that cannot be read; without it the first is an error.
     libsndfile decodes outside of Python's lock, so threads share the work.
     """
-    done = Converted() if done is None else done
     source, rate, longest = iter(examples), hearing.rate, hearing.longest / hearing.rate
 
     def read(example: Example) -> Tensor | CuetuneError:
-        return _read(example, task, rate, longest, done)
+        return _read(example, task, rate, longest)
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         while chunk := list(islice(source, AT_ONCE)):
@@ -50,10 +48,10 @@ def listen(
                 yield [example for example, _ in kept], [wave for _, wave in kept]
 
 
-def _read(example: Example, task: Task, rate: int, longest: float, done: Converted) -> Tensor | CuetuneError:
+def _read(example: Example, task: Task, rate: int, longest: float) -> Tensor | CuetuneError:
     """The wave of an example's recording, or what is wrong with it."""
     try:
-        return torch.from_numpy(read_recording(example.fields[task.fields[0]], example.where, rate, longest, done))
+        return torch.from_numpy(read_recording(example.fields[task.fields[0]], example.where, rate, longest))
     except CuetuneError as error:
         return error
 
@@ -61,5 +59,14 @@ def _read(example: Example, task: Task, rate: int, longest: float, done: Convert
 def faults(examples: Sequence[Example], task: Task) -> list[CuetuneError | None]:
     """What is wrong with the recording of each example; None where it can be heard."""
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        read = threads.map(lambda each: _read(each, task, RATE, LONGEST, Converted()), examples)
+        read = threads.map(lambda each: _read(each, task, RATE, LONGEST), examples)
         return [each if isinstance(each, CuetuneError) else None for each in read]
+
+
+def conversions(examples: Iterable[Example], task: Task, rate: int = RATE, longest: float = LONGEST) -> Converted:
+    """What will be done to recordings that can be read so that a model hears them, as their headers say."""
+    done = Converted()
+    for example in examples:
+        own, channels, seconds = shape_of(example.fields[task.fields[0]], example.where)
+        done.add(own, channels, seconds, rate, longest)
+    return done

@@ -25,6 +25,14 @@ class Converted:
     cut: int = 0
     longest: float = 0.0
 
+    def add(self, rate: int, channels: int, seconds: float, wanted: int, longest: float) -> None:
+        """Count one recording of this rate, as many channels and seconds, that is heard at `wanted`."""
+        if rate != wanted:
+            self.rates[rate] += 1
+        self.mixed += channels > 1
+        if seconds > longest:
+            self.cut, self.longest = self.cut + 1, longest
+
     def lines(self, rate: int) -> list[str]:
         """What to tell the user; nothing where nothing was done."""
         said = []
@@ -38,49 +46,55 @@ class Converted:
         return said
 
 
-def read_recording(source: Any, where: str, rate: int, longest: float, done: Converted | None = None) -> np.ndarray:
+def read_recording(source: Any, where: str, rate: int, longest: float) -> np.ndarray:
     """The samples (n,) in float32 of a recording, mixed down and resampled to `rate`, at most `longest` seconds.
 
     source: a path, bytes, `{"bytes": …, "path": …}` or `{"array": …, "sampling_rate": …}` as `datasets` keeps sounds.
-    where: its place in the data, for errors. done: counts what was converted. No more than `longest` is ever decoded.
+    where: its place in the data, for errors. No more than `longest` is ever decoded.
     Raises CuetuneError for anything missing, empty, broken, silent, shorter than two milliseconds or not finite.
     """
-    done = Converted() if done is None else done
     if isinstance(source, Mapping) and source.get("array") is not None:
-        samples, own, cut, name = _given(source, where, longest)
+        (samples, own), name = _given(source, where), where
+        samples = samples[: int(longest * own)]
     else:
-        samples, own, cut, name = _decoded(source, where, longest)
+        samples, own, name = _decoded(source, where, longest)
     _check(samples, own, name)
-    if cut:
-        done.cut, done.longest = done.cut + 1, longest
-    if samples.shape[1] > 1:
-        done.mixed += 1
     mono = samples.mean(axis=1)
     if not np.ptp(mono):
         raise CuetuneError(f"{name}: silent: every sample is {mono[0]:g}; replace it or remove the row.")
     if own != rate:
-        done.rates[own] += 1
         mono = _soxr().resample(mono, own, rate)
     return mono.astype(np.float32)
 
 
-def _given(source: Mapping[str, Any], where: str, longest: float) -> tuple[np.ndarray, int, bool, str]:
+def _given(source: Mapping[str, Any], where: str) -> tuple[np.ndarray, int]:
+    """(samples (n, channels), rate)."""
     samples, own = np.asarray(source["array"], dtype=np.float32), int(source.get("sampling_rate") or 0)
     if own <= 0 or samples.ndim not in (1, 2):
         raise CuetuneError(f"{where}: samples without a sampling_rate, or of {samples.ndim} dimensions; give both.")
-    whole = samples.reshape(len(samples), -1)
-    return whole[: int(longest * own)], own, len(whole) > longest * own, where
+    return samples.reshape(len(samples), -1), own
 
 
-def _decoded(source: Any, where: str, longest: float) -> tuple[np.ndarray, int, bool, str]:
-    """(samples (n, channels), rate, whether it goes on, what to call it)."""
+def shape_of(source: Any, where: str) -> tuple[int, int, float]:
+    """(rate, channels, seconds) of a recording that can be read, as its header says; nothing is decoded."""
+    if isinstance(source, Mapping) and source.get("array") is not None:
+        samples, own = _given(source, where)
+        return own, samples.shape[1], len(samples) / own
+    stream, _ = opened(source, where, "recording")
+    with stream:
+        info = _soundfile().info(stream)
+    return int(info.samplerate), int(info.channels), float(info.duration)
+
+
+def _decoded(source: Any, where: str, longest: float) -> tuple[np.ndarray, int, str]:
+    """(samples (n, channels), rate, what to call it)."""
     soundfile = _soundfile()
     stream, name = opened(source, where, "recording")
     with stream:
         try:
             with soundfile.SoundFile(stream) as file:
                 samples = file.read(int(longest * file.samplerate), dtype="float32", always_2d=True)
-                return samples, int(file.samplerate), file.frames > len(samples), name
+                return samples, int(file.samplerate), name
         except (soundfile.LibsndfileError, RuntimeError, TypeError, ValueError) as error:
             reason = str(getattr(error, "error_string", error)).splitlines()[0][:80]
             raise CuetuneError(

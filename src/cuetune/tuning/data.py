@@ -18,7 +18,7 @@ from cuetune.tuning.settings import Settings
 
 @dataclass(frozen=True)
 class Data:
-    """A task and its labelled examples, split. notes: what to tell the user about rows that were left out."""
+    """A task and its labelled examples, split. notes: to tell of rows that were left out or converted."""
 
     task: Task
     splits: Splits
@@ -77,7 +77,8 @@ def prepare(
     )
     splits = Splits(splits.train, given.get("validation", splits.validation), given.get("test", splits.test))
     source = Path(data).name if isinstance(data, str | Path) else type(data).__name__
-    return Data(task, splits, source, tuple(skipped.lines()) if skipped else ())
+    notes = modality.notes([*splits.train, *splits.validation, *splits.test], task)
+    return Data(task, splits, source, (*(skipped.lines() if skipped else ()), *notes))
 
 
 def modality_for(data: Any, model: str | Backbone | None, options: dict[str, Any], encoding: str) -> Modality:

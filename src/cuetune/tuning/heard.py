@@ -15,7 +15,6 @@ from cuetune.backbones.sounds import Sounds, batches_by_length
 from cuetune.errors import CuetuneError
 from cuetune.files import disk_error
 from cuetune.tasks.listening import listen
-from cuetune.tasks.recordings import Converted
 from cuetune.tasks.task import Example, Task
 from cuetune.tuning.states import IN_MEMORY
 
@@ -29,7 +28,7 @@ class SoundTable:
     def __init__(self, count: int, folder: Path | None = None) -> None:
         self._kept: list[Tensor | int] = [0] * count  # a tensor, or where in the file it begins
         self._shapes: list[torch.Size] = [torch.Size()] * count
-        self._folder, self._file = folder, None if folder is None else folder
+        self._folder = folder
         self._dtype = torch.float32
         self._stream: IO[bytes] | None = None
         self.bytes = 0
@@ -81,12 +80,11 @@ class HeardSounds:
         silence: float = 0.0,
         raw: bool = False,
         folder: Path | None = None,
-        done: Converted | None = None,
     ) -> None:
         self.backbone, self.silence, self.raw, self.folder, self.layer = backbone, silence, raw, folder, 0
         self.table, self.lengths = SoundTable(len(examples), folder), [0] * len(examples)
         number = 0
-        for _, waves in listen(examples, task, backbone.hearing, done):
+        for _, waves in listen(examples, task, backbone.hearing):
             with torch.no_grad():
                 kept = waves if raw else backbone.heard(waves, silence)
             for each in kept:
