@@ -5,10 +5,20 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import ASTConfig, ASTModel, Wav2Vec2Config, Wav2Vec2Model, WhisperConfig, WhisperModel
+from transformers import (
+    ASTConfig,
+    ASTModel,
+    Wav2Vec2Config,
+    Wav2Vec2Model,
+    WhisperConfig,
+    WhisperForConditionalGeneration,
+    WhisperModel,
+)
 
 from cuetune.backbones.audio import AudioBackbone
 from cuetune.backbones.hearing import Hearing, SpectrogramHearing, WaveHearing, WhisperHearing
+from cuetune.backbones.whisper import END, QUIET, SAYS, START, WhisperBackbone
+from tiny import tokenizer
 
 FAMILIES = ("whisper", "wav2vec2", "ast")
 WIDTH, LAYERS, HEADS, RATE = 32, 3, 4, 16000
@@ -65,3 +75,33 @@ def noise(*seconds: float, seed: int = 0) -> list[Tensor]:
     """One wave of noise for each length."""
     generator = torch.Generator().manual_seed(seed)
     return [0.1 * torch.randn(int(each * RATE), generator=generator) for each in seconds]
+
+
+def whisper_model(seed: int = 0) -> Any:
+    """A random Whisper that also writes; no weight is at its neutral start."""
+    torch.manual_seed(seed)
+    tokens = speech_tokenizer()
+    start, end = (tokens.convert_tokens_to_ids(token) for token in (START, END))
+    sizes = {"encoder_layers": LAYERS, "decoder_layers": 2, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64}
+    heads = {"encoder_attention_heads": HEADS, "decoder_attention_heads": HEADS}
+    context = {"max_source_positions": 50 * SECONDS, "max_target_positions": 40, "num_mel_bins": 20}
+    special = {"pad_token_id": end, "bos_token_id": end, "eos_token_id": end, "decoder_start_token_id": start}
+    config = WhisperConfig(vocab_size=len(tokens), d_model=WIDTH, init_std=0.3, **sizes, **heads, **context, **special)
+    model = WhisperForConditionalGeneration(config).eval()
+    for parameter in model.parameters():
+        if parameter.dim() == 1:
+            parameter.data += 0.1 * torch.randn(parameter.shape)
+    return model
+
+
+def speech_tokenizer() -> Any:
+    """Bytes as tokens, and Whisper's tokens that begin and end a transcript."""
+    plain = tokenizer()
+    plain.add_special_tokens({"additional_special_tokens": [START, QUIET, SAYS, END, "<|startofprev|>", "<|fr|>"]})
+    return plain
+
+
+@cache
+def whisper_backbone() -> WhisperBackbone:
+    """The wrapped tiny Whisper; shared by tests, which must not change it."""
+    return WhisperBackbone(whisper_model(), hearing("whisper"), speech_tokenizer(), "tiny-whisper")
