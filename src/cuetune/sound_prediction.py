@@ -62,11 +62,11 @@ class SoundPredictor:
     @torch.inference_mode()
     def answers(self, where: list[str], waves: Sequence[Tensor]) -> list[Prediction]:
         """Predictions for decoded waves (n,), each named by its place in the data; those of like length together."""
-        longest = int(self.readout.silence * self.backbone.hearing.rate)
+        longest = int(self.readout.at_least * self.backbone.hearing.rate)
         step = self.backbone.hearing.rate // 50  # the most states that any of the models makes of a second
         found: dict[int, Prediction] = {}
         for numbers in batches_by_length([max(len(wave), longest) // step + 1 for wave in waves]):
-            sounds = Sounds([waves[number] for number in numbers], silence=self.readout.silence)
+            sounds = Sounds([waves[number] for number in numbers], at_least=self.readout.at_least)
             for number, (label, chances) in zip(numbers, self._answered(sounds), strict=True):
                 found[number] = Prediction(where[number], label, chances)
         return [found[number] for number in range(len(waves))]

@@ -39,7 +39,7 @@ def test_a_short_sound_enters_the_first_layer_as_in_the_stock_model():
     (ours,) = frozen.heard([wave])
     assert len(ours) == -(-len(wave) // 320)
     torch.testing.assert_close(ours, entering[0][0, : len(ours)], rtol=1e-5, atol=1e-6)
-    (silent,) = frozen.heard([wave], silence=SECONDS)
+    (silent,) = frozen.heard([wave], at_least=SECONDS)
     torch.testing.assert_close(silent, entering[0][0], rtol=1e-5, atol=1e-6)
 
 

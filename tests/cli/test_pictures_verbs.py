@@ -251,7 +251,7 @@ def test_data_that_are_no_pictures_of_classes(cuetune, tmp_path, model, made, to
         (("--start", "nowhere"), "a prompt for pictures starts from no other"),
         (("--read-layer", "3"), "layer 3: tiny-vit has layers 0 to 2"),
         (("--pooling", "last"), "of a picture the first or the mean can be read"),
-        (("--prompt", "frame"), "a frame of 30 pixels leaves nothing of 24 x 24"),
+        (("--prompt", "frame", "--option", "width=30"), "a frame of 30 pixels leaves nothing of 24 x 24"),
         (("--image", "picture"), "'picture'"),
     ],
 )

@@ -7,6 +7,7 @@ import torch
 
 from cuetune.errors import CuetuneError
 from cuetune.prompts import FramePrompt, PatchPrompt, Prompt, VisualPrompt
+from cuetune.prompts.visual import GROWS
 from tiny_vision import LAYERS, PATCH, SIDE, WIDTH, image_backbone, pixels
 
 SHAPE = (3, SIDE, SIDE)
@@ -33,7 +34,7 @@ def test_vpt_starts_uniform_within_the_papers_bound():
     start = VisualPrompt.begin(12, 50, 768, (16, 16), seed=1)
     bound = math.sqrt(6 / (3 * 16 * 16 + 768))
     assert bound * 0.999 < start.states.abs().max() <= bound * 1.0001
-    assert start.size(1.0) == pytest.approx(bound / math.sqrt(3), rel=0.01)
+    assert start.size(1.0) == pytest.approx(GROWS * bound / math.sqrt(3), rel=0.01)
     assert abs(start.states.mean()) < 0.001
     again, other = (VisualPrompt.begin(12, 50, 768, (16, 16), seed=seed) for seed in (1, 2))
     assert torch.equal(start.states, again.states)

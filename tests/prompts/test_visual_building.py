@@ -34,6 +34,8 @@ def test_sizes_follow_from_the_backbone():
     assert build_for_images("vpt-shallow", start(), {}).n_trained == 5 * WIDTH
     assert build_for_images("prefix", start(), {"layer": 2}).n_trained == 2 * 5 * WIDTH
     assert build_for_images("frame", start(), {"width": "3", "shrink": "true"}).shape == (3, SIDE, SIDE)
+    assert build_for_images("frame", start(), {}).shape == (3, SIDE, SIDE)  # as large a part as 30 of 224
+    assert build_for_images("patch", start(), {}).values.shape == (3, 5, 5)
 
 
 def test_nothing_is_trained_above_the_layer_that_is_read():
@@ -59,9 +61,9 @@ def test_a_prefix_begins_as_patches_of_the_pictures():
     ("method", "options", "told"),
     [
         ("soft", {}, "unknown prompt 'soft' for pictures; choose one of vpt, vpt-shallow, prefix, frame, patch"),
-        ("frame", {"depth": 1}, "'frame' has no option 'depth'.*width=30, shrink=False"),
+        ("frame", {"depth": 1}, "'frame' has no option 'depth'.*width=None, shrink=False"),
         ("vpt", {"layer": 3}, "layer 3: of tiny-vit layers 0 to 2 are run"),
-        ("frame", {}, "a frame of 30 pixels leaves nothing of 24 x 24"),
+        ("frame", {"width": 30}, "a frame of 30 pixels leaves nothing of 24 x 24"),
         ("patch", {"size": "big"}, "--option size=big: give a number"),
     ],
 )

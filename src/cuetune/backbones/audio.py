@@ -92,12 +92,13 @@ class AudioBackbone(Backbone):
         if not self.hearing.trains:
             raise CuetuneError(f"{where}: {name} takes no change of the waveform; use virtual tokens or a prefix.")
 
-    def heard(self, waves: Sequence[Tensor], silence: float = 0.0) -> list[Tensor]:
+    def heard(self, waves: Sequence[Tensor], at_least: float = 0.0) -> list[Tensor]:
         """States (F + T, d) of each wave (n,) as it enters the first layer, which no prompt but one of waves changes.
 
-        silence: seconds of it that are heard behind each. Sounds of one length go together: none depends on another.
+        at_least: seconds that are heard, with silence behind a shorter sound. Sounds of one length go together: none
+        depends on another.
         """
-        waves = [self.hearing.fitted(wave.to(self.device), silence) for wave in waves]
+        waves = [self.hearing.fitted(wave.to(self.device), at_least) for wave in waves]
         found: dict[int, Tensor] = {}
         for size in {len(wave) for wave in waves}:
             numbers = [number for number, wave in enumerate(waves) if len(wave) == size]
@@ -183,7 +184,7 @@ class AudioBackbone(Backbone):
             raise CuetuneError("a prompt in the waveform needs the waves themselves, not the states of them.")
         change = injection.inputs
         waves = change.of_waves(sounds.waves) if isinstance(change, WaveChange) else sounds.waves
-        states = self.heard(waves, sounds.silence)
+        states = self.heard(waves, sounds.at_least)
         return pad_sequence(states, batch_first=True), torch.tensor([len(each) for each in states], device=self.device)
 
     def _pooled(self, states: Tensor, lengths: Tensor, grown: int, pooling: str | None) -> Tensor:

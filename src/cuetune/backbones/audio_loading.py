@@ -1,10 +1,12 @@
 """Loading a model of sound by name: the bundled ones, local folders, the Hugging Face hub."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from cuetune.backbones.audio import AudioBackbone
 from cuetune.backbones.bundled import resolve
-from cuetune.backbones.hearing import Hearing, hearing_of
+from cuetune.backbones.hearing import Hearing, WhisperHearing, hearing_of
 from cuetune.backbones.loading import _device, _dtype, _plain_name, load_tokenizer, quiet
 from cuetune.backbones.whisper import WhisperBackbone
 from cuetune.errors import CuetuneError
@@ -17,14 +19,16 @@ def load_audio_backbone(
 ) -> AudioBackbone:
     """A frozen `AudioBackbone`, ready for prompts; a `WhisperBackbone`, which also writes, where it is a Whisper.
 
-    name: a bundled model (`cuetune models`), a local folder, or a model id of the hub (HF_HUB_OFFLINE is honoured).
+    name: a bundled model (`cuetune models`), a local folder, or a model id of the hub (HF_HUB_OFFLINE is honoured);
+    "NAME@5" is a Whisper that hears at least 5 seconds of what it writes down, and not 30, for a fraction of the time.
     dtype, device: as of `load_backbone`. Raises CuetuneError when the model is not found, is no model of sound that is
     known, does not say how its sounds are prepared, or does not take injections.
     """
     from cuetune import compat_audio
 
     quiet()
-    place, source = _device(device), resolve(name)
+    plain, seconds = _window(name)
+    place, source = _device(device), resolve(plain)
     options: dict[str, Any] = {"revision": revision}
     try:
         model = compat_audio.load_audio(source, dtype=_dtype(dtype, place), use_safetensors=True, **options)
@@ -33,19 +37,36 @@ def load_audio_backbone(
         raise CuetuneError(f"{name}: no model of sound could be loaded ({reason}).") from error
     revision = revision or getattr(model.config, "_commit_hash", None)
     hearing = load_hearing(name, **options)
+    called = _plain_name(plain) + (f"@{seconds}" if seconds else "")
     if model.config.model_type == "whisper":
-        return WhisperBackbone(model.to(place), hearing, load_tokenizer(name, **options), _plain_name(name), revision)
-    return AudioBackbone(model.to(place), hearing, _plain_name(name), revision)
+        return WhisperBackbone(model.to(place), hearing, load_tokenizer(plain, **options), called, revision)
+    return AudioBackbone(model.to(place), hearing, called, revision)
+
+
+def _window(name: str) -> tuple[str, int | None]:
+    """The model in "NAME@5" and its seconds; None where none are named."""
+    plain, _, seconds = name.rpartition("@")
+    return (plain, int(seconds)) if plain and seconds.isdigit() and not Path(name).is_dir() else (name, None)
 
 
 def load_hearing(name: str = DEFAULT_AUDIO, *, revision: str | None = None) -> Hearing:
-    """How a model's sounds are prepared, without its weights."""
+    """How a model's sounds are prepared, without its weights. name: as of `load_audio_backbone`.
+
+    Raises CuetuneError for seconds that the model does not hear, or that it has no use for.
+    """
     from cuetune import compat_audio
 
+    plain, seconds = _window(name)
     try:
-        config = compat_audio.extractor_config(resolve(name), revision=revision)
+        config = compat_audio.extractor_config(resolve(plain), revision=revision)
     except (OSError, ValueError) as error:
         raise CuetuneError(
             f"{name}: no preprocessor_config.json, which says how sounds are prepared; copy it beside the weights."
         ) from error
-    return hearing_of(config, name)
+    hearing = hearing_of(config, name)
+    if seconds is None:
+        return hearing
+    longest = hearing.longest // hearing.rate
+    if not isinstance(hearing, WhisperHearing) or not 0 < seconds <= longest:
+        raise CuetuneError(f"{name}: @{seconds} names seconds that a Whisper hears, 1 to {longest}; leave it out.")
+    return replace(hearing, written=float(seconds))

@@ -40,10 +40,10 @@ class Hearing(ABC):
         """How many of the states that the model makes are the sound's own; None for all."""
         return None
 
-    def fitted(self, wave: Tensor, silence: float = 0.0) -> Tensor:
-        """A wave (n,) with seconds of silence behind it, not longer than the longest nor shorter than the shortest."""
-        behind = max(int(silence * self.rate), self.shortest - len(wave), 0)
-        return F.pad(wave[: self.longest], (0, behind))[: self.longest]
+    def fitted(self, wave: Tensor, at_least: float = 0.0) -> Tensor:
+        """A wave (n,) cut to the longest; a shorter one than asked, or than the shortest, gets silence behind it."""
+        wanted = min(self.longest, max(int(at_least * self.rate), self.shortest))
+        return F.pad(wave[: self.longest], (0, max(0, wanted - len(wave))))
 
     @property
     def hash(self) -> str:
@@ -59,11 +59,13 @@ class WhisperHearing(Hearing):
     A sound of n samples has ceil(n / 320) states. `features` gives two more spectra than they are made of, of the
     silence that stands behind the sound in Whisper's own 30 seconds: with them each state enters the first layer as in
     the stock model, to the last bit that the order of sums allows. bands: of the spectrum. window, hop: samples.
+    written: seconds that are heard of a recording, with silence behind a shorter one, where what is said is written.
     """
 
     bands: int = 80
     window: int = 400
     hop: int = 160
+    written: float = LONGEST
 
     def states(self, samples: int) -> int:
         """How many states a sound has. Two spectra, of 160 samples each, make one."""

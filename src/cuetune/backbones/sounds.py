@@ -13,7 +13,7 @@ class Sounds:
 
     waves: one (n,) for each sound, at the model's rate; or, where they have been heard already, states (B, T, d) as
     they enter `layer_of_states`, padded behind, with `lengths` (B,) of them real.
-    silence: seconds of it that are heard behind each.
+    at_least: seconds that are heard of each, with silence behind a shorter one.
     layer: reads the states that enter this layer; None reads the final ones. pooling: reads the "first" state or the
     "mean" over the sound's own; None what the backbone was made for.
     answers: (B, W) tokens of a transcript as the decoder reads them, start tokens first, padded behind; read: (K, 2)
@@ -23,7 +23,7 @@ class Sounds:
     waves: Sequence[Tensor] = ()
     states: Tensor | None = None
     lengths: Tensor | None = None
-    silence: float = 0.0
+    at_least: float = 0.0
     layer: int | None = None
     pooling: str | None = None
     answers: Tensor | None = None

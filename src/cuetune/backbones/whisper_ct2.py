@@ -15,26 +15,30 @@ import torch
 from torch import Tensor
 
 TYPES: tuple[Any, ...] = (np.float32, np.int8, np.int16, np.int32, np.float16)  # by their number in the file
-SIDES = {384: (4, 6), 512: (6, 8), 768: (12, 12)}  # width -> layers and heads of each side
-CONTEXT = {"max_source_positions": 1500, "max_target_positions": 448, "num_mel_bins": 80}
+HEAD = 64  # numbers of a head, in every Whisper
+CONTEXT = {"max_source_positions": 1500, "max_target_positions": 448}
 NORMS = {"self_attention/layer_norm": "self_attn_layer_norm", "ffn/layer_norm": "final_layer_norm"}
 LINEAR = {"self_attention/linear_1": "self_attn.out_proj", "ffn/linear_0": "fc1", "ffn/linear_1": "fc2"}
 START, END = "<|startoftranscript|>", "<|endoftext|>"
-EXTRACTOR = {"feature_extractor_type": "WhisperFeatureExtractor", "feature_size": 80, "sampling_rate": 16000}
+EXTRACTOR = {"feature_extractor_type": "WhisperFeatureExtractor", "sampling_rate": 16000}
 
 
 def convert(source: Path, folder: Path, **sizes: int) -> None:
     """Write configuration, weights, tokenizer and feature extractor of the model in the folder `source` to `folder`.
 
     source: `model.bin`, or its parts, with `config.json` and `tokenizer.json`. sizes: of another model than OpenAI's.
-    Raises ValueError when the file ends too early, lacks a weight or has one too many.
+    Raises ValueError when the file ends too early or its weights do not fit, KeyError when it lacks one.
     """
     parts = sorted(source.glob("model.bin*"))
     weights = dict(tensors(b"".join(part.read_bytes() for part in parts)))
-    model = _model(weights, json.loads((source / "config.json").read_text(encoding="utf-8")), sizes)
-    _write_tokenizer(source / "tokenizer.json", folder, model)
+    start, end = _write_tokenizer(source / "tokenizer.json", folder)
+    model = _model(weights, start, end, sizes)
+    spec = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    model.generation_config.suppress_tokens = spec.get("suppress_ids")
+    model.generation_config.begin_suppress_tokens = spec.get("suppress_ids_begin")
     model.save_pretrained(folder)
-    (folder / "preprocessor_config.json").write_text(json.dumps(EXTRACTOR, indent=2) + "\n", encoding="utf-8")
+    extractor = {**EXTRACTOR, "feature_size": model.config.num_mel_bins}
+    (folder / "preprocessor_config.json").write_text(json.dumps(extractor, indent=2) + "\n", encoding="utf-8")
 
 
 def tensors(data: bytes) -> Iterator[tuple[str, Tensor]]:
@@ -51,6 +55,8 @@ def tensors(data: bytes) -> Iterator[tuple[str, Tensor]]:
         nonlocal at
         size = number("H")
         at += size
+        if at > len(data):
+            raise ValueError("a name is cut")
         return data[at - size : at - 1].decode()  # the last byte is zero
 
     try:
@@ -65,36 +71,43 @@ def tensors(data: bytes) -> Iterator[tuple[str, Tensor]]:
         for _ in range(number("I")):
             name = text()
             found[name] = found[text()]
-    except (struct.error, IndexError, UnicodeDecodeError) as error:
+    except (struct.error, IndexError, ValueError) as error:
         raise ValueError("the file ends too early") from error
     yield from found.items()
 
 
-def _model(weights: dict[str, Tensor], spec: dict[str, Any], sizes: dict[str, int]) -> Any:
+def _model(weights: dict[str, Tensor], start: int, end: int, sizes: dict[str, int]) -> Any:
     from transformers import WhisperConfig, WhisperForConditionalGeneration
 
     words, width = weights["decoder/embeddings/weight"].shape
-    layers, heads = SIDES.get(width, (0, 0))
-    both = {"layers": sizes.pop("layers", layers), "attention_heads": sizes.pop("heads", heads), "ffn_dim": 4 * width}
-    sided = {f"{side}_{what}": value for side in ("encoder", "decoder") for what, value in both.items()}
-    config = WhisperConfig(vocab_size=words, d_model=width, **{**CONTEXT, **sided, **sizes})  # type: ignore[arg-type]
+    depths = {side: _depth(weights, side) for side in ("encoder", "decoder")}
+    sided: dict[str, int] = {}
+    for side, depth in depths.items():
+        sided |= {f"{side}_layers": depth, f"{side}_ffn_dim": 4 * width, f"{side}_attention_heads": width // HEAD}
+    special = {"decoder_start_token_id": start, **dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), end)}
+    bands = weights["encoder/conv1/weight"].shape[1]
+    whole: dict[str, Any] = {**CONTEXT, "num_mel_bins": bands, **sided, **special, **sizes}
+    config = WhisperConfig(vocab_size=words, d_model=width, **whole)
     model = WhisperForConditionalGeneration(config)
-    missing = model.load_state_dict(_state(weights, both["layers"]), strict=False)
+    missing = model.load_state_dict(_state(weights, depths), strict=False)
     wrong = [*missing.missing_keys, *missing.unexpected_keys]
     if wrong:
         raise ValueError(f"weights do not fit Whisper: {', '.join(wrong[:3])}")
-    model.generation_config.suppress_tokens = spec.get("suppress_ids")
-    model.generation_config.begin_suppress_tokens = spec.get("suppress_ids_begin")
     return model
 
 
-def _state(weights: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
+def _depth(weights: dict[str, Tensor], side: str) -> int:
+    """How many layers a side has."""
+    return len({name.split("/")[1] for name in weights if name.startswith(f"{side}/layer_") and name.count("/") > 2})
+
+
+def _state(weights: dict[str, Tensor], depths: dict[str, int]) -> dict[str, Tensor]:
     """transformers' names for the file's tensors, in float32."""
     state: dict[str, Tensor] = {}
-    for side in ("encoder", "decoder"):
+    for side, depth in depths.items():
         state[f"model.{side}.embed_positions.weight"] = weights[f"{side}/position_encodings/encodings"]
         state |= _norm(weights, f"{side}/layer_norm", f"model.{side}.layer_norm")
-        for number in range(layers):
+        for number in range(depth):
             state |= _layer(weights, f"{side}/layer_{number}", f"model.{side}.layers.{number}")
     for name in ("conv1", "conv2"):
         state |= _linear(weights, f"encoder/{name}", f"model.encoder.{name}")
@@ -133,13 +146,11 @@ def _norm(weights: dict[str, Tensor], source: str, target: str) -> dict[str, Ten
     return {f"{target}.{new}": weights[f"{source}/{old}"] for old, new in (("gamma", "weight"), ("beta", "bias"))}
 
 
-def _write_tokenizer(source: Path, folder: Path, model: Any) -> None:
-    """The tokenizer, and in the model's settings which of its tokens begin and end a transcript."""
+def _write_tokenizer(source: Path, folder: Path) -> tuple[int, int]:
+    """Write the tokenizer; returns which of its tokens begin and end a transcript."""
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(source), bos_token=END, eos_token=END, pad_token=END)
     tokenizer.save_pretrained(folder)
-    start, end = (tokenizer.convert_tokens_to_ids(token) for token in (START, END))
-    for settings in (model.config, model.generation_config):
-        settings.decoder_start_token_id = start
-        settings.bos_token_id = settings.eos_token_id = settings.pad_token_id = end
+    start, end = tokenizer.convert_tokens_to_ids([START, END])  # type: ignore[misc]
+    return start, end

@@ -20,10 +20,11 @@ AT_ONCE = 32  # pictures in one pass
 
 
 class PictureFeatures:
-    """Features of pictures: the first state, where there is one, and the mean over the patches.
+    """Features of pictures: one state for each, or several to choose from.
 
-    layer: of the states that enter it; None: of the final ones, and of those at two thirds of the depth, which costs a
-    second pass. reads: the pairs of a layer (None: the final states) and a pooling, where they are known.
+    layer: the state that a tuned prompt's head reads by default, as it enters this layer; None: the first state, where
+    there is one, and the mean over the patches, final and at two thirds of the depth, which costs a second pass.
+    reads: the pairs of a layer (None: the final states) and a pooling, where they are known.
     """
 
     def __init__(
@@ -34,9 +35,10 @@ class PictureFeatures:
         reads: Sequence[tuple[int | None, str]] = (),
     ) -> None:
         self.backbone, self.task = backbone, task
-        layers = [layer] if layer else [max(1, round(backbone.layers * 2 / 3)), None]
-        poolings = ("first", "mean") if backbone.n_first else ("mean",)
-        self.reads = reads or [(each, pooling) for each in layers for pooling in poolings]
+        both = ("first", "mean") if backbone.n_first else ("mean",)
+        middle = max(1, round(backbone.layers * 2 / 3))
+        free = [(each, pooling) for each in (middle, None) for pooling in both]
+        self.reads = reads or ([(layer, backbone.pooling)] if layer else free)
 
     @torch.inference_mode()
     def of(self, examples: Iterable[Example]) -> dict[str, np.ndarray]:

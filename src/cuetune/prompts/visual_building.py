@@ -81,12 +81,21 @@ def prefix(start: ImageStart, layer: int = 0) -> Prompt:
     return PrefixPrompt(keys[layer : start.depth], values[layer : start.depth], layer)
 
 
-def frame(start: ImageStart, width: int = 30, shrink: bool = False) -> Prompt:
+def frame(start: ImageStart, width: int | None = None, shrink: bool = False) -> Prompt:
+    """By default the paper's 30 of 224 pixels, or as large a part of other pictures."""
+    width = _part(start, 30) if width is None else width
     return FramePrompt.begin(start.backbone.pixel_shape, width, shrink, start.seed)
 
 
-def patch(start: ImageStart, size: int = 50, place: str = "corner") -> Prompt:
+def patch(start: ImageStart, size: int | None = None, place: str = "corner") -> Prompt:
+    """By default the paper's 50 of 224 pixels, or as large a part of other pictures."""
+    size = _part(start, 50) if size is None else size
     return PatchPrompt.begin(start.backbone.pixel_shape, size, place, start.seed)
+
+
+def _part(start: ImageStart, pixels: int) -> int:
+    """So many pixels of a picture of 224, in a picture of the backbone's size."""
+    return max(1, round(pixels * min(start.backbone.pixel_shape[1:]) / 224))
 
 
 def _check_layer(start: ImageStart, layer: int) -> None:

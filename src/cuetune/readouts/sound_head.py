@@ -21,10 +21,10 @@ class SoundHead(LabelReadout, nn.Module):
 
     pooling: h is the mean over the sound's states, or over those that the model has before them ("first"); by default
     what the backbone was made for. layer: reads the states that enter this layer, None the final ones. W starts small
-    and random, b at zero. silence: seconds of it that are heard behind a sound: none.
+    and random, b at zero. at_least: of a sound nothing but itself is heard.
     """
 
-    silence = 0.0
+    at_least = 0.0
 
     def __init__(
         self, backbone: AudioBackbone, task: Task, pooling: str | None = None, layer: int | None = None, seed: int = 0

@@ -59,8 +59,8 @@ class AudioRun:
         self.states: HeardSounds | None = None
 
     def _hear(self, examples: Sequence[Any]) -> HeardSounds:
-        silence = self.readout.silence
-        return HeardSounds(self.backbone, examples, self.task, silence=silence, raw=self._raw, folder=self.folder)
+        at_least = self.readout.at_least
+        return HeardSounds(self.backbone, examples, self.task, at_least=at_least, raw=self._raw, folder=self.folder)
 
     @property
     def head(self) -> SoundHead | None:

@@ -67,7 +67,7 @@ class SoundTable:
 class HeardSounds:
     """The recordings of a run, decoded once: their states (F + T, d) as they enter `layer`, or their waves.
 
-    Below `layer` nothing of a prompt is; 0 is what enters the first layer. silence: seconds of it behind each.
+    Below `layer` nothing of a prompt is; 0 is what enters the first layer. at_least: as of `Sounds`.
     raw: keep the waves themselves, for a prompt that changes them. folder: of a table too large for memory.
     """
 
@@ -77,16 +77,16 @@ class HeardSounds:
         examples: Sequence[Example],
         task: Task,
         *,
-        silence: float = 0.0,
+        at_least: float = 0.0,
         raw: bool = False,
         folder: Path | None = None,
     ) -> None:
-        self.backbone, self.silence, self.raw, self.folder, self.layer = backbone, silence, raw, folder, 0
+        self.backbone, self.at_least, self.raw, self.folder, self.layer = backbone, at_least, raw, folder, 0
         self.table, self.lengths = SoundTable(len(examples), folder), [0] * len(examples)
         number = 0
         for _, waves in listen(examples, task, backbone.hearing):
             with torch.no_grad():
-                kept = waves if raw else backbone.heard(waves, silence)
+                kept = waves if raw else backbone.heard(waves, at_least)
             for each in kept:
                 self.table.put(number, each)
                 self.lengths[number] = len(each)
@@ -98,12 +98,12 @@ class HeardSounds:
     def sounds(self, numbers: Sequence[int]) -> Sounds:
         """These sounds, in this order."""
         if self.raw:
-            return Sounds([self.table.of(number) for number in numbers], silence=self.silence)
-        return Sounds(states=self.of(numbers), lengths=self._lengths(numbers), silence=self.silence)
+            return Sounds([self.table.of(number) for number in numbers], at_least=self.at_least)
+        return Sounds(states=self.of(numbers), lengths=self._lengths(numbers), at_least=self.at_least)
 
     def bare(self, numbers: Sequence[int]) -> Sounds:
         """How long these sounds are, for a pass that gets their states apart (`of`)."""
-        return Sounds(lengths=self._lengths(numbers), silence=self.silence)
+        return Sounds(lengths=self._lengths(numbers), at_least=self.at_least)
 
     def of(self, numbers: Sequence[int]) -> Tensor:
         """(B, F + T, d) the states of these sounds, in this order, padded behind."""
