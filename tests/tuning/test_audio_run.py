@@ -169,5 +169,5 @@ def test_what_cannot_be_read_or_written_is_refused(examples, spoken):
         SoundHead(audio_backbone("whisper"), TASK, layer=3)
     with pytest.raises(CuetuneError, match="--pooling last: of a sound the first or the mean"):
         SoundHead(audio_backbone("whisper"), TASK, pooling="last")
-    with pytest.raises(CuetuneError, match="no state before those of the sound"):
+    with pytest.raises(CuetuneError, match="no first state before those of a row"):
         audio_backbone("whisper").hidden(Sounds([torch.randn(900)], pooling="first"))

@@ -11,20 +11,17 @@ from transformers import PreTrainedModel
 import cuetune.backbones.attention  # noqa: F401 - makes its function known to transformers
 from cuetune import compat, compat_audio
 from cuetune.backbones import frozen
-from cuetune.backbones.base import Backbone
 from cuetune.backbones.fitting import check_states
 from cuetune.backbones.hearing import Hearing
-from cuetune.backbones.identity import BackboneIdentity, weights_hash
 from cuetune.backbones.injection import Injection, KeyValue
+from cuetune.backbones.media import MediaBackbone
 from cuetune.backbones.sound_layout import SoundLayout
 from cuetune.backbones.sounds import Sounds
 from cuetune.backbones.wave_change import WaveChange
 from cuetune.errors import CuetuneError
 
-POOLINGS = ("first", "mean")
 
-
-class AudioBackbone(Backbone):
+class AudioBackbone(MediaBackbone):
     """An encoder of sound of transformers (Whisper's, AST, wav2vec 2.0, HuBERT), frozen.
 
     model: any of `compat_audio.FAMILIES`. hearing: what turns a waveform into the model's input.
@@ -38,6 +35,7 @@ class AudioBackbone(Backbone):
     """
 
     kind = "audio"
+    stand_in = "whisper-tiny-en"
 
     def __init__(self, model: PreTrainedModel, hearing: Hearing, name: str = "", revision: str | None = None) -> None:
         self.model = model.eval().requires_grad_(False)
@@ -55,22 +53,11 @@ class AudioBackbone(Backbone):
         for number, layer in enumerate(layers):
             compat.wrap_layer(layer, number)
         self.layers = len(layers)
-        self.identity = self._identify(name, revision)
+        self.identity = self._identified(name, revision, model.state_dict(), hearing.hash)
         self.pooling = "first" if self.n_first else "mean"
         self.kv_shape = (0, 0, 0)
         self._noise_states = torch.empty(0)  # what enters the first layer of a second of noise
         self._self_test()
-
-    @property
-    def width(self) -> int:
-        return int(self.config.hidden_size)
-
-    @property
-    def state_width(self) -> int:
-        return self.width
-
-    def width_at(self, layer: int) -> int:
-        return self.width
 
     def embedding_table(self) -> Tensor:
         """(T, d) states as they enter the first layer, of noise: how large a sound's embeddings are."""
@@ -170,11 +157,6 @@ class AudioBackbone(Backbone):
         keys, values = (torch.stack(part).transpose(1, 2) for part in made)
         return keys, values
 
-    @torch.no_grad()
-    def compile(self, injection: Injection, shared: Sequence[int] = ()) -> Injection:
-        """The prompt in the backbone's dtype, detached. Its states depend on the sound, and are computed with each."""
-        return injection.detached(self.dtype)
-
     def _first_layer(self, sounds: Sounds, injection: Injection) -> tuple[Tensor, Tensor]:
         """States (B, F + T, d) as they enter the first layer, padded behind, and how many are each sound's own (B,)."""
         if sounds.states is not None and injection.inputs is None:
@@ -188,12 +170,7 @@ class AudioBackbone(Backbone):
         return pad_sequence(states, batch_first=True), torch.tensor([len(each) for each in states], device=self.device)
 
     def _pooled(self, states: Tensor, lengths: Tensor, grown: int, pooling: str | None) -> Tensor:
-        pooling = pooling or self.pooling
-        if pooling not in POOLINGS:
-            raise CuetuneError(f"unknown pooling {pooling!r}; choose one of {', '.join(POOLINGS)}.")
-        if pooling == "first":
-            if not self.n_first:
-                raise CuetuneError(f"{self.identity.name} has no state before those of the sound; pool the mean.")
+        if self._pooling(pooling) == "first":
             return states[:, : self.n_first].mean(dim=1)
         own = states[:, self.n_first + grown :].float()
         real = torch.arange(own.shape[1], device=own.device) < (lengths - self.n_first)[:, None]
@@ -220,19 +197,6 @@ class AudioBackbone(Backbone):
         with frozen.own_pass():
             return compat_audio.told(self._part, features)(features, cuetune_layout=layout).last_hidden_state
 
-    def _identify(self, name: str, revision: str | None) -> BackboneIdentity:
-        return BackboneIdentity(
-            name=name,
-            revision=revision,
-            weights_hash=weights_hash(self.model.state_dict()),
-            tokenizer_hash=self.hearing.hash,
-            model_type=self.config.model_type,
-            hidden_size=self.width,
-            num_layers=self.layers,
-            num_heads=int(self.config.num_attention_heads),
-            kind=self.kind,
-        )
-
     @torch.no_grad()
     def _self_test(self) -> None:
         """A pass must give what the stock path gives: alone, and with a prefix of the sound's own keys and values.
@@ -243,25 +207,12 @@ class AudioBackbone(Backbone):
         features = self.hearing.features(0.1 * noise).to(self.dtype)
         captured: dict[int, KeyValue] = {}
         inputs: dict[int, Tensor] = {}
-        try:
+        with self._testing():
             stock = compat_audio.told(self._part, features)(features).last_hidden_state
             alone = self._through(features, SoundLayout(Injection(), capture=captured, inputs=inputs))
             own = torch.tensor([stock.shape[1]], device=self.device)
             twice, _ = self._run(inputs[0], own, Injection(kv=captured))
-        except Exception as problem:
-            raise self._refused(self.identity.name, f"{type(problem).__name__}: {problem}") from problem
-        if len(captured) != self.layers or len(inputs) != self.layers:
-            raise self._refused(self.identity.name, f"{len(captured)} of {self.layers} layers take them")
-        error = max(((ours - stock).abs().max() / stock.abs().max()).item() for ours in (alone, twice))
-        if not error < (1e-3 if self.dtype == torch.float32 else 0.1):
-            raise self._refused(self.identity.name, f"outputs differ by {error:.1e}")
+        self._must_agree(stock, (alone, twice), captured, inputs)
         keys = captured[0][0]
         self.kv_shape = (len(captured), keys.shape[1], keys.shape[3])
         self._noise_states = inputs[0][0]
-
-    def _refused(self, name: str, reason: str) -> CuetuneError:
-        first, *_ = reason.splitlines() or [""]
-        return CuetuneError(
-            f"{name}: models of type {self.model.config.model_type!r} do not take injections into sounds through "
-            f"transformers' attention interface ({first}); choose another model, e.g. --model whisper-tiny-en."
-        )

@@ -1,7 +1,8 @@
 """What every frozen model can do for the loop, whatever it reads: run batches under injections, and say who it is."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
@@ -20,7 +21,8 @@ class Backbone(ABC):
     kind: what a model is; `modalities` knows by it which modality it reads. causal: whether what stands first is
     computed without what stands behind it, and so can be shared and compiled. writes: whether answers can be written
     behind the input. keeps_states: whether rows' states at a layer can be kept (`states_at`) and gone on from
-    (`hidden_from`). kv_shape: L, h_kv and d_h, what an injection's `kv` must fit.
+    (`hidden_from`). kv_shape: L, h_kv and d_h, what an injection's `kv` must fit. stand_in: a bundled model of this
+    kind, for whoever brought one that does not take injections.
     "Rows" are what goes through one pass under one prompt: `packing.Rows` of texts, `pictures.Pictures`, ….
     """
 
@@ -28,6 +30,7 @@ class Backbone(ABC):
     causal: ClassVar[bool] = False
     writes: ClassVar[bool] = False
     keeps_states: bool = True
+    stand_in: ClassVar[str] = ""
 
     model: Any
     config: Any
@@ -93,3 +96,24 @@ class Backbone(ABC):
     @abstractmethod
     def around(self, model: PreTrainedModel) -> "Backbone":
         """The same backbone around another model of the same kind, such as a copy that is to be fine-tuned."""
+
+    @contextmanager
+    def _testing(self) -> Iterator[None]:
+        """Whatever fails in a self-test says that the model does not take injections."""
+        try:
+            yield
+        except Exception as problem:
+            raise self._refused(self.identity.name, f"{type(problem).__name__}: {problem}") from problem
+
+    def _must_equal(self, ours: Tensor, stock: Tensor) -> None:
+        """Raise CuetuneError unless what a self-test found is what the stock path gives, up to the dtype's rounding."""
+        error = float((ours - stock).abs().max() / stock.abs().max().clamp_min(1e-6))
+        if not error < (1e-3 if self.dtype == torch.float32 else 0.1):
+            raise self._refused(self.identity.name, f"outputs differ by {error:.1e}")
+
+    def _refused(self, name: str, reason: str) -> CuetuneError:
+        first, *_ = reason.splitlines() or [""]
+        return CuetuneError(
+            f"{name}: models of type {self.model.config.model_type!r} do not take injections through transformers' "
+            f"attention interface ({first}); choose another model, e.g. --model {self.stand_in}."
+        )

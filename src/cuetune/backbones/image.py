@@ -10,19 +10,16 @@ from transformers import PreTrainedModel
 import cuetune.backbones.attention  # noqa: F401 - makes its function known to transformers
 from cuetune import compat, compat_vision
 from cuetune.backbones import frozen
-from cuetune.backbones.base import Backbone
 from cuetune.backbones.fitting import check_states
-from cuetune.backbones.identity import BackboneIdentity, weights_hash
 from cuetune.backbones.image_layout import ImageLayout
 from cuetune.backbones.injection import Injection, KeyValue
+from cuetune.backbones.media import MediaBackbone
 from cuetune.backbones.pictures import Pictures
 from cuetune.backbones.preprocessing import Preprocessing
 from cuetune.errors import CuetuneError
 
-POOLINGS = ("first", "mean")
 
-
-class ImageBackbone(Backbone):
+class ImageBackbone(MediaBackbone):
     """A vision transformer of transformers (ViT, DeiT, DINOv2, DINOv3, I-JEPA, CLIP's, …), frozen.
 
     model: any whose attention goes through transformers' attention interface. preprocessing: what turns a picture into
@@ -35,6 +32,7 @@ class ImageBackbone(Backbone):
     """
 
     kind = "image"
+    stand_in = "dinov2-small"
 
     def __init__(
         self, model: PreTrainedModel, preprocessing: Preprocessing, name: str = "", revision: str | None = None
@@ -50,10 +48,12 @@ class ImageBackbone(Backbone):
             self._part = compat_vision.seeing_part(model)
             self._norm = compat_vision.last_norm(model)
             self._arguments = compat_vision.size_arguments(model, preprocessing.size)
-            for number, layer in enumerate(compat_vision.vision_layers(model)):
+            layers = list(compat_vision.vision_layers(model))
+            for number, layer in enumerate(layers):
                 compat.wrap_layer(layer, number)
+            self.layers = len(layers)
             self.n_patches = self._patches()
-            self.identity = self._identify(name, revision)
+            self.identity = self._identified(name, revision, self._weights(), preprocessing.hash)
         except (LookupError, AttributeError, ZeroDivisionError) as problem:
             raise self._refused(name, str(problem)) from problem
         self.classes = compat_vision.classes(model)
@@ -71,21 +71,6 @@ class ImageBackbone(Backbone):
     def _patches(self) -> int:
         (height, width), (patch_height, patch_width) = self.preprocessing.size, self.patch
         return (height // patch_height) * (width // patch_width)
-
-    @property
-    def width(self) -> int:
-        """d, the size of a state."""
-        return int(self.config.hidden_size)
-
-    @property
-    def state_width(self) -> int:
-        """The size of a final state."""
-        return self.width
-
-    @property
-    def layers(self) -> int:
-        """L, the number of layers."""
-        return int(self.config.num_hidden_layers)
 
     @property
     def patch(self) -> tuple[int, int]:
@@ -106,10 +91,6 @@ class ImageBackbone(Backbone):
     def input_shape(self) -> tuple[int, ...]:
         """The shape of one row as it goes through the model."""
         return self.pixel_shape
-
-    def width_at(self, layer: int) -> int:
-        """The size of a virtual token that enters at this layer."""
-        return self.width
 
     def embedding_table(self) -> Tensor:
         """(F + N, d) states as they enter the first layer, of noise: how large a picture's embeddings are."""
@@ -215,11 +196,6 @@ class ImageBackbone(Backbone):
         keys, values = (torch.stack([captured[layer][part] for layer in sorted(captured)]) for part in (0, 1))
         return keys, values
 
-    @torch.no_grad()
-    def compile(self, injection: Injection, shared: Sequence[int] = ()) -> Injection:
-        """The prompt in the backbone's dtype, detached. Its states depend on the picture, and are read with each."""
-        return injection.detached(self.dtype)
-
     def class_logits(self, pixels: Tensor, injection: Injection | None = None) -> Tensor:
         """(B, K) logits of the model's own classes. Raises CuetuneError for a model without them."""
         if self._class_head is None:
@@ -234,12 +210,7 @@ class ImageBackbone(Backbone):
 
     def pooled(self, states: Tensor, pooling: str | None = None, grown: int = 0) -> Tensor:
         """(B, d) what is read of states (B, F + P + N, d), put through the last norm. grown: P, of a prompt."""
-        pooling = pooling or self.pooling
-        if pooling not in POOLINGS:
-            raise CuetuneError(f"unknown pooling {pooling!r}; choose one of {', '.join(POOLINGS)}.")
-        if pooling == "first":
-            if not self.n_first:
-                raise CuetuneError(f"{self.identity.name} has no first state beside its patches; pool the mean.")
+        if self._pooling(pooling) == "first":
             return self._norm(states[:, 0])
         return self._norm(states[:, self.n_first + grown :]).float().mean(dim=1)
 
@@ -256,19 +227,6 @@ class ImageBackbone(Backbone):
         """A picture whose states nobody reads."""
         return torch.zeros((1, *self.input_shape), device=self.device, dtype=self.dtype)
 
-    def _identify(self, name: str, revision: str | None) -> BackboneIdentity:
-        return BackboneIdentity(
-            name=name,
-            revision=revision,
-            weights_hash=weights_hash(self._weights()),
-            tokenizer_hash=self.preprocessing.hash,
-            model_type=self.config.model_type,
-            hidden_size=self.width,
-            num_layers=self.layers,
-            num_heads=int(self.config.num_attention_heads),
-            kind=self.kind,
-        )
-
     def _weights(self) -> dict[str, Tensor]:
         """Without the pooler: no answer goes through it, and many files lack it, so that it is random."""
         return {name: value for name, value in self._part.state_dict().items() if "pooler" not in name}
@@ -283,25 +241,12 @@ class ImageBackbone(Backbone):
         pixels = pixels.to(self.device, self.dtype)
         captured: dict[int, KeyValue] = {}
         inputs: dict[int, Tensor] = {}
-        try:
+        with self._testing():
             stock = self._part(pixel_values=pixels, **self._arguments).last_hidden_state
             alone = self._run(pixels, ImageLayout(Injection(), capture=captured, inputs=inputs))
             twice = self._run(pixels, ImageLayout(Injection(kv=captured)))
-        except Exception as problem:
-            raise self._refused(self.identity.name, f"{type(problem).__name__}: {problem}") from problem
-        if len(captured) != self.layers or len(inputs) != self.layers:
-            raise self._refused(self.identity.name, f"{len(captured)} of {self.layers} layers take them")
-        error = max(((ours - stock).abs().max() / stock.abs().max()).item() for ours in (alone, twice))
-        if not error < (1e-3 if self.dtype == torch.float32 else 0.1):
-            raise self._refused(self.identity.name, f"outputs differ by {error:.1e}")
+        self._must_agree(stock, (alone, twice), captured, inputs)
         keys = captured[0][0]
         self.kv_shape = (len(captured), keys.shape[1], keys.shape[3])
         self.n_first = stock.shape[1] - self.n_patches
         self._first_states = inputs[0][0]
-
-    def _refused(self, name: str, reason: str) -> CuetuneError:
-        first, *_ = reason.splitlines() or [""]
-        return CuetuneError(
-            f"{name}: models of type {self.model.config.model_type!r} do not take injections into pictures through "
-            f"transformers' attention interface ({first}); choose another model, e.g. --model dinov2-small."
-        )

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cuetune.backbones.image import POOLINGS, ImageBackbone
+from cuetune.backbones.image import ImageBackbone
+from cuetune.backbones.media import POOLINGS
 from cuetune.backbones.pictures import Pictures
 from cuetune.errors import CuetuneError
 from cuetune.readouts.base import LabelReadout

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cuetune.backbones.audio import POOLINGS, AudioBackbone
+from cuetune.backbones.audio import AudioBackbone
+from cuetune.backbones.media import POOLINGS
 from cuetune.backbones.sounds import Sounds
 from cuetune.errors import CuetuneError
 from cuetune.readouts.base import LabelReadout

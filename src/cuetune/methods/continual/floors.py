@@ -5,6 +5,7 @@ into them changes the sums, and so nothing is forgotten. Their memory does not g
 """
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,7 +22,7 @@ from cuetune.tuning.task_run import TaskData
 
 ROWS_AT_ONCE = 256
 RIDGES = tuple(10.0**power for power in range(-8, 9))
-FIT = 0.8  # of a task's rows; the ridge is chosen on the rest
+FIT = 0.8  # of each label's rows in a task; the ridge is chosen on the rest
 
 
 class Summing(Learner):
@@ -32,7 +33,7 @@ class Summing(Learner):
     ) -> dict[str, Any]:
         started = time.perf_counter()
         known = [*self.labels, *new]
-        self._begin(len(known), len(data.train))
+        self._begin(len(known), data)
         for reporter in reporters:
             reporter.start(len(data.train), 0)
         try:
@@ -54,7 +55,7 @@ class Summing(Learner):
             numbers = torch.tensor([index[str(row.label)] for row in rows])
             yield first + len(rows), self.features(rows, data.task).double(), F.one_hot(numbers, len(known)).double()
 
-    def _begin(self, n_labels: int, n_rows: int) -> None:
+    def _begin(self, n_labels: int, data: TaskData) -> None:
         """Make room for a task's labels and rows."""
         raise NotImplementedError
 
@@ -78,7 +79,7 @@ class SimpleCIL(Summing):
     sums: Tensor  # (C, D)
     counts: Tensor  # (C,)
 
-    def _begin(self, n_labels: int, n_rows: int) -> None:
+    def _begin(self, n_labels: int, data: TaskData) -> None:
         sums = torch.zeros(n_labels, int(self.backbone.state_width), dtype=torch.float64)
         counts = torch.zeros(n_labels, dtype=torch.float64)
         if self.labels:
@@ -105,9 +106,9 @@ class RanPAC(Summing):
     """Ridge regression on a fixed random projection of the features (McDonnell et al., NeurIPS 2023).
 
     h = ReLU(z W) with W (D, M) ~ N(0, 1), drawn once from the seed; G += hᵀh and Q += hᵀy over all rows; the head is
-    (G + r I)⁻¹ Q. After each task r is that of 10⁻⁸ … 10⁸ with the smallest squared error on the last fifth of the
-    task's rows, for a head from the others; all of it from sums. `width` is M (the paper's 10,000 take 800 MB for G),
-    `ridge` a fixed r.
+    (G + r I)⁻¹ Q. After each task r is that of 10⁻⁸ … 10⁸ with the smallest squared error on the last fifth of each
+    label's rows in the task, for a head from the others; all of it from sums. `width` is M (the paper's 10,000 take
+    800 MB for G), `ridge` a fixed r.
     """
 
     name: ClassVar[str] = "ranpac"
@@ -125,25 +126,24 @@ class RanPAC(Summing):
         self.ridge = float(self.options["ridge"])
         self._head: Tensor | None = None
 
-    def _begin(self, n_labels: int, n_rows: int) -> None:
+    def _begin(self, n_labels: int, data: TaskData) -> None:
         self.Q = F.pad(self.Q, (0, n_labels - self.Q.shape[1]))
-        self._left = max(1, int(FIT * n_rows))
+        self._fits = first_of_each_label(data.train)
         self._fit, self._check = (_Sums.empty(len(self.G), n_labels) for _ in range(2))
         self._head = None
 
     def _add(self, z: Tensor, y: Tensor) -> None:
         h = (z @ self.W).relu()
-        fit = min(self._left, len(h))
-        self._left -= fit
-        self._fit.add(h[:fit], y[:fit])
-        self._check.add(h[fit:], y[fit:])
+        fits, self._fits = self._fits[: len(h)], self._fits[len(h) :]
+        self._fit.add(h[fits], y[fits])
+        self._check.add(h[~fits], y[~fits])
 
     def _end(self) -> None:
         if not self.options["ridge"]:
             self.ridge = best_ridge(self._fit, self._check)
         self.G += self._fit.G + self._check.G
         self.Q += self._fit.Q + self._check.Q
-        del self._fit, self._check
+        del self._fit, self._check, self._fits
 
     @property
     def head(self) -> Tensor:
@@ -164,6 +164,20 @@ class RanPAC(Summing):
             raise CuetuneError("this version of torch draws another random projection; start the stream anew.")
         self.G, self.Q, self.ridge = tensors["G"].clone(), tensors["Q"].clone(), float(own["ridge"])
         self._head = None
+
+
+def first_of_each_label(rows: Sequence[Example]) -> Tensor:
+    """(N,) bool: whether a row is in the first `FIT` of its label's, so that both parts have every label.
+
+    In order, not drawn: rows of one thing stand beside each other, and then fall into one part but for one thing.
+    """
+    counts = Counter(row.label for row in rows)
+    seen: Counter[Any] = Counter()
+    fits = []
+    for row in rows:
+        seen[row.label] += 1
+        fits.append(seen[row.label] <= max(1, int(FIT * counts[row.label])))
+    return torch.tensor(fits)
 
 
 class _Sums:
