@@ -73,6 +73,9 @@ def tune(
     ] = "auto",
     pooling: Annotated[str | None, typer.Option(help="The state a head reads: first, last or mean; else auto.")] = None,
     read_layer: o.ReadLayer = None,
+    head_start: Annotated[
+        str, typer.Option(help="Where a head begins: as a linear probe on the frozen model (probe), or random.")
+    ] = "probe",
     steps: Annotated[int | None, typer.Option(help="Updates; else two passes over the data, 60 to 400.")] = None,
     batch_size: Annotated[int, typer.Option(help="Rows in one update.")] = 16,
     learning_rate: Annotated[float | None, typer.Option(help="AdamW's; else it follows the embeddings' size.")] = None,
@@ -123,6 +126,7 @@ def tune(
         "readout": readout,
         "pooling": pooling,
         "read_layer": read_layer,
+        "head_start": head_start,
         "steps": steps,
         "batch_size": batch_size,
         "learning_rate": learning_rate,

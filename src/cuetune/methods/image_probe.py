@@ -1,19 +1,13 @@
-"""A linear probe on what a frozen model makes of pictures: the baseline that every visual prompt is held against."""
+"""Features of pictures for a linear probe: the baseline that every visual prompt is held against."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from cuetune.backbones.image import ImageBackbone
-from cuetune.errors import CuetuneError
-from cuetune.methods.probe import Probe, fit_probe, predict_probe
-from cuetune.prediction import Prediction
-from cuetune.readouts import Head
 from cuetune.tasks.decoding import decode, rows_of
-from cuetune.tasks.splits import split_examples
 from cuetune.tasks.task import Example, Task
 
 AT_ONCE = 32  # pictures in one pass
@@ -62,44 +56,3 @@ class PictureFeatures:
 
 def called(layer: int | None, pooling: str) -> str:
     return f"{'last layer' if layer is None else f'layer {layer}'}, {pooling}"
-
-
-@dataclass(frozen=True)
-class LinearProbe:
-    """A fitted probe that answers rows as a predictor does."""
-
-    task: Task
-    features: PictureFeatures
-    probe: Probe
-
-    def predict(self, examples: Iterable[Example]) -> Iterator[Prediction]:
-        """One prediction for each example, in order."""
-        rows = list(examples)
-        yield from predict_probe(self.probe, self.task, self.features.of(rows), rows)
-
-
-def probe_beside(
-    backbone: ImageBackbone,
-    task: Task,
-    shown: Sequence[Example],
-    head: Head | None = None,
-    seed: int = 0,
-    kind: type[PictureFeatures] = PictureFeatures,
-) -> dict[str, LinearProbe]:
-    """The probe on the very states that a prompt's head reads, without the prompt; empty where no rows are given.
-
-    kind: what reads the features.
-    How strongly it is regularised is chosen on a fifth of the rows; then it is fitted on all of them.
-    """
-    if not shown:
-        return {}
-    reads = [(head.layer, head.pooling)] if head else ()
-    features = kind(backbone, task, reads=reads)
-    try:
-        splits = split_examples(shown, validation=0.2, test=0.0, seed=seed)
-        probe = fit_probe(task, *((features.of(part), part) for part in (splits.train, splits.validation)))
-    except (CuetuneError, ValueError):  # so few rows that none can be set aside
-        return {}
-    whole = features.of(shown)[probe.features]
-    probe.classifier.fit(whole, [example.label for example in shown])
-    return {"linear probe": LinearProbe(task, features, probe)}

@@ -14,8 +14,10 @@ from cuetune.prediction import Prediction, batches_by_length, renderer_for
 from cuetune.prompts.words import hard_prompt
 from cuetune.readouts import LinearHead
 from cuetune.tasks.rendering import Rendered
+from cuetune.tasks.splits import first_of_each_label
 from cuetune.tasks.task import Example, Task
 
+FIT = 0.8  # of each label's rows; features and strength are chosen on the rest
 STRENGTHS = (1e-4, 1e-3, 1e-2, 0.1, 1.0)  # C of scikit-learn: smaller is more regularised
 
 
@@ -33,6 +35,21 @@ class Probe:
         """Weights and biases of the classifier; scaling is folded into them."""
         logistic = self.classifier[-1]
         return int(logistic.coef_.size + logistic.intercept_.size)
+
+    def linear(self, labels: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        """(C, d) and (C,): the classifier as one linear map of unscaled features, for these labels in this order.
+
+        A label that no row had gets zeros and the smallest of the biases.
+        """
+        scaler, logistic = self.classifier
+        weight = torch.from_numpy(logistic.coef_ / scaler.scale_)
+        bias = torch.from_numpy(logistic.intercept_) - weight @ torch.from_numpy(scaler.mean_)
+        if len(weight) == 1:  # of two labels scikit-learn keeps the second's
+            weight, bias = torch.cat([-weight, weight]) / 2, torch.cat([-bias, bias]) / 2
+        found = {str(label): number for number, label in enumerate(logistic.classes_)}
+        rows = [found.get(label) for label in labels]
+        whole = torch.stack([weight.new_zeros(weight.shape[1]) if row is None else weight[row] for row in rows])
+        return whole.float(), torch.stack([bias.min() if row is None else bias[row] for row in rows]).float()
 
 
 class Features:
@@ -101,6 +118,25 @@ def fit_probe(
                 best = Probe(name, strength, classifier, accuracy)
     assert best is not None
     return best
+
+
+def probe_on(task: Task, features: dict[str, np.ndarray], rows: Sequence[Any]) -> Probe:
+    """The probe on all of these labelled rows; what it reads and how strongly is chosen on a fifth of each label's.
+
+    Raises CuetuneError where the rows are of one label.
+    """
+    fits = np.array(first_of_each_label(rows, FIT))
+    checks = ~fits if not fits.all() else fits
+    parts = [
+        (
+            {name: each[chosen] for name, each in features.items()},
+            [row for row, taken in zip(rows, chosen, strict=True) if taken],
+        )
+        for chosen in (fits, checks)
+    ]
+    probe = fit_probe(task, *parts)
+    probe.classifier.fit(features[probe.features], [row.label for row in rows])
+    return probe
 
 
 def predict_probe(

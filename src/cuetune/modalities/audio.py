@@ -1,16 +1,14 @@
 """Recordings: models of sound, with prompts in the sound, in front of it, and in front of what is written of it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cuetune.errors import CuetuneError
-from cuetune.modalities.base import Modality
-
-NO_USE = ("text", "template", "label_words", "columns", "max_tokens")  # options of texts
+from cuetune.modalities.media import OF_TEXTS, MediaModality
 
 
-class AudioModality(Modality):
+class AudioModality(MediaModality):
     """Recordings in folders of classes, in tables of paths or in data sets: told apart by a head, or written."""
 
     name = "audio"
@@ -31,34 +29,21 @@ class AudioModality(Modality):
         options.pop("trust_remote_code", None)  # no family that is known brings code of its own
         return load_audio_backbone(name, **options)
 
-    def in_folder(self, folder: Path) -> bool:
+    def media(self) -> Any:
         from cuetune.tasks.sounds import SOUNDS
 
-        return SOUNDS.in_folder(folder)
-
-    def holds(self, rows: Sequence[Any]) -> bool:
-        from cuetune.tasks.sounds import SOUNDS
-
-        return SOUNDS.holds(rows)
-
-    def read(self, source: Any, *, encoding: str = "utf-8", labelled: bool = True) -> Iterator[Any]:
-        from cuetune.tasks.sounds import SOUNDS
-
-        return SOUNDS.read(source, encoding=encoding, labelled=labelled)
+        return SOUNDS
 
     def infer(self, rows: Sequence[Any], **options: Any) -> Any:
-        from cuetune.tasks.sounds import SOUNDS, infer_transcripts
+        from cuetune.tasks.sounds import infer_transcripts
 
-        for name in NO_USE:
-            if options.pop(name, None):
-                said = name.replace("_", "-")
-                raise CuetuneError(f"--{said} is for texts, and these rows hold recordings; leave it.")
+        self._refuse(options, OF_TEXTS)
         column, language = options.pop("audio", None), options.pop("instruction", None)
         if options.pop("generate", None):
             return infer_transcripts(rows, column=column, language=language or "", **options)
         if language:
             raise CuetuneError("--instruction names the language of a transcript; labels need none, leave it.")
-        return SOUNDS.infer(rows, column=column, **options)
+        return self.media().infer(rows, column=column, **options)
 
     def faults(self, examples: Sequence[Any], task: Any) -> Sequence[CuetuneError | None]:
         from cuetune.tasks.listening import faults
@@ -85,15 +70,10 @@ class AudioModality(Modality):
 
         return AUDIO_METHODS
 
-    def begin(
-        self, backbone: Any, data: Any, method: str, shots: int, settings: Any, start: str | Path | None = None
-    ) -> Any:
+    def beginning(self) -> Any:
         from cuetune.prompts.sound_building import build_for_sounds, start_from
 
-        if start is not None:
-            raise CuetuneError("a prompt for sounds starts from no other; leave --start out.")
-        begun = start_from(backbone, data.task, data.splits.train, settings.length, settings.seed, settings.read_layer)
-        return build_for_sounds(method, begun, settings.options)
+        return start_from, build_for_sounds
 
     def run(self, backbone: Any, prompt: Any, data: Any, settings: Any, rows: int, folder: Path | None) -> Any:
         from cuetune.tuning.audio_run import AudioRun
@@ -126,14 +106,13 @@ class AudioModality(Modality):
             from cuetune.sound_prediction import untuned
 
             return {"untuned": untuned(backbone, task)}
-        from cuetune.methods.sound_probe import sound_probe_beside
+        return super().baselines(backbone, task, shown, head=head)
 
-        return dict(sound_probe_beside(backbone, task, shown, head, seed))
-
-    def features(self, backbone: Any, task: Any, layer: int | None = None) -> Any:
+    def features(self, backbone: Any, task: Any, layer: int | None = None, head: Any = None) -> Any:
+        from cuetune.methods.frozen_probe import read_by
         from cuetune.methods.sound_probe import SoundFeatures
 
-        return SoundFeatures(backbone, task)
+        return SoundFeatures(backbone, task, layer, read_by(head))
 
     def contenders(self) -> Mapping[str, Any]:
         from cuetune.evaluation.contenders import AUDIO_CONTENDERS

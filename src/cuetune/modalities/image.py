@@ -1,16 +1,14 @@
 """Pictures: vision transformers, with prompts between, in and before their patches."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cuetune.errors import CuetuneError
-from cuetune.modalities.base import Modality
-
-NO_USE = ("text", "template", "label_words", "instruction", "columns", "max_tokens", "generate")  # options of texts
+from cuetune.modalities.media import MediaModality
 
 
-class ImageModality(Modality):
+class ImageModality(MediaModality):
     """Pictures in folders of classes, in tables of paths, or in data sets, told apart by a trained head."""
 
     name = "image"
@@ -30,28 +28,10 @@ class ImageModality(Modality):
 
         return load_image_backbone(name, **options)
 
-    def in_folder(self, folder: Path) -> bool:
+    def media(self) -> Any:
         from cuetune.tasks.images import PICTURES
 
-        return PICTURES.in_folder(folder)
-
-    def holds(self, rows: Sequence[Any]) -> bool:
-        from cuetune.tasks.images import PICTURES
-
-        return PICTURES.holds(rows)
-
-    def read(self, source: Any, *, encoding: str = "utf-8", labelled: bool = True) -> Iterator[Any]:
-        from cuetune.tasks.images import PICTURES
-
-        return PICTURES.read(source, encoding=encoding, labelled=labelled)
-
-    def infer(self, rows: Sequence[Any], **options: Any) -> Any:
-        from cuetune.tasks.images import PICTURES
-
-        for name in NO_USE:
-            if options.pop(name, None):
-                raise CuetuneError(f"--{name.replace('_', '-')} is for texts, and these rows hold pictures; leave it.")
-        return PICTURES.infer(rows, column=options.pop("image", None), **options)
+        return PICTURES
 
     def faults(self, examples: Sequence[Any], task: Any) -> Sequence[CuetuneError | None]:
         from cuetune.tasks.decoding import faults
@@ -73,15 +53,10 @@ class ImageModality(Modality):
 
         return IMAGE_METHODS
 
-    def begin(
-        self, backbone: Any, data: Any, method: str, shots: int, settings: Any, start: str | Path | None = None
-    ) -> Any:
+    def beginning(self) -> Any:
         from cuetune.prompts.visual_building import build_for_images, start_from
 
-        if start is not None:
-            raise CuetuneError("a prompt for pictures starts from no other; leave --start out.")
-        begun = start_from(backbone, data.task, data.splits.train, settings.length, settings.seed, settings.read_layer)
-        return build_for_images(method, begun, settings.options)
+        return start_from, build_for_images
 
     def run(self, backbone: Any, prompt: Any, data: Any, settings: Any, rows: int, folder: Path | None) -> Any:
         from cuetune.tuning.image_run import ImageRun
@@ -98,25 +73,11 @@ class ImageModality(Modality):
             raise CuetuneError(f"a {prompt.kind!r} prompt for pictures without a trained head; tune it again.")
         return PicturePredictor(backbone, task, prompt, ImageHead.of(backbone, task, head), skipped)
 
-    def baselines(
-        self,
-        backbone: Any,
-        task: Any,
-        shown: Sequence[Any],
-        *,
-        head: Any = None,
-        shots: int = 8,
-        seed: int = 0,
-        writing: Any = None,
-    ) -> dict[str, Any]:
-        from cuetune.methods.image_probe import probe_beside
-
-        return probe_beside(backbone, task, shown, head, seed)
-
-    def features(self, backbone: Any, task: Any, layer: int | None = None) -> Any:
+    def features(self, backbone: Any, task: Any, layer: int | None = None, head: Any = None) -> Any:
+        from cuetune.methods.frozen_probe import read_by
         from cuetune.methods.image_probe import PictureFeatures
 
-        return PictureFeatures(backbone, task, layer)
+        return PictureFeatures(backbone, task, layer, read_by(head))
 
     def contenders(self) -> Mapping[str, Any]:
         from cuetune.evaluation.contenders import IMAGE_CONTENDERS

@@ -1,11 +1,9 @@
 """Clips: vision transformers over frames or tubes. What is done to pictures is done to frames."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-from cuetune.errors import CuetuneError
-from cuetune.modalities.image import NO_USE, ImageModality
+from cuetune.modalities.image import ImageModality
 
 
 class VideoModality(ImageModality):
@@ -33,28 +31,10 @@ class VideoModality(ImageModality):
 
         return load_video_backbone(name, **options)
 
-    def in_folder(self, folder: Path) -> bool:
+    def media(self) -> Any:
         from cuetune.tasks.videos import VIDEOS
 
-        return VIDEOS.in_folder(folder)
-
-    def holds(self, rows: Sequence[Any]) -> bool:
-        from cuetune.tasks.videos import VIDEOS
-
-        return VIDEOS.holds(rows)
-
-    def read(self, source: Any, *, encoding: str = "utf-8", labelled: bool = True) -> Iterator[Any]:
-        from cuetune.tasks.videos import VIDEOS
-
-        return VIDEOS.read(source, encoding=encoding, labelled=labelled)
-
-    def infer(self, rows: Sequence[Any], **options: Any) -> Any:
-        from cuetune.tasks.videos import VIDEOS
-
-        for name in NO_USE:
-            if options.pop(name, None):
-                raise CuetuneError(f"--{name.replace('_', '-')} is for texts, and these rows hold clips; leave it.")
-        return VIDEOS.infer(rows, column=options.pop("video", None), **options)
+        return VIDEOS
 
     def seen(self, model: str, task: Any, example: Any) -> list[str]:
         from cuetune.backbones.clips import evenly
@@ -80,36 +60,16 @@ class VideoModality(ImageModality):
 
         return VIDEO_METHODS
 
-    def begin(
-        self, backbone: Any, data: Any, method: str, shots: int, settings: Any, start: str | Path | None = None
-    ) -> Any:
+    def beginning(self) -> Any:
         from cuetune.prompts.video_building import build_for_clips, start_from
 
-        if start is not None:
-            raise CuetuneError("a prompt for clips starts from no other; leave --start out.")
-        begun = start_from(backbone, data.task, data.splits.train, settings.length, settings.seed, settings.read_layer)
-        return build_for_clips(method, begun, settings.options)
+        return start_from, build_for_clips
 
-    def baselines(
-        self,
-        backbone: Any,
-        task: Any,
-        shown: Sequence[Any],
-        *,
-        head: Any = None,
-        shots: int = 8,
-        seed: int = 0,
-        writing: Any = None,
-    ) -> dict[str, Any]:
-        from cuetune.methods.image_probe import probe_beside
+    def features(self, backbone: Any, task: Any, layer: int | None = None, head: Any = None) -> Any:
+        from cuetune.methods.frozen_probe import read_by
         from cuetune.methods.video_probe import ClipFeatures
 
-        return probe_beside(backbone, task, shown, head, seed, ClipFeatures)
-
-    def features(self, backbone: Any, task: Any, layer: int | None = None) -> Any:
-        from cuetune.methods.video_probe import ClipFeatures
-
-        return ClipFeatures(backbone, task, layer)
+        return ClipFeatures(backbone, task, layer, read_by(head))
 
     def contenders(self) -> Mapping[str, Any]:
         from cuetune.evaluation.contenders import VIDEO_CONTENDERS

@@ -3,9 +3,10 @@
 import hashlib
 import json
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from cuetune.errors import CuetuneError
 from cuetune.tasks.content import content_key
@@ -54,6 +55,20 @@ def split_examples(
     for part in parts.values():
         random.Random(seed).shuffle(part)
     return Splits(parts["train"], parts["validation"], parts["test"])
+
+
+def first_of_each_label(rows: Sequence[Any], share: float) -> list[bool]:
+    """Whether a row is in the first `share` of its label's, at least one, so that both parts have all labels.
+
+    In order, not drawn: rows of one thing stand beside each other, and then fall into one part but for one thing.
+    """
+    counts = Counter(row.label for row in rows)
+    seen: Counter[Any] = Counter()
+    fits = []
+    for row in rows:
+        seen[row.label] += 1
+        fits.append(seen[row.label] <= max(1, int(share * counts[row.label])))
+    return fits
 
 
 def _deal(groups: list[list[Example]], parts: dict[str, list[Example]], validation: float, test: float) -> None:

@@ -68,9 +68,9 @@ class AudioRun:
         return self.readout if isinstance(self.readout, SoundHead) else None
 
     @torch.no_grad()
-    def first_states(self, prompt: Prompt) -> Tensor:
-        """(B, d) what the readout reads of some sounds before any step."""
-        sounds: Any = self.pack(self.rows[:16])
+    def states_of(self, prompt: Prompt, numbers: Sequence[int]) -> Tensor:
+        """(B, d) what the readout reads of these sounds under the prompt."""
+        sounds: Any = self.readout.rows(self.heard.sounds(numbers), self.rendered(numbers))
         return self.backbone.hidden(sounds, prompt.for_rows(self.backbone, sounds))
 
     def rendered(self, numbers: Sequence[int]) -> list[Heard]:

@@ -87,9 +87,9 @@ class ImageRun:
         return self.readout
 
     @torch.no_grad()
-    def first_states(self, prompt: Prompt) -> Tensor:
-        """(B, d) what the readout reads of some pictures before any step."""
-        pictures: Any = self.pack(self.rows[:16])
+    def states_of(self, prompt: Prompt, numbers: Sequence[int]) -> Tensor:
+        """(B, d) what the readout reads of these pictures under the prompt."""
+        pictures: Any = self.pack(self.rendered(numbers))
         return self.backbone.hidden_mixed([(pictures, prompt.for_rows(self.backbone, pictures))])[0]  # type: ignore[arg-type]
 
     def rendered(self, numbers: Sequence[int]) -> list[Shown]:

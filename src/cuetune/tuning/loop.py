@@ -20,11 +20,14 @@ from cuetune.prompts.query import with_queries
 from cuetune.readouts import Head
 from cuetune.tuning.batches import Batches, Epochs, StepRows, visited
 from cuetune.tuning.checkpoint import Progress, load_checkpoint, restore_optimizer, run_key, save_checkpoint
+from cuetune.tuning.head_start import begin_as_probe
 from cuetune.tuning.objectives import Batch, Objective, cross_entropy
 from cuetune.tuning.progress import Reporter
 from cuetune.tuning.settings import Settings
 from cuetune.tuning.task_embedding import EARLY, embedding, virtual_tokens
 from cuetune.tuning.task_run import Run, TaskData
+
+FIRST = 16  # rows by whose states a head's rate is set
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ class Tuner:
         for number, run in enumerate(self.runs):
             if run.head is not None:
                 self.trained[f"head{number}"] = run.head
-                states = run.first_states(self.prompt.of_task(number))
+                states = run.states_of(self.prompt.of_task(number), range(min(FIRST, len(run.rows))))
                 rate = self.settings.head_rate(self.backbone, self.prompt, states)
                 groups.append((list(run.head.parameters()), rate))
         return torch.optim.AdamW(
@@ -142,6 +145,19 @@ class Tuner:
         for objective in self.objectives:
             objective.prepare(self.runs, visited(self.batches, ahead, len(self.runs)))
         self.progress.seconds += time.perf_counter() - started
+        if self.settings.head_start == "probe" and not self.progress.step:
+            self._begin_heads()
+
+    def _begin_heads(self) -> None:
+        """Heads begin as linear probes, which the first validation scores: what is kept is at least as good as they."""
+        started = time.perf_counter()
+        for number, run in enumerate(self.runs):
+            if run.head is not None:
+                begin_as_probe(run, self.prompt.of_task(number))
+        self.best = self._tensors()
+        self.progress.seconds += time.perf_counter() - started
+        if any(run.head is not None and run.validation for run in self.runs):
+            self._validate()
 
     def _loop(self) -> None:
         while self.progress.step < self._steps and not self.progress.stopped:
@@ -241,8 +257,21 @@ class Tuner:
             self._loss(self.batches.of(0)).backward()
         self.optimizer.zero_grad(set_to_none=True)
         self.progress.tokens = tokens
-        once = sum(run.frozen_flops() for run in self.runs)
+        once = sum(run.frozen_flops() for run in self.runs) + self._head_start_flops()
         return once + counter.get_total_flops() * self.progress.step
+
+    def _head_start_flops(self) -> float:
+        """Operations of the pass that heads begin from, counted on a few rows."""
+        from torch.utils.flop_counter import FlopCounterMode
+
+        found = 0.0
+        for number, run in enumerate(self.runs):
+            if run.head is not None and self.settings.head_start == "probe":
+                some = range(min(FIRST, len(run.rows)))
+                with FlopCounterMode(display=False) as counter:
+                    run.states_of(self.prompt.of_task(number), some)
+                found += counter.get_total_flops() * len(run.rows) / len(some)
+        return found
 
     def _validate(self) -> None:
         started = time.perf_counter()

@@ -1,6 +1,7 @@
 """Settings of a run: what the user may turn, and what follows from the data and the backbone when it is left alone."""
 
 import math
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
@@ -21,6 +22,7 @@ class Settings(BaseModel):
     init, init_text, length: where the prompt starts and how many virtual tokens it has. options: what only this kind of
     prompt has, e.g. {"rank": 64} (see `prompts.building`).
     readout, pooling: how answers are read (see `readouts.readout_for`); a head is trained with the prompt.
+    head_start: where a head begins, as a linear probe on the frozen model or at random (see `tuning.head_start`).
     read_layer: a head on pictures reads the states that enter this layer; None reads the final ones.
     steps, batch_size: how long and how many rows at a time. learning_rate: AdamW's, reached after `warmup` steps and
     then lowered along a cosine to zero. clip: largest gradient norm. evaluate_every, patience: validation every so many
@@ -36,6 +38,7 @@ class Settings(BaseModel):
     readout: str = "auto"
     pooling: str | None = None
     read_layer: int | None = Field(None, ge=1)
+    head_start: Literal["probe", "random"] = "probe"
     steps: int | None = Field(None, ge=1)
     batch_size: int = Field(16, ge=1)
     learning_rate: float | None = Field(None, gt=0)

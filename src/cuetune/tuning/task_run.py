@@ -46,8 +46,8 @@ class Run(Protocol):
     def head(self) -> Any:
         """The classifier that is trained with the prompt, or None."""
 
-    def first_states(self, prompt: Prompt) -> Tensor:
-        """(B, d) what the readout reads of some rows before any step."""
+    def states_of(self, prompt: Prompt, numbers: Sequence[int]) -> Tensor:
+        """(B, d) what the readout reads of these rows under the prompt."""
 
     def rendered(self, numbers: Sequence[int]) -> list[Any]:
         """These of the rows."""
@@ -92,9 +92,8 @@ class TaskRun:
         return self.readout if isinstance(self.readout, LinearHead) else None
 
     @torch.no_grad()
-    def first_states(self, prompt: Prompt) -> Tensor:
-        """(B, d) what the readout reads of some rows before any step."""
-        packed = self.pack(self.rows[:16])
+    def states_of(self, prompt: Prompt, numbers: Sequence[int]) -> Tensor:
+        packed = self.pack(self.rendered(numbers))
         return self.backbone.hidden(packed, prompt.for_rows(self.backbone, packed))
 
     def rendered(self, numbers: Sequence[int]) -> list[Rendered]:

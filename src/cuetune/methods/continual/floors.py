@@ -5,7 +5,6 @@ into them changes the sums, and so nothing is forgotten. Their memory does not g
 """
 
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from cuetune.errors import CuetuneError
 from cuetune.methods.continual.learner import Learner
+from cuetune.tasks.splits import first_of_each_label
 from cuetune.tasks.task import Example
 from cuetune.tuning.progress import Reporter
 from cuetune.tuning.task_run import TaskData
@@ -128,7 +128,7 @@ class RanPAC(Summing):
 
     def _begin(self, n_labels: int, data: TaskData) -> None:
         self.Q = F.pad(self.Q, (0, n_labels - self.Q.shape[1]))
-        self._fits = first_of_each_label(data.train)
+        self._fits = torch.tensor(first_of_each_label(data.train, FIT))
         self._fit, self._check = (_Sums.empty(len(self.G), n_labels) for _ in range(2))
         self._head = None
 
@@ -164,20 +164,6 @@ class RanPAC(Summing):
             raise CuetuneError("this version of torch draws another random projection; start the stream anew.")
         self.G, self.Q, self.ridge = tensors["G"].clone(), tensors["Q"].clone(), float(own["ridge"])
         self._head = None
-
-
-def first_of_each_label(rows: Sequence[Example]) -> Tensor:
-    """(N,) bool: whether a row is in the first `FIT` of its label's, so that both parts have every label.
-
-    In order, not drawn: rows of one thing stand beside each other, and then fall into one part but for one thing.
-    """
-    counts = Counter(row.label for row in rows)
-    seen: Counter[Any] = Counter()
-    fits = []
-    for row in rows:
-        seen[row.label] += 1
-        fits.append(seen[row.label] <= max(1, int(FIT * counts[row.label])))
-    return torch.tensor(fits)
 
 
 class _Sums:

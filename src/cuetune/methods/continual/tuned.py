@@ -86,7 +86,9 @@ class TunedLearner(Learner):
 
     def _tuned(self, data: TaskData, seed: int, reporters: Sequence[Reporter], folder: Path | None) -> Outcome:
         task, prompt, by_query = self._competing(data), self.prompt, self.prompt.by_query
-        settings = self.settings.model_copy(update={"readout": "head", "seed": seed, "options": {}})
+        settings = self.settings.model_copy(
+            update={"readout": "head", "head_start": "random", "seed": seed, "options": {}}
+        )
         tuner = Tuner(
             self.runs_on,
             prompt,

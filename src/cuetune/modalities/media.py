@@ -1,0 +1,76 @@
+"""What pictures, recordings and clips share: they lie in files, take no options of texts, and are read by a head."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cuetune.errors import CuetuneError
+from cuetune.modalities.base import Modality
+
+if TYPE_CHECKING:
+    from cuetune.tasks.media import Media
+
+OF_TEXTS = ("text", "template", "label_words", "columns", "max_tokens")  # options
+
+
+class MediaModality(Modality):
+    """A modality of rows in files: in folders of classes, in tables of paths, or in data sets."""
+
+    @abstractmethod
+    def media(self) -> "Media":
+        """How rows of this kind are found."""
+
+    @abstractmethod
+    def features(self, backbone: Any, task: Any, layer: int | None = None, head: Any = None) -> Any:
+        """As of `Modality`. head: what it reads is the only feature."""
+
+    def in_folder(self, folder: Path) -> bool:
+        return self.media().in_folder(folder)
+
+    def holds(self, rows: Sequence[Any]) -> bool:
+        return self.media().holds(rows)
+
+    def read(self, source: Any, *, encoding: str = "utf-8", labelled: bool = True) -> Iterator[Any]:
+        return self.media().read(source, encoding=encoding, labelled=labelled)
+
+    def infer(self, rows: Sequence[Any], **options: Any) -> Any:
+        self._refuse(options, (*OF_TEXTS, "instruction", "generate"))
+        return self.media().infer(rows, column=options.pop(self.name, None), **options)
+
+    def _refuse(self, options: dict[str, Any], of_texts: Sequence[str]) -> None:
+        """Take these options out. Raises CuetuneError for one that was given."""
+        for name in of_texts:
+            if options.pop(name, None):
+                said = name.replace("_", "-")
+                raise CuetuneError(f"--{said} is for texts, and these rows hold {self.plural}; leave it.")
+
+    @abstractmethod
+    def beginning(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        """What a prompt begins from, given backbone, task, examples, length, seed and the layer that is read; and the
+        prompt, given its method, that and options.
+        """
+
+    def begin(
+        self, backbone: Any, data: Any, method: str, shots: int, settings: Any, start: str | Path | None = None
+    ) -> Any:
+        if start is not None:
+            raise CuetuneError(f"a prompt for {self.plural} starts from no other; leave --start out.")
+        start_from, build = self.beginning()
+        begun = start_from(backbone, data.task, data.splits.train, settings.length, settings.seed, settings.read_layer)
+        return build(method, begun, settings.options)
+
+    def baselines(
+        self,
+        backbone: Any,
+        task: Any,
+        shown: Sequence[Any],
+        *,
+        head: Any = None,
+        shots: int = 8,
+        seed: int = 0,
+        writing: Any = None,
+    ) -> dict[str, Any]:
+        from cuetune.methods.frozen_probe import probe_beside
+
+        return dict(probe_beside(task, self.features(backbone, task, head=head), shown))
