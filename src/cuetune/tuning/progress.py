@@ -28,7 +28,7 @@ class Bar:
         self._doing = doing
         self._bar: Any = None
         self._task: Any = None
-        self._note = ""
+        self._note, self._loss = "", "as it begins"
         self._last = 0.0
 
     def start(self, total: int, done: int) -> None:
