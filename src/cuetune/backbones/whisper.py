@@ -12,6 +12,7 @@ from cuetune.backbones import frozen
 from cuetune.backbones.audio import AudioBackbone
 from cuetune.backbones.hearing import Hearing
 from cuetune.backbones.injection import Injection, KeyValue
+from cuetune.backbones.repeating import going_round, said_once
 from cuetune.backbones.sounds import Sounds
 from cuetune.backbones.whisper_layout import DecoderLayout
 from cuetune.errors import CuetuneError
@@ -113,6 +114,7 @@ class WhisperBackbone(AudioBackbone):
     def write(self, sounds: Sounds, injection: Injection, start: Sequence[int], most: int = 224) -> list[list[int]]:
         """The tokens that the decoder writes of each sound, the likeliest at every step, without start and end.
 
+        A text ends where it says one phrase over and over (`repeating`), and keeps the phrase once.
         most: tokens of a transcript; the decoder's positions limit it too.
         """
         states, lengths = self._first_layer(sounds, injection)
@@ -128,11 +130,11 @@ class WhisperBackbone(AudioBackbone):
             past += final.shape[1]
             ids = self._likeliest(self.logits(final[:, -1]), number == 0).masked_fill(done, end)[:, None]
             written.append(ids)
-            done |= ids[:, 0] == end
+            done |= (ids[:, 0] == end) | going_round(torch.cat(written, dim=1))
             if bool(done.all()):
                 break
         rows = torch.cat(written, dim=1).tolist() if written else [[] for _ in range(len(encoded))]
-        return [row[: row.index(end)] if end in row else row for row in rows]
+        return [said_once(row[: row.index(end)] if end in row else row) for row in rows]
 
     def _likeliest(self, logits: Tensor, first: bool) -> Tensor:
         """(B,) the best token; those that Whisper never writes, or not at the beginning, are left out."""
