@@ -23,7 +23,7 @@ from cuetune.tasks.task import Example, Row, Task
 from cuetune.tuning.data import Data
 
 METHODS = ("linear-probe", "vpt-shallow", "vpt", "prefix", "frame", "fine-tuning")
-MODEL = "dinov2-small@98"
+MODEL = "dinov2-small@70"
 READ_LAYER = 11  # of 4 to 12 the best for a linear probe on the rows to choose on, in both data sets
 SIZES = {"emoji": 2700, "stamps": 200}  # training pictures of a run
 STEPS = {"emoji": 240, "stamps": 80}
