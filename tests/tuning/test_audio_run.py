@@ -54,7 +54,16 @@ def spoken(folder):
 
 def tuner(task, examples, frozen, method="deep", options=None, folder=None, length=4, **settings) -> Tuner:
     prompt = build_for_sounds(method, start_from(frozen, task, examples, length), options or {})
-    chosen = Settings(**{"steps": 30, "batch_size": 8, "evaluate_every": 10, "checkpoint_every": 5, **settings})
+    chosen = Settings(
+        **{
+            "steps": 30,
+            "batch_size": 8,
+            "evaluate_every": 10,
+            "checkpoint_every": 5,
+            "head_start": "random",
+            **settings,
+        }
+    )
     data = TaskData(task, [*examples[:6], *examples[8:14]], [*examples[6:8], *examples[14:]])
     return Tuner(frozen, prompt, data, chosen.resolved(frozen, 12, prompt), folder=folder)
 

@@ -26,7 +26,15 @@ def data(n=48, seed=0):
 
 
 def tuner(frozen, place=None, **changes):
-    chosen = {"steps": 24, "batch_size": 8, "evaluate_every": 8, "checkpoint_every": 3, "readout": "head", **changes}
+    chosen = {
+        "steps": 24,
+        "batch_size": 8,
+        "evaluate_every": 8,
+        "checkpoint_every": 3,
+        "readout": "head",
+        "head_start": "random",
+        **changes,
+    }
     prompt = soft_prompt(frozen, TASK, length=4)
     settings = Settings(**chosen).resolved(frozen, 48, prompt)
     return Tuner(frozen, prompt, TaskData(TASK, data(), data(16, 1)), settings, folder=place)

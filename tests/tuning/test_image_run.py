@@ -40,7 +40,16 @@ def tuner(examples, method="vpt", options=None, folder=None, **settings) -> Tune
     frozen = image_backbone()
     start = start_from(frozen, TASK, examples, 4)
     prompt = build_for_images(method, start, {**OPTIONS.get(method, {}), **(options or {})})
-    chosen = Settings(**{"steps": 30, "batch_size": 8, "evaluate_every": 10, "checkpoint_every": 5, **settings})
+    chosen = Settings(
+        **{
+            "steps": 30,
+            "batch_size": 8,
+            "evaluate_every": 10,
+            "checkpoint_every": 5,
+            "head_start": "random",
+            **settings,
+        }
+    )
     return Tuner(frozen, prompt, data(examples), chosen.resolved(frozen, 12, prompt), folder=folder)
 
 
