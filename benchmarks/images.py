@@ -1,13 +1,13 @@
 """Prompts for pictures against a linear probe and full fine-tuning: accuracy, trained numbers, seconds, operations.
 
-    python benchmarks/images.py                          # both data sets; a stopped run goes on where it was
+    python benchmarks/images.py                          # all of it; a stopped run goes on where it was
     python benchmarks/images.py --only stamps --seeds 1
 
-emoji: which category an object is of. Learned on three styles of drawing (Noto, Twemoji, Fluent), tested on objects
-that were not learned, in a fourth style (OpenMoji). stamps: which category a stamp of Tux Paint is of. Learned on
-photos, tested on drawings and cartoons. Rows to choose on are of the styles that are learned, so that nothing of the
-tested style is seen. Runs are those of `cuetune compare`: what is kept of each is in runs/images/DATA, the table in
-results/images.md.
+emoji: which category a drawing is of, learned on three styles (Noto, Twemoji, Fluent), tested on other objects in these
+styles. emoji-new-style: the same, tested on other objects in a fourth style (OpenMoji). stamps: which category a stamp
+of Tux Paint is of. stamps-new-style: learned on photos, tested on drawings and cartoons. Rows to choose on are always
+of the styles that are learned, so that nothing of a new style is seen. Runs are those of `cuetune compare`: what is
+kept of each is in runs/images/DATA, the tables in results/images.md.
 """
 
 import argparse
@@ -22,39 +22,37 @@ from cuetune.tasks.splits import Splits
 from cuetune.tasks.task import Example, Row, Task
 from cuetune.tuning.data import Data
 
-METHODS = ("linear-probe", "vpt-shallow", "vpt", "prefix", "frame", "fine-tuning")
+METHODS = ("linear-probe", "prefix", "vpt-shallow", "vpt", "frame", "fine-tuning")
 MODEL = "dinov2-small@70"
 READ_LAYER = 11  # of 4 to 12 the best for a linear probe on the rows to choose on, in both data sets
-SIZES = {"emoji": 2700, "stamps": 200}  # training pictures of a run
-STEPS = {"emoji": 240, "stamps": 80}
-TESTED, CHOSEN_ON = 400, 150  # at most
+ROWS, STEPS = {"emoji": 2700, "stamps": 300}, {"emoji": 240, "stamps": 120}  # training pictures and updates of a run
+TESTED, CHOSEN_ON = 600, 150  # at most
+NEW = "-new-style"
 RESULTS = Path(__file__).parent / "results" / "images.md"
 
 
-def emoji() -> Data:
-    """Objects in three styles to learn, a few of them to choose on; other objects in OpenMoji to test."""
+def emoji(new_style: bool) -> Data:
+    """Objects in three styles to learn, a few of them to choose on; every third object to test."""
     rows = list(PICTURES.read("emoji-drawings"))
     objects = sorted({row.values["name"] for row in rows})
     held_out, chosen_on = set(objects[::3]), set(objects[1::12])
     learned = [row for row in rows if row.values["style"] != "openmoji"]
     train = [row for row in learned if row.values["name"] not in held_out | chosen_on]
     validation = [row for row in learned if row.values["name"] in chosen_on]
-    test = [row for row in rows if row.values["style"] == "openmoji" and row.values["name"] in held_out]
-    return _data("emoji", train, validation, test)
+    asked = [row for row in rows if (row.values["style"] == "openmoji") == new_style]
+    return _data("emoji", train, validation, [row for row in asked if row.values["name"] in held_out])
 
 
-def stamps() -> Data:
-    """Photos to learn, every fourth of them to choose on; drawings and cartoons to test, of categories with both."""
+def stamps(new_style: bool) -> Data:
+    """Categories with enough in photos and in other styles; every fourth to choose on, and every fourth to test."""
     rows = list(PICTURES.read("tux-paint-stamps"))
-    photos = [row for row in rows if row.values["style"] == "photo"]
-    others = [row for row in rows if row.values["style"] != "photo"]
-    counts = [
-        [sum(row.values["label"] == label for row in part) for part in (photos, others)] for label in _labels(rows)
-    ]
-    kept = {label for label, both in zip(_labels(rows), counts, strict=True) if min(both) >= 15}
-    photos, others = ([row for row in part if row.values["label"] in kept] for part in (photos, others))
-    train = [row for number, row in enumerate(photos) if number % 4]
-    return _data("stamps", train, photos[::4], others)
+    parts = [[row for row in rows if (row.values["style"] == "photo") == photo] for photo in (True, False)]
+    counts = {label: [sum(row.values["label"] == label for row in part) for part in parts] for label in _labels(rows)}
+    photos, others = ([row for row in part if min(counts[row.values["label"]]) >= 15] for part in parts)
+    if new_style:
+        return _data("stamps", [row for n, row in enumerate(photos) if n % 4], photos[::4], others)
+    both = [*photos, *others]
+    return _data("stamps", [row for n, row in enumerate(both) if n % 4 > 1], both[::4], both[1::4])
 
 
 def _labels(rows: Sequence[Row]) -> list[str]:
@@ -73,15 +71,17 @@ def _spread(examples: list[Example]) -> list[Example]:
     return [examples[number * step % len(examples)] for number in range(len(examples))]
 
 
-DATA: dict[str, Callable[[], Data]] = {"emoji": emoji, "stamps": stamps}
+DATA: dict[str, Callable[[bool], Data]] = {"emoji": emoji, "stamps": stamps}
+NAMES = tuple(name + new for new in ("", NEW) for name in DATA)
 
 
 def measure(name: str, arguments: argparse.Namespace) -> str:
     """The runs of one data set; returns its table."""
+    kind = name.removesuffix(NEW)
     comparison = prepared(
-        DATA[name](), Path("runs/images") / name, arguments.methods, [SIZES[name]], arguments.model, print, {},
-        seeds=arguments.seeds, steps=arguments.steps or STEPS[name], search=arguments.search, length=arguments.length,
-        batch_size=16, read_layer=arguments.read_layer,
+        DATA[kind](name != kind), Path("runs/images") / name, arguments.methods, [ROWS[kind]], arguments.model, print,
+        {}, seeds=arguments.seeds, steps=arguments.steps or STEPS[kind], search=arguments.search,
+        length=arguments.length, batch_size=16, read_layer=arguments.read_layer,
     )  # fmt: skip
     comparison.run()
     write(comparison, name, price_here(comparison.backbone), print)
@@ -91,7 +91,7 @@ def measure(name: str, arguments: argparse.Namespace) -> str:
 def main() -> None:
     """Measure, and write all tables to one file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=DATA)
+    parser.add_argument("--only", choices=NAMES)
     parser.add_argument("--methods", nargs="+", default=METHODS)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, help="of every tuned run; else what STEPS says")
@@ -101,7 +101,7 @@ def main() -> None:
     parser.add_argument("--read-layer", type=int, default=READ_LAYER)
     parser.add_argument("--to", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    tables = [measure(name, arguments) for name in ([arguments.only] if arguments.only else DATA)]
+    tables = [measure(name, arguments) for name in ([arguments.only] if arguments.only else NAMES)]
     arguments.to.write_text("\n".join(tables), encoding="utf-8")
     print(f"written to {arguments.to}", file=sys.stderr)
 

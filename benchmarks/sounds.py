@@ -1,0 +1,91 @@
+"""Prompts for sounds against a linear probe and full fine-tuning, on Whisper's encoder.
+
+    python benchmarks/sounds.py                          # all of it; a stopped run goes on where it was
+    python benchmarks/sounds.py --only drums --seeds 1
+
+drums: what was hit, tested on kits that were not learned from. languages: in which of five languages a phrase of a
+telephone exchange is said, tested on other phrases; every language has one or two voices, so a voice may be what is
+told apart. Runs are those of `cuetune compare`: what is kept of each is in runs/sounds/DATA, the tables in
+results/sounds.md.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from cuetune.evaluation.compare import prepared, price_here, write
+from cuetune.tasks.sounds import SOUNDS
+from cuetune.tasks.splits import Splits
+from cuetune.tasks.task import Row, Task
+from cuetune.tuning.data import Data
+
+METHODS = ("linear-probe", "prefix", "shallow", "deep", "wave", "fine-tuning")
+MODEL = "whisper-tiny-en"
+ROWS, STEPS = {"drums": 260, "languages": 500}, {"drums": 120, "languages": 120}
+TESTED, CHOSEN_ON = 400, 100  # at most
+RESULTS = Path(__file__).parent / "results" / "sounds.md"
+
+
+def drums() -> Data:
+    """Every fourth kit to test, of the other kits' hits every fifth to choose on."""
+    rows = list(SOUNDS.read("drum-hits"))
+    kits = sorted({row.values["kit"] for row in rows})
+    known = [row for row in rows if row.values["kit"] not in kits[::4]]
+    tested = [row for row in rows if row.values["kit"] in kits[::4]]
+    return _data("drums", [row for n, row in enumerate(known) if n % 5], known[::5], tested)
+
+
+def languages() -> Data:
+    """Every third phrase to test, every sixth to choose on."""
+    rows = list(SOUNDS.read("telephone-languages"))
+    rest = [row for n, row in enumerate(rows) if n % 3]
+    return _data("languages", [row for n, row in enumerate(rest) if n % 4], rest[::4], rows[::3])
+
+
+def _data(name: str, train: Sequence[Row], validation: Sequence[Row], test: Sequence[Row]) -> Data:
+    labels = tuple(sorted({row.values["label"] for row in train}))
+    task = Task(template="{audio}", labels=labels, name=name)
+    parts = ([task.example(row) for row in part] for part in (train, _few(validation, CHOSEN_ON), _few(test, TESTED)))
+    return Data(task, Splits(*parts), name)
+
+
+def _few(rows: Sequence[Row], most: int) -> list[Row]:
+    """At most so many, evenly out of all."""
+    return [rows[number * len(rows) // most] for number in range(most)] if len(rows) > most else list(rows)
+
+
+DATA: dict[str, Callable[[], Data]] = {"drums": drums, "languages": languages}
+
+
+def measure(name: str, arguments: argparse.Namespace) -> str:
+    """The runs of one data set; returns its table."""
+    comparison = prepared(
+        DATA[name](), Path("runs/sounds") / name, arguments.methods, [ROWS[name]], arguments.model, print, {},
+        seeds=arguments.seeds, steps=arguments.steps or STEPS[name], search=arguments.search, length=arguments.length,
+        batch_size=16,
+    )  # fmt: skip
+    comparison.run()
+    write(comparison, name, price_here(comparison.backbone), print)
+    return (comparison.folder / "table.md").read_text(encoding="utf-8")
+
+
+def main() -> None:
+    """Measure, and write all tables to one file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=DATA)
+    parser.add_argument("--methods", nargs="+", default=METHODS)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, help="of every tuned run; else what STEPS says")
+    parser.add_argument("--length", type=int, default=10)
+    parser.add_argument("--search", action="store_true", help="a learning rate for each method, instead of the usual")
+    parser.add_argument("--model", default=MODEL)
+    parser.add_argument("--to", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    tables = [measure(name, arguments) for name in ([arguments.only] if arguments.only else DATA)]
+    arguments.to.write_text("\n".join(tables), encoding="utf-8")
+    print(f"written to {arguments.to}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
