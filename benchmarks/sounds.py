@@ -22,7 +22,7 @@ from cuetune.tuning.data import Data
 
 METHODS = ("linear-probe", "prefix", "shallow", "deep", "wave", "fine-tuning")
 MODEL = "whisper-tiny-en"
-ROWS, STEPS = {"drums": 260, "languages": 500}, {"drums": 120, "languages": 120}
+ROWS, STEPS = {"drums": 240, "languages": 500}, {"drums": 120, "languages": 120}
 TESTED, CHOSEN_ON = 400, 100  # at most
 RESULTS = Path(__file__).parent / "results" / "sounds.md"
 
