@@ -5,14 +5,38 @@ import json
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 import tiny
 from cuetune.backbones.bundled import pull
 from cuetune.errors import CuetuneError
 from cuetune.tasks.datasets import DATASETS, cached
 from cuetune.tuning.settings import Settings
+from tiny_audio import RATE, SECONDS, audio_model, noise, speech_tokenizer, whisper_model
+from tiny_video import FRAMES, film
+from tiny_vision import picture, vision_model
 
+pytest.importorskip("av")
+
+ENDINGS = {"image": "png", "audio": "wav", "video": "mp4"}
+PREPARED = {
+    "tiny-vit": {"image_processor_type": "ViTImageProcessor", "size": {"height": 24, "width": 24}},
+    "tiny-wav2vec2": {
+        "feature_extractor_type": "Wav2Vec2FeatureExtractor",
+        "sampling_rate": RATE,
+        "do_normalize": True,
+    },
+    "tiny-whisper": {
+        "feature_extractor_type": "WhisperFeatureExtractor",
+        "feature_size": 20,
+        "sampling_rate": RATE,
+        "chunk_length": SECONDS,
+        "n_fft": 400,
+        "hop_length": 160,
+    },
+}
 ROOT = Path(__file__).parents[2]
 SPEC = importlib.util.spec_from_file_location("measure", ROOT / "examples" / "measure.py")
 measure = importlib.util.module_from_spec(SPEC)
@@ -26,16 +50,29 @@ def config_of(name):
 
 
 def test_the_uses_are_all_there():
-    wanted = {"negative-reviews", "customer-questions", "spam-mails", "news-topics", "english-french"}
-    assert set(NAMES) == wanted | {"blood-brain-barrier"}
+    texts = {"negative-reviews", "customer-questions", "spam-mails", "news-topics", "english-french"}
+    others = {"emoji-categories", "drum-sounds", "french-captions", "moving-drawings"}
+    assert set(NAMES) == texts | others | {"blood-brain-barrier"}
 
 
-def rows_like(promised, n=40):
+def content(column, number, folder):
+    """A cell: a text, or the name of a file with a picture, a sound or a clip."""
+    path = folder / f"{column}-{number}.{ENDINGS[column]}" if column in ENDINGS else None
+    if column == "image":
+        picture(size=(24 + number, 24)).save(path)
+    elif column == "audio":
+        soundfile.write(path, noise(0.1 + 0.01 * number, seed=number)[0].numpy(), RATE)
+    elif column == "video":
+        film(path, np.random.default_rng(number).integers(0, 255, (8, 32, 32, 3), dtype=np.uint8))
+    return f"{column} {number} good" if path is None else path.name
+
+
+def rows_like(promised, folder, n=40):
     """Rows of a data set's shape: its columns, its labels in turn."""
     labels = list(promised.labels) or [f"mot {number}" for number in range(n)]
     made = []
     for number in range(n):
-        row = {column: f"{column} {number} good" for column in promised.columns}
+        row = {column: content(column, number, folder) for column in promised.columns}
         made.append({**row, promised.asked: labels[number % len(labels)]})
     return made
 
@@ -46,23 +83,42 @@ def models(tmp_path_factory):
     encoder = tmp_path_factory.mktemp("models") / "tiny-bert"
     tiny.encoder("bert").save_pretrained(encoder)
     tiny.masked_tokenizer().save_pretrained(encoder)
-    return {None: tiny.folder(), "rxn-bert": encoder}
+    places = {name: tmp_path_factory.mktemp("media") / name for name in ("tiny-vit", "tiny-wav2vec2", "tiny-whisper")}
+    vision_model("vit").save_pretrained(places["tiny-vit"])
+    audio_model("wav2vec2").save_pretrained(places["tiny-wav2vec2"])
+    whisper_model().save_pretrained(places["tiny-whisper"])
+    speech_tokenizer().save_pretrained(places["tiny-whisper"])
+    for name, place in places.items():
+        (place / "preprocessor_config.json").write_text(json.dumps(PREPARED[name]))
+    return {
+        None: tiny.folder(),
+        "rxn-bert": encoder,
+        "dinov2-small@70": places["tiny-vit"],
+        "dinov2-small@4x70": f"{places['tiny-vit']}@{FRAMES}x24",
+        "whisper-tiny-en": places["tiny-wav2vec2"],
+        "whisper-base@4": places["tiny-whisper"],
+    }
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_example_runs_on_rows_of_its_shape(name, cuetune, models, tmp_path, monkeypatch):
     path, config = config_of(name)
     promised = DATASETS[config["data"]]
-    stand_in = tiny.write_csv(tmp_path / "rows.csv", rows_like(promised))
-    monkeypatch.setattr("cuetune.tasks.reading.cached", lambda wanted: stand_in if wanted == promised.name else None)
+    stand_in = tiny.write_csv(tmp_path / "rows.csv", rows_like(promised, tmp_path))
+    for reader in ("reading", "media"):
+        monkeypatch.setattr(
+            f"cuetune.tasks.{reader}.cached", lambda wanted: stand_in if wanted == promised.name else None
+        )
     monkeypatch.chdir(tmp_path)
-    few = ("--steps", 2, "--evaluate-every", 1, "--shots", 1, "--model", models[config.get("model")])
+    few = ["--steps", 2, "--evaluate-every", 1, "--shots", 1, "--length", 4, "--model", models[config.get("model")]]
+    few += ["--read-layer", 2] if "read_layer" in config else []
     code, out, err = cuetune("tune", "--config", path, *few)
     assert code == 0, err
     saved = json.loads((tmp_path / config["to"] / "cuetune.json").read_text())
     assert saved["record"]["cost"]["steps"] == 2
     assert saved["task"]["labels"] == sorted(promised.labels)
-    assert saved["task"]["template"] == config["template"].replace("\\n", "\n")
+    if "template" in config:
+        assert saved["task"]["template"] == config["template"].replace("\\n", "\n")
     assert saved["task"]["label_column"] == promised.asked
     assert saved["record"]["data"]["source"] == config["data"]
     assert set(saved["record"]["scores"]) >= {"tuned"}
