@@ -26,7 +26,8 @@ def learn(
         bool, typer.Option("--next", help="Learn the next task only; else all that are left.")
     ] = False,
     option: Annotated[
-        list[str] | None, typer.Option("--option", help="name=value of the method; repeatable: components=20.")
+        list[str] | None,
+        typer.Option("--option", help="name=value, of methods that have it; repeatable: components=20."),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Updates for each task; else as in `tune`.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows in one update; else 16.")] = None,
@@ -54,13 +55,13 @@ def learn(
     learned may be deleted.
     """
     from cuetune.methods.continual.learning import learn as run
+    from cuetune.methods.continual.learning import options_by_method
     from cuetune.tuning.settings import Settings
 
     values: dict[str, Any] = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
     values = {name: value for name, value in values.items() if value is not None}
-    if option:
-        values["options"] = o.as_mapping(option, "--option", "components=20")
     methods = list(dict.fromkeys(part.strip() for part in method.split(",") if part.strip()))
+    given = options_by_method(methods, o.as_mapping(option, "--option", "components=20") or {})
     found = {}
     for name in methods:
         place = to if len(methods) == 1 else to / name
@@ -74,7 +75,7 @@ def learn(
             model=model,
             seed=seed,
             class_order=class_order,
-            settings=o.checked(Settings, values) if values else None,
+            settings=o.checked(Settings, {**values, **given[name]}) if values or given[name] else None,
             fresh=fresh,
             model_options=o.model_options(revision, dtype, device, False),
         )

@@ -71,7 +71,7 @@ class LearnedPrompt(TunedPrompt):
 def load_learned(folder: str | Path) -> LearnedPrompt:
     """A learned stream as a prompt. Raises CuetuneError naming the file for a damaged one."""
     learned = Learned.load(folder)
-    method = Learner.learners.get(learned.method.removesuffix(AT_ONCE))
+    method = Learner.known().get(learned.method.removesuffix(AT_ONCE))
     if method is None:
         raise CuetuneError(f"{Path(folder) / STATE}: method {learned.method!r} is not known here; upgrade cuetune.")
     prompt = LearnerPrompt(learned.method, f"{learned.method}: {method.described}", int(learned.cost["trained"]))

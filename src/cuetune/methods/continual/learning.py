@@ -6,13 +6,12 @@ own checkpoint. So a run that is stopped anywhere, even by kill -9, goes on to t
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from cuetune.errors import CuetuneError
-from cuetune.methods.continual import floors, pools, weights  # noqa: F401 - they make their learners known
 from cuetune.methods.continual.learned import STATE, Learned, LearnedTask
 from cuetune.methods.continual.learner import Learner
 from cuetune.methods.continual.loading import Model, ReadyBackbone, backbone_for
@@ -73,6 +72,21 @@ def learn(
         learner.restore(learned.tensors, learned.spec)
     whole.go_on(learner, learned, tasks)
     return learned
+
+
+def options_by_method(methods: Sequence[str], options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """For each method {"options": those of these that it has}, {} where it has none.
+
+    Raises CuetuneError for an option that none of them has; a method that is unknown is left to `learn`.
+    """
+    known = {name: Learner.known().get(name.removesuffix(AT_ONCE)) for name in methods}
+    has = {name: {} if kind is None else kind.defaults for name, kind in known.items()}
+    for option in options:
+        if all(known.values()) and not any(option in each for each in has.values()):
+            listed = "; ".join(f"{name}: {', '.join(each) or 'none'}" for name, each in has.items())
+            raise CuetuneError(f"--option {option}: no method here has it ({listed}).")
+    kept = {name: {key: value for key, value in options.items() if key in each} for name, each in has.items()}
+    return {name: {"options": each} if each else {} for name, each in kept.items()}
 
 
 def learn_beside(stream: str | Path, to: str | Path, methods: Sequence[str], **how: Any) -> dict[str, Learned]:
