@@ -44,7 +44,7 @@ def learn(
 ) -> Learned:
     """Learn the tasks of a stream in their order, and keep what was learned in the folder `to`.
 
-    stream: a STREAM.yaml (docs/streams.md). method: a name of `Learner.learners`; with "-at-once" behind it, it learns
+    stream: a STREAM.yaml (docs/streams.md). method: a name of `Learner.known()`; with "-at-once" behind it, it learns
     all tasks as one, which is what forgetting is held against. tasks: learn at most so many more; None all that are
     left. model: else what the file names, else the default of its rows. seed: of the split and of all that is
     drawn. class_order: of a stream whose labels are dealt into tasks, else the file's. settings: of every task's run.
@@ -53,8 +53,8 @@ def learn(
     Raises CuetuneError for anything the user can mend, among it a folder that holds another stream.
     """
     folder, name = Path(to), method.removesuffix(AT_ONCE)
-    if name not in Learner.learners:
-        raise CuetuneError(f"unknown method {method!r}; choose one of {', '.join(sorted(Learner.learners))}.")
+    if name not in Learner.known():
+        raise CuetuneError(f"unknown method {method!r}; choose one of {', '.join(sorted(Learner.known()))}.")
     kept = None if fresh or not (folder / STATE).exists() else Learned.load(folder)
     read = read_stream(stream, seed=seed, class_order=class_order, finished=kept.names if kept else ())
     settings = settings or Settings(**(kept.settings if kept else {}))
