@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoModelForImageClassification, PreTrainedModel
 from transformers.image_processing_base import ImageProcessingMixin
 from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
 
 from cuetune import compat
 
@@ -15,9 +16,15 @@ SEES_AND_READS = {"clip": "CLIPVisionModel"}
 
 
 def is_vision(config: Any) -> bool:
-    """Whether a configuration is that of a transformer over patches of a picture, and not of a clip."""
+    """Whether a configuration is that of a model of pictures, over patches or convolutional, and not of clips."""
     patches = hasattr(config, "patch_size") and hasattr(config, "image_size") and not hasattr(config, "num_frames")
-    return hasattr(config, "vision_config") or patches
+    return hasattr(config, "vision_config") or patches or is_convolutional(config)
+
+
+def is_convolutional(config: Any) -> bool:
+    """Whether a configuration is that of a classifier of pictures without attention."""
+    attends = hasattr(config, "vision_config") or any("num_heads" in n or "attention_heads" in n for n in vars(config))
+    return config.model_type in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES and not attends
 
 
 def load_vision(source: str, **options: Any) -> PreTrainedModel:
@@ -27,7 +34,7 @@ def load_vision(source: str, **options: Any) -> PreTrainedModel:
     named = {name: options[name] for name in ("revision", "trust_remote_code") if name in options}
     config = AutoConfig.from_pretrained(source, **named)
     if not is_vision(config):
-        raise ValueError(f"a model of type {config.model_type!r} does not see pictures in patches")
+        raise ValueError(f"a model of type {config.model_type!r} does not see pictures")
     if config.model_type in SEES_AND_READS:
         return getattr(transformers, SEES_AND_READS[config.model_type]).from_pretrained(source, **options)
     classifies = any("ForImageClassification" in name for name in config.architectures or ())
@@ -44,6 +51,14 @@ def seeing_part(model: PreTrainedModel) -> nn.Module:
     """The part of a model that turns pixels into states of patches; DINOv3 calls its layers alone its base."""
     part = getattr(model, "vision_model", None) or model.base_model
     return part if "pixel_values" in inspect.signature(part.forward).parameters else model
+
+
+def pooled_feature(model: nn.Module, pixels: Tensor) -> Tensor:
+    """(B, d) what the classifier of a convolutional network reads. Raises LookupError where there is none."""
+    feature = getattr(model(pixel_values=pixels), "pooler_output", None)
+    if feature is None:
+        raise LookupError("no pooled feature")
+    return feature.flatten(1)
 
 
 def vision_config(model: PreTrainedModel) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cuetune.backbones.image import ImageBackbone
+from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.prediction import Prediction
 from cuetune.prompts.base import Prompt
 from cuetune.readouts.image_head import ImageHead
@@ -24,7 +24,7 @@ class PicturePredictor:
 
     def __init__(
         self,
-        backbone: ImageBackbone,
+        backbone: SeeingBackbone,
         task: Task,
         prompt: Prompt,
         readout: ImageHead,

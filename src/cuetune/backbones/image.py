@@ -1,8 +1,5 @@
 """A frozen vision transformer: runs batches of pictures under an injection and knows who it is."""
 
-from collections.abc import Sequence
-from typing import Any
-
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -13,17 +10,16 @@ from cuetune.backbones import frozen
 from cuetune.backbones.fitting import check_states
 from cuetune.backbones.image_layout import ImageLayout
 from cuetune.backbones.injection import Injection, KeyValue
-from cuetune.backbones.media import MediaBackbone
 from cuetune.backbones.pictures import Pictures
 from cuetune.backbones.preprocessing import Preprocessing
+from cuetune.backbones.seeing import SeeingBackbone, changed
 from cuetune.errors import CuetuneError
 
 
-class ImageBackbone(MediaBackbone):
+class ImageBackbone(SeeingBackbone):
     """A vision transformer of transformers (ViT, DeiT, DINOv2, DINOv3, I-JEPA, CLIP's, …), frozen.
 
-    model: any whose attention goes through transformers' attention interface. preprocessing: what turns a picture into
-    its pixels, as a tokenizer turns a text into its tokens.
+    model: any whose attention goes through transformers' attention interface.
     A pass is `[first states | prompt | patches]`: virtual tokens stand behind the model's own first states ([CLS]) and
     before the patches, and have no position of their own (VPT, Jia et al. 2022). Keys and values stand before all.
     What is read of a picture is never a state of the prompt: its first state, or the mean over its patches.
@@ -31,7 +27,6 @@ class ImageBackbone(MediaBackbone):
     Raises CuetuneError when the model does not honour injections, found out by a short self-test.
     """
 
-    kind = "image"
     stand_in = "dinov2-small"
 
     def __init__(
@@ -83,42 +78,19 @@ class ImageBackbone(MediaBackbone):
         return self.n_first + self.n_patches
 
     @property
-    def pixel_shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of a picture as the model takes it."""
-        return (int(getattr(self.config, "num_channels", 3)), *self.preprocessing.size)
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """The shape of one row as it goes through the model."""
-        return self.pixel_shape
+    def reads(self) -> list[tuple[int | None, str]]:
+        """The final states and those at two thirds of the depth, the first and the mean of each."""
+        both = ("first", "mean") if self.n_first else ("mean",)
+        return [(layer, pooling) for layer in (max(1, round(self.layers * 2 / 3)), None) for pooling in both]
 
     def embedding_table(self) -> Tensor:
         """(F + N, d) states as they enter the first layer, of noise: how large a picture's embeddings are."""
         return self._first_states
 
-    def pixels(self, pictures: Sequence[Any]) -> Tensor:
-        """(B, 3, H, W) pixels of Pillow pictures in RGB, normalised as the model takes them, on its device."""
-        return self.normalised(torch.stack([self.preprocessing.bytes_of(picture) for picture in pictures]))
-
-    def normalised(self, pixels: Tensor) -> Tensor:
-        """Bytes (B, 3, H, W) of `Preprocessing.bytes_of` as the model takes them, on its device.
-
-        Numbers that are no bytes are normalised already, and only move there.
-        """
-        here = pixels.to(self.device, non_blocking=True)
-        return self.preprocessing.normalised(here, self.dtype) if pixels.dtype == torch.uint8 else here
-
     def check(self, injection: Injection, where: str = "prompt") -> None:
         """Raise CuetuneError unless an injection has this backbone's width, layers, heads and size of pictures."""
-        name = self.identity.name
-        check_states(injection, name, self.width_at, self.kv_shape, where)
-        if injection.inputs is not None and injection.inputs.added.shape[-3:] != self.pixel_shape:
-            raise CuetuneError(
-                f"{where}: a change of pixels {tuple(injection.inputs.added.shape[-3:])}, but {name} takes "
-                f"{self.pixel_shape}; load the model the prompt was made for."
-            )
-        if injection.offsets is not None:
-            raise CuetuneError(f"{where}: offsets of a text's tokens, but {name} reads pictures; use another prompt.")
+        check_states(injection, self.identity.name, self.width_at, self.kv_shape, where)
+        super().check(injection, where)
 
     def hidden(
         self,
@@ -134,20 +106,8 @@ class ImageBackbone(MediaBackbone):
         norm; the layers from there on are not run. None reads those behind the last layer.
         """
         injection = injection or Injection()
-        if injection.inputs is not None:
-            pixels = injection.inputs.of(pixels)
         layout = ImageLayout(injection, n_first=self.n_first, last=layer)
-        return self.pooled(self._run(pixels, layout), pooling, layout.grown)
-
-    def hidden_mixed(self, parts: Sequence[tuple[Pictures, Injection]]) -> list[Tensor]:
-        """As `hidden` for several prompts, each with its own pictures.
-
-        One pass for each: the states of a prompt depend on the picture they stand by, so nothing could be shared.
-        """
-        return [
-            self.hidden(self.normalised(pictures.pixels), injection, layer=pictures.layer, pooling=pictures.pooling)
-            for pictures, injection in parts
-        ]
+        return self.pooled(self._run(changed(pixels, injection), layout), pooling, layout.grown)
 
     @torch.no_grad()
     def states(self, pixels: Tensor, layer: int | None = None) -> Tensor:
@@ -155,19 +115,11 @@ class ImageBackbone(MediaBackbone):
         return self._run(pixels, ImageLayout(Injection(), n_first=self.n_first, last=layer))
 
     @torch.no_grad()
-    def features(self, pixels: Tensor, *, layer: int | None = None, pooling: str | None = None) -> Tensor:
-        """(B, d) in float32 what the frozen model alone says of each picture: for probes, queries and neighbours."""
-        return self.hidden(pixels, layer=layer, pooling=pooling).float()
-
-    @torch.no_grad()
-    def states_at(self, layer: int, pictures: Pictures, n_tokens: int = 0) -> Tensor:
-        """(B, F + N, d) states of the pictures as they enter `layer`, without a prompt.
-
-        n_tokens: positions that text backbones keep free for one; a picture's states have places of their own.
-        """
+    def states_at(self, layer: int, rows: Pictures, n_tokens: int = 0) -> Tensor:
+        """(B, F + N, d) states of the pictures as they enter `layer`, without a prompt; n_tokens: of no use here."""
         inputs: dict[int, Tensor] = {}
         layout = ImageLayout(Injection(), inputs=inputs, n_first=self.n_first, last=layer)
-        self._run(self.normalised(pictures.pixels), layout)
+        self._run(self.normalised(rows.pixels), layout)
         return inputs[layer]
 
     def hidden_from(self, layer: int, states: Tensor, pictures: Pictures, injection: Injection) -> Tensor:
@@ -196,26 +148,17 @@ class ImageBackbone(MediaBackbone):
         keys, values = (torch.stack([captured[layer][part] for layer in sorted(captured)]) for part in (0, 1))
         return keys, values
 
-    def class_logits(self, pixels: Tensor, injection: Injection | None = None) -> Tensor:
-        """(B, K) logits of the model's own classes. Raises CuetuneError for a model without them."""
-        if self._class_head is None:
-            raise CuetuneError(f"{self.identity.name} has no classes of its own; train a head instead.")
-        injection = injection or Injection()
-        if injection.inputs is not None:
-            pixels = injection.inputs.of(pixels)
+    def _class_logits(self, pixels: Tensor, injection: Injection) -> Tensor:
         layout = ImageLayout(injection, n_first=self.n_first)
         states = self._run(pixels, layout)
         own = torch.cat([states[:, : self.n_first], states[:, self.n_first + layout.grown :]], dim=1)
-        return self._class_head(own).float()
+        return self._class_head(own)  # type: ignore[misc]
 
     def pooled(self, states: Tensor, pooling: str | None = None, grown: int = 0) -> Tensor:
         """(B, d) what is read of states (B, F + P + N, d), put through the last norm. grown: P, of a prompt."""
         if self._pooling(pooling) == "first":
             return self._norm(states[:, 0])
         return self._norm(states[:, self.n_first + grown :]).float().mean(dim=1)
-
-    def around(self, model: PreTrainedModel) -> "ImageBackbone":
-        return type(self)(model, self.preprocessing, self.identity.name, self.identity.revision)
 
     def _run(self, pixels: Tensor, layout: ImageLayout) -> Tensor:
         """Final states (B, F + P + N, d) of one pass."""

@@ -1,12 +1,14 @@
-"""Loading a vision transformer by name: the bundled one, local folders, the Hugging Face hub."""
+"""Loading a model of pictures by name: the bundled ones, local folders, the Hugging Face hub."""
 
 from pathlib import Path
 from typing import Any
 
 from cuetune.backbones.bundled import resolve
+from cuetune.backbones.conv import ConvBackbone
 from cuetune.backbones.image import ImageBackbone
 from cuetune.backbones.loading import _device, _dtype, _plain_name, quiet
 from cuetune.backbones.preprocessing import Preprocessing
+from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.errors import CuetuneError
 
 DEFAULT_IMAGE = "dinov2-small"
@@ -19,14 +21,14 @@ def load_image_backbone(
     dtype: str = "auto",
     device: str = "auto",
     trust_remote_code: bool = False,
-) -> ImageBackbone:
-    """A frozen `ImageBackbone`, ready for prompts.
+) -> SeeingBackbone:
+    """A frozen `ImageBackbone`, or `ConvBackbone` of a convolutional network, ready for prompts.
 
     name: a bundled model (`cuetune models`), a local folder, or a model id of the hub (HF_HUB_OFFLINE is honoured);
     "NAME@98" sees pictures of 98 x 98 pixels, for a fraction of the time, where the model takes other sizes than its
     own. The size is part of the name that is recorded, so that a saved prompt finds its way back.
-    dtype, device: as of `load_backbone`. Raises CuetuneError when the model is not found, does not see pictures in
-    patches, does not say how its pictures are prepared, or does not take injections.
+    dtype, device: as of `load_backbone`. Raises CuetuneError when the model is not found, does not see pictures,
+    does not say how its pictures are prepared, or does not take injections.
     """
     from cuetune import compat_vision
 
@@ -38,15 +40,17 @@ def load_image_backbone(
         model = compat_vision.load_vision(source, dtype=_dtype(dtype, place), use_safetensors=True, **options)
     except (OSError, ValueError, ImportError, KeyError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CuetuneError(f"{name}: no vision transformer could be loaded ({reason}).") from error
+        raise CuetuneError(f"{name}: no model of pictures could be loaded ({reason}).") from error
     commit = getattr(model.config, "_commit_hash", None)
     preprocessing, called = load_preprocessing(name, revision=revision), _plain_name(plain)
+    convolutional = compat_vision.is_convolutional(model.config)
     if side is not None:
-        patch = compat_vision.patch_size(compat_vision.vision_config(model))
+        patch = (1, 1) if convolutional else compat_vision.patch_size(compat_vision.vision_config(model))
         if side % patch[0] or side % patch[1]:
             raise CuetuneError(f"{name}: {side} pixels are no multiple of a patch of {patch[0]} x {patch[1]}.")
         called = f"{called}@{side}"
-    return ImageBackbone(model.to(place), preprocessing, called, revision or commit)
+    kind = ConvBackbone if convolutional else ImageBackbone
+    return kind(model.to(place), preprocessing, called, revision or commit)
 
 
 def sized(name: str) -> tuple[str, int | None]:

@@ -39,6 +39,11 @@ class MediaBackbone(Backbone):
         """The prompt in the backbone's dtype, detached. Its states depend on the row, and are computed with each."""
         return injection.detached(self.dtype)
 
+    def check_layer(self, layer: int | None) -> None:
+        """Raise CuetuneError unless states that enter this layer can be read; None are the final ones."""
+        if layer is not None and not 0 <= layer < self.layers:
+            raise CuetuneError(f"layer {layer}: {self.identity.name} has layers 0 to {self.layers - 1}.")
+
     def _pooling(self, pooling: str | None) -> str:
         """What is read where this was asked. Raises CuetuneError for a way that is unknown or that the model lacks."""
         pooling = pooling or self.pooling
@@ -60,7 +65,7 @@ class MediaBackbone(Backbone):
             model_type=self.config.model_type,
             hidden_size=self.width,
             num_layers=self.layers,
-            num_heads=int(self.config.num_attention_heads),
+            num_heads=int(getattr(self.config, "num_attention_heads", 0)),
             kind=self.kind,
         )
 

@@ -63,10 +63,10 @@ class FramesBackbone(ImageBackbone):
         return super().hidden(pixels.flatten(0, 1), each, layer=layer, pooling=pooling).reshape(len(pixels), -1)
 
     @torch.no_grad()
-    def states_at(self, layer: int, pictures: Pictures, n_tokens: int = 0) -> Tensor:
+    def states_at(self, layer: int, rows: Pictures, n_tokens: int = 0) -> Tensor:
         """(B, T · (F + N), d) states of the clips' frames as they enter `layer`, without a prompt."""
-        frames = Pictures(pictures.pixels.flatten(0, 1))
-        return super().states_at(layer, frames).reshape(len(pictures.pixels), -1, self.width)
+        frames = Pictures(rows.pixels.flatten(0, 1))
+        return super().states_at(layer, frames).reshape(len(rows.pixels), -1, self.width)
 
     def hidden_from(self, layer: int, states: Tensor, pictures: Pictures, injection: Injection) -> Tensor:
         """As `hidden`, from the frames' states (B, T · (F + N), d) at `layer` (`states_at`) on."""

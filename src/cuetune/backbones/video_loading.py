@@ -6,6 +6,7 @@ from typing import Any
 
 from cuetune.backbones.bundled import resolve
 from cuetune.backbones.clips import ClipPreprocessing
+from cuetune.backbones.image import ImageBackbone
 from cuetune.backbones.image_loading import load_image_backbone, load_preprocessing
 from cuetune.backbones.loading import _device, _dtype, _plain_name, quiet
 from cuetune.backbones.video import FramesBackbone, TubesBackbone
@@ -38,6 +39,8 @@ def load_video_backbone(
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     if asked := over_frames(name):
         still = load_image_backbone(f"{asked['model']}@{asked['side']}", dtype=dtype, device=device, **options)
+        if not isinstance(still, ImageBackbone):
+            raise CuetuneError(f"{name}: clips are seen by vision transformers, and {still.identity.name} is none.")
         prepared = ClipPreprocessing.over(still.preprocessing, int(asked["frames"]))
         own = f"{_plain_name(asked['model'])}@{asked['frames']}x{asked['side']}"
         return FramesBackbone(still.model, prepared, own, still.identity.revision)

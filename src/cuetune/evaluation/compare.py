@@ -1,7 +1,7 @@
 """`compare`: methods side by side on the user's own data, with what each costs. The same in Python and on the CLI."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ def compare(
     settings = Settings(seed=0)
     made = prepare(data, validation, test, task, settings, model=model, skip_broken=skip_broken, **task_options)
     comparison = prepared(
-        made, to, methods or made.modality.compared, sizes, model, say, model_options,
+        made, to, methods, sizes, model, say, model_options,
         seeds=seeds, steps=steps, search=search, length=length, batch_size=batch_size, watts=watts,
         read_layer=read_layer,
     )  # fmt: skip
@@ -88,18 +88,29 @@ def compare(
 def prepared(
     data: Data,
     to: str | Path,
-    methods: Sequence[str],
+    methods: Sequence[str] | None,
     sizes: Sequence[int] | None,
     model: str | Backbone | None,
     say: Callable[[str], None],
     model_options: dict[str, Any] | None,
     **plan: Any,
 ) -> Comparison:
-    """A comparison that is ready to run; everything that can be wrong is found before the model is loaded."""
+    """A comparison that is ready to run; everything that can be wrong is found before the model is loaded.
+
+    methods: None, the usual ones, and "all" leave out what the model does not take; one that was named is an error.
+    """
     modality, splits = data.modality, data.splits
-    named = tuple(modality.contenders()) if tuple(methods) == ("all",) else tuple(methods)
+    every = tuple(methods or ()) == ("all",)
+    named = tuple(modality.contenders()) if every else tuple(methods or modality.compared)
     planned = Plan(named, tuple(sizes or (min(1000, len(splits.train)),)), modality=modality.name, **plan)
     backbone = backbone_for_rows(modality, model, model_options or {})
+    taken = modality.methods_of(backbone)
+    left_out = [name for name in planned.methods if name in modality.methods() and name not in taken]
+    if left_out and methods and not every:
+        raise CuetuneError(
+            f"{left_out[0]}: {backbone.identity.name} does not take it; of prompts it takes {', '.join(taken)}."
+        )
+    planned = replace(planned, methods=tuple(name for name in planned.methods if name not in left_out))
     return Comparison(backbone, data.task, splits, planned, Path(to), say)
 
 

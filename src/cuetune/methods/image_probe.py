@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cuetune.backbones.image import ImageBackbone
+from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.tasks.decoding import decode, rows_of
 from cuetune.tasks.task import Example, Task
 
@@ -16,23 +16,21 @@ AT_ONCE = 32  # pictures in one pass
 class PictureFeatures:
     """Features of pictures: one state for each, or several to choose from.
 
-    layer: the state that a tuned prompt's head reads by default, as it enters this layer; None: the first state, where
-    there is one, and the mean over the patches, final and at two thirds of the depth, which costs a second pass.
+    layer: the state that a tuned prompt's head reads by default, as it enters this layer; None: all that the backbone
+    offers (`SeeingBackbone.reads`), which costs a pass for each layer.
     reads: the pairs of a layer (None: the final states) and a pooling, where they are known.
     """
 
     def __init__(
         self,
-        backbone: ImageBackbone,
+        backbone: SeeingBackbone,
         task: Task,
         layer: int | None = None,
         reads: Sequence[tuple[int | None, str]] = (),
     ) -> None:
         self.backbone, self.task = backbone, task
-        both = ("first", "mean") if backbone.n_first else ("mean",)
-        middle = max(1, round(backbone.layers * 2 / 3))
-        free = [(each, pooling) for each in (middle, None) for pooling in both]
-        self.reads = reads or ([(layer, backbone.pooling)] if layer else free)
+        backbone.check_layer(layer)
+        self.reads = reads or ([(layer, backbone.pooling)] if layer else backbone.reads)
 
     @torch.inference_mode()
     def of(self, examples: Iterable[Example]) -> dict[str, np.ndarray]:

@@ -117,6 +117,15 @@ class Modality(ABC):
     def methods(self) -> Mapping[str, "Method"]:
         """The prompts that are tuned, by the name that `tune` and `compare` know."""
 
+    def methods_of(self, backbone: Any) -> Mapping[str, "Method"]:
+        """Those of `methods` that this backbone takes."""
+        return self.methods()
+
+    def usual(self, backbone: Any) -> str:
+        """The prompt of this backbone where the user names none."""
+        taken = self.methods_of(backbone)
+        return self.prompt if self.prompt in taken else next(iter(taken))
+
     @abstractmethod
     def begin(
         self,

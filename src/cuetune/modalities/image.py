@@ -1,4 +1,4 @@
-"""Pictures: vision transformers, with prompts between, in and before their patches."""
+"""Pictures: vision transformers, with prompts between, in and before their patches, and convolutional networks."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -52,6 +52,11 @@ class ImageModality(MediaModality):
         from cuetune.prompts.visual_building import IMAGE_METHODS
 
         return IMAGE_METHODS
+
+    def methods_of(self, backbone: Any) -> Mapping[str, Any]:
+        from cuetune.prompts.visual_building import taken_by
+
+        return taken_by(backbone)
 
     def beginning(self) -> Any:
         from cuetune.prompts.visual_building import build_for_images, start_from

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from cuetune.backbones.image import ImageBackbone
+from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.errors import CuetuneError
 from cuetune.prompts.base import Prompt
 from cuetune.prompts.building import Method, build_from
@@ -28,11 +29,21 @@ class ImageStart:
     reads: the layer whose states the head reads, None for the final ones; a prompt has nothing from there on.
     """
 
-    backbone: ImageBackbone
+    backbone: SeeingBackbone
     length: int
     seed: int
     pixels: Tensor
     reads: int | None = None
+
+    @property
+    def transformer(self) -> ImageBackbone:
+        """The backbone of a prompt that adds states. Raises CuetuneError for one that has no place for them."""
+        if isinstance(self.backbone, ImageBackbone):
+            return self.backbone
+        raise CuetuneError(
+            f"{self.backbone.identity.name} is a convolutional network, which takes prompts in pixels alone; choose "
+            f"--prompt {' or '.join(PIXEL_METHODS)}."
+        )
 
     @property
     def depth(self) -> int:
@@ -42,14 +53,14 @@ class ImageStart:
     def keys_values(self) -> tuple[Tensor, Tensor]:
         """(L, h_kv, P, d_h) keys and values of P patches of these pictures, drawn by the seed."""
         generator = torch.Generator().manual_seed(self.seed)
-        keys, values = self.backbone.keys_values(self.pixels)
+        keys, values = self.transformer.keys_values(self.pixels)
         rows = torch.randint(len(self.pixels), (self.length,), generator=generator)
-        places = torch.randint(self.backbone.n_first, keys.shape[3], (self.length,), generator=generator)
+        places = torch.randint(self.transformer.n_first, keys.shape[3], (self.length,), generator=generator)
         return tuple(part[:, rows, :, places].permute(1, 2, 0, 3).float().cpu() for part in (keys, values))  # type: ignore[return-value]
 
 
 def start_from(
-    backbone: ImageBackbone,
+    backbone: SeeingBackbone,
     task: Task,
     examples: Sequence[Example],
     length: int,
@@ -70,14 +81,14 @@ def vpt_shallow(start: ImageStart, layer: int = 0) -> Prompt:
 
 
 def _visual(start: ImageStart, first: int, layers: int) -> Prompt:
+    frozen = start.transformer
     _check_layer(start, first)
-    frozen = start.backbone
     return VisualPrompt.begin(layers, start.length, frozen.width, frozen.patch, first, start.seed)
 
 
 def prefix(start: ImageStart, layer: int = 0) -> Prompt:
-    _check_layer(start, layer)
     keys, values = start.keys_values()
+    _check_layer(start, layer)
     return PrefixPrompt(keys[layer : start.depth], values[layer : start.depth], layer)
 
 
@@ -110,6 +121,14 @@ IMAGE_METHODS = {
     "frame": Method("a frame of trained pixels (Bahng 2022)", frame, "head"),
     "patch": Method("a patch of trained pixels (Bahng 2022)", patch, "head"),
 }
+
+
+PIXEL_METHODS = {name: IMAGE_METHODS[name] for name in ("frame", "patch")}
+
+
+def taken_by(backbone: SeeingBackbone) -> Mapping[str, Method]:
+    """The methods that a backbone takes: to a convolutional network those that change pixels alone."""
+    return IMAGE_METHODS if backbone.takes_states else PIXEL_METHODS
 
 
 def build_for_images(method: str, start: ImageStart, options: Mapping[str, Any]) -> Prompt:

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cuetune.backbones.image import ImageBackbone
 from cuetune.backbones.media import POOLINGS
 from cuetune.backbones.pictures import Pictures
+from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.errors import CuetuneError
 from cuetune.readouts.base import LabelReadout
 from cuetune.readouts.head import Head
@@ -23,12 +23,11 @@ class ImageHead(LabelReadout, nn.Module):
     """
 
     def __init__(
-        self, backbone: ImageBackbone, task: Task, pooling: str | None = None, layer: int | None = None, seed: int = 0
+        self, backbone: SeeingBackbone, task: Task, pooling: str | None = None, layer: int | None = None, seed: int = 0
     ) -> None:
         nn.Module.__init__(self)
         LabelReadout.__init__(self, task)
-        if layer is not None and not 0 <= layer < backbone.layers:
-            raise CuetuneError(f"layer {layer}: {backbone.identity.name} has layers 0 to {backbone.layers - 1}.")
+        backbone.check_layer(layer)
         if pooling is not None and pooling not in POOLINGS:
             raise CuetuneError(f"--pooling {pooling}: of a picture the {' or the '.join(POOLINGS)} can be read.")
         self.pooling, self.layer, self.n_states = pooling or backbone.pooling, layer, backbone.n_states
@@ -37,7 +36,7 @@ class ImageHead(LabelReadout, nn.Module):
         self.bias = nn.Parameter(torch.zeros(len(task.labels), device=backbone.device))
 
     @classmethod
-    def of(cls, backbone: ImageBackbone, task: Task, head: Head) -> "ImageHead":
+    def of(cls, backbone: SeeingBackbone, task: Task, head: Head) -> "ImageHead":
         """A kept head at work. Raises CuetuneError for one with other labels or for states of another width."""
         readout = cls(backbone, task, head.pooling, head.layer)
         head.check_shape(readout.weight, readout.bias)
@@ -57,6 +56,6 @@ class ImageHead(LabelReadout, nn.Module):
         """Pixels (B, 3, H, W) as they go through the backbone, and what is read of each. shared: never anything."""
         return Pictures(pixels, self.n_states, self.layer, self.pooling)
 
-    def scores(self, backbone: ImageBackbone, hidden: Tensor) -> Tensor:  # type: ignore[override]
+    def scores(self, backbone: SeeingBackbone, hidden: Tensor) -> Tensor:  # type: ignore[override]
         """Logits (B, C) from the states (B, d) that were read."""
         return F.linear(hidden.float(), self.weight, self.bias)

@@ -32,8 +32,7 @@ class SoundHead(LabelReadout, nn.Module):
     ) -> None:
         nn.Module.__init__(self)
         LabelReadout.__init__(self, task)
-        if layer is not None and not 0 <= layer < backbone.layers:
-            raise CuetuneError(f"layer {layer}: {backbone.identity.name} has layers 0 to {backbone.layers - 1}.")
+        backbone.check_layer(layer)
         if pooling is not None and pooling not in POOLINGS:
             raise CuetuneError(f"--pooling {pooling}: of a sound the {' or the '.join(POOLINGS)} can be read.")
         self.pooling, self.layer = pooling or backbone.pooling, layer

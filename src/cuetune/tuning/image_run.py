@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cuetune.backbones.image import ImageBackbone
 from cuetune.backbones.pictures import Pictures
+from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.metrics import negative_log_likelihood
 from cuetune.picture_prediction import PicturePredictor
@@ -40,7 +40,7 @@ class Shown:
 class FrozenPictures:
     """The states of every picture to tune on as they enter `layer`: computed once, F + N of them for each picture."""
 
-    def __init__(self, backbone: ImageBackbone, pixels: DecodedPictures, layer: int, folder: Path | None) -> None:
+    def __init__(self, backbone: SeeingBackbone, pixels: DecodedPictures, layer: int, folder: Path | None) -> None:
         self.layer, self.shape = layer, (-1, backbone.n_states, backbone.width)
         sizes = dict.fromkeys(range(len(pixels.rows)), backbone.n_states)
         self.table = StateTable(sizes, backbone.width, backbone.dtype, folder)
@@ -62,7 +62,7 @@ class ImageRun:
 
     def __init__(
         self,
-        backbone: ImageBackbone,
+        backbone: SeeingBackbone,
         prompt: Prompt,
         data: TaskData,
         settings: Settings,

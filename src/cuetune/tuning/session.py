@@ -55,7 +55,7 @@ def tune(
 
     data: a file, folder, name, DataFrame or list of dicts (see `read_rows`); validation, test: the same, or None to
     set parts of `data` aside. model, prompt: by default what goes with the rows (`modalities`): "smollm2-135m" and
-    "soft" for texts, "dinov2-small" and "vpt" for pictures.
+    "soft" for texts, "dinov2-small" and "vpt" for pictures ("frame" on convolutional networks).
     prompt, for pictures: one of `prompts.visual_building.IMAGE_METHODS` ("vpt", "vpt-shallow", "prefix", "frame", …).
     For texts one of `prompts.building.METHODS` ("soft", "prefix", "late", …); "hard" (instruction and `shots`
     demonstrations), "calibrated" (the same, calibrated) or "nearest" (each row's own `shots`), in which nothing is
@@ -76,8 +76,6 @@ def tune(
     settings = settings or Settings()
     prepared = prepare(data, validation, test, task, settings, model=model, skip_broken=skip_broken, **task_options)
     modality = prepared.modality
-    prompt = prompt or modality.prompt
-    settings = for_method(modality, prompt, settings)
     if rows is not None:
         prepared = few_rows(prepared, rows, drawn, keep_validation=validation is not None)
     for line in describe(prepared.task, prepared.splits.train):
@@ -85,6 +83,8 @@ def tune(
     for line in (*prepared.notes, sizes(prepared.splits)):
         say(line)
     backbone = backbone_for_rows(modality, model, model_options or {})
+    prompt = prompt or modality.usual(backbone)
+    settings = for_method(modality, prompt, settings)
     started = first_prompt(backbone, prepared, prompt, shots, settings, start)
     # What tells tasks apart to a shared prompt is the instruction at the beginning of every row.
     asked = replace(prepared, task=instructed(prepared.task)) if prompt == "multitask" else prepared
