@@ -29,6 +29,17 @@ CONFIGS = {
         (256, 256),
     ),
     "beit": ({"size": 224, "crop_size": 224, "do_center_crop": False}, (224, 224), None),
+    "convnext": ({"size": {"shortest_edge": 224}, "image_processor_type": "ConvNextImageProcessor"}, (224, 224), 256),
+    "resnet": (
+        {"size": 224, "crop_pct": 0.95, "feature_extractor_type": "ConvNextFeatureExtractor"},
+        (224, 224),
+        235,
+    ),
+    "convnext, large": (
+        {"size": {"shortest_edge": 384}, "image_processor_type": "ConvNextImageProcessor"},
+        (384, 384),
+        None,
+    ),
     "no resize": ({"size": 100, "do_resize": False, "crop_size": [64, 48], "do_center_crop": True}, (64, 48), None),
 }
 
@@ -65,6 +76,17 @@ def test_without_normalisation_bytes_stay_what_they_are():
     made = Preprocessing.from_config({"size": 8, "do_rescale": False, "do_normalize": False}, "plain")
     raw = made.bytes_of(picture())
     assert torch.equal(made.normalised(raw[None])[0], raw.float())
+
+
+def test_efficientnets_processor_divides_twice_and_may_begin_at_minus_one():
+    from transformers import EfficientNetImageProcessor
+
+    noise = torch.randint(0, 256, (3, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    common = {"size": {"height": 8, "width": 8}, "image_mean": [0.4, 0.5, 0.6], "image_std": [0.5, 0.4, 0.3]}
+    for offset, scale in ((False, 1 / 255), (True, 1 / 127.5)):
+        config = {**common, "rescale_offset": offset, "rescale_factor": scale, "include_top": True}
+        theirs = EfficientNetImageProcessor(**config)(noise, return_tensors="pt")["pixel_values"]
+        torch.testing.assert_close(Preprocessing.from_config(config, "b0").normalised(noise[None]), theirs)
 
 
 def test_the_hash_tells_preprocessings_apart():

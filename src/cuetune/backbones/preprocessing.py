@@ -13,6 +13,7 @@ from torch import Tensor
 from cuetune.errors import CuetuneError
 
 BILINEAR = 2  # Pillow's number
+WHOLE = 384  # pixels from which on ConvNeXt's processor cuts nothing off
 
 
 @dataclass(frozen=True)
@@ -36,17 +37,23 @@ class Preprocessing:
         """As `preprocessor_config.json` says. where: the model. Raises CuetuneError where sizes are missing."""
         crop = _pair(config.get("crop_size")) if config.get("do_center_crop", "crop_size" in config) else None
         resize = _resize(config, crop is not None)
-        size = crop or (resize if isinstance(resize, tuple) else (resize, resize) if resize else None)
+        size = crop or _shown(config) or (resize if isinstance(resize, tuple) else (resize, resize) if resize else None)
         if size is None:
             raise CuetuneError(f"{where}: preprocessor_config.json names no size of the pictures; add a `size`.")
         plain = not config.get("do_normalize", True)
+        mean = (0.0,) * 3 if plain else tuple(config.get("image_mean") or cls.mean)
+        std = (1.0,) * 3 if plain else tuple(config.get("image_std") or cls.std)
+        if config.get("rescale_offset"):  # to numbers from -1 on
+            mean = tuple(1 + each for each in mean)
+        if config.get("include_top"):  # EfficientNet's processor divides by the deviation once more
+            std = tuple(each * again for each, again in zip(std, config["image_std"], strict=True))
         return cls(
             size=size,
             resize=None if resize == size else resize,
             resample=int(config.get("resample") or BILINEAR),
             scale=float(config.get("rescale_factor", 1 / 255)) if config.get("do_rescale", True) else 1.0,
-            mean=(0.0,) * 3 if plain else tuple(config.get("image_mean") or cls.mean),
-            std=(1.0,) * 3 if plain else tuple(config.get("image_std") or cls.std),
+            mean=mean,
+            std=std,
         )
 
     def sized(self, side: int) -> Self:
@@ -91,12 +98,30 @@ def _resize(config: Mapping[str, Any], cropped: bool) -> int | tuple[int, int] |
     the processors of DeiT and BEiT.
     """
     value = config.get("size") if config.get("do_resize", True) else None
+    if shown := _shown(config):
+        return int(shown[0] / config.get("crop_pct", 224 / 256)) if shown[0] < WHOLE else shown
     if isinstance(value, Mapping) and value.get("shortest_edge"):
         return int(value["shortest_edge"])
-    kind = str(config.get("image_processor_type") or config.get("feature_extractor_type"))
+    kind = _kind(config)
     if isinstance(value, int) and cropped and not kind.startswith(("DeiT", "Beit")):
         return value
     return _pair(value)
+
+
+def _shown(config: Mapping[str, Any]) -> tuple[int, int] | None:
+    """(H, W) that ConvNeXt's processor, which ResNet and RegNet share, leaves of a picture; None to other processors.
+
+    Below 384 it is the middle of a larger one.
+    """
+    size = config.get("size")
+    if not _kind(config).startswith("ConvNext") or not size:
+        return None
+    side = int(size["shortest_edge"] if isinstance(size, Mapping) else size)
+    return side, side
+
+
+def _kind(config: Mapping[str, Any]) -> str:
+    return str(config.get("image_processor_type") or config.get("feature_extractor_type"))
 
 
 def _pair(value: Any) -> tuple[int, int] | None:
