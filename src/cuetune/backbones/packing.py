@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cuetune.backbones.attention import Block, Group, Layout
+from cuetune.backbones.groups import Block, Group, Layout
 from cuetune.backbones.injection import Injection
 
 BLOCK, MOST_BLOCKS = 16, 8  # rows per block at least, and blocks at most: more cost more in calls than they save

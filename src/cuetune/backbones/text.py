@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+import cuetune.backbones.attention  # noqa: F401 - makes its function known to transformers
 from cuetune import compat
 from cuetune.backbones import frozen
-from cuetune.backbones.attention import Group
 from cuetune.backbones.base import Backbone
+from cuetune.backbones.groups import Group
 from cuetune.backbones.identity import BackboneIdentity, tokenizer_hash, weights_hash
 from cuetune.backbones.injection import Injection, KeyValue
 from cuetune.backbones.packing import Packed, Rows, pack
