@@ -122,6 +122,15 @@ def test_transcripts_are_learned_and_written(spoken, method):
     assert texts[0] != plain
 
 
+def test_a_text_that_does_not_fit_behind_the_prompt_is_refused(spoken):
+    task, examples = spoken
+    with pytest.raises(
+        CuetuneError, match=r"tokens to write, and 36 virtual tokens leave room for [0-3]; lower --length"
+    ):
+        tuner(task, examples, whisper_backbone(), "decoder", length=36)
+    tuner(task, examples, whisper_backbone(), "decoder-prefix", length=36)  # keys and values take no positions
+
+
 def test_a_stopped_run_goes_on_to_the_same_numbers(spoken, tmp_path, monkeypatch):
     task, examples = spoken
     whole = tuner(task, examples, whisper_backbone(), "decoder", folder=tmp_path / "whole")

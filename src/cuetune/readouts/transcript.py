@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from cuetune.backbones.sounds import Sounds
 from cuetune.backbones.whisper import END, WhisperBackbone
+from cuetune.errors import CuetuneError
 from cuetune.readouts.base import in_chunks
 from cuetune.tasks.task import Task
 
@@ -36,6 +37,16 @@ class Transcript:
         texts = [" " + " ".join(str(row.label).split()) for row in rows]
         ids = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
         return [tokens[: MOST - 1] + [self._end] for tokens in ids]
+
+    def check_room(self, rows: Sequence[Any], positions: int, tokens: int) -> None:
+        """Raise CuetuneError for a row whose text does not fit behind so many virtual tokens and the start tokens."""
+        room = positions - tokens - len(self.start)
+        for row, answer in zip(rows, self.answers(rows), strict=True):
+            if len(answer) > room:
+                raise CuetuneError(
+                    f"{row.where}: {len(answer)} tokens to write, and {tokens} virtual tokens leave room for "
+                    f"{max(0, room)}; lower --length or shorten the text."
+                )
 
     def rows(self, sounds: Sounds, rows: Sequence[Any]) -> Sounds:
         """Sounds with what the decoder reads, and the places that predict a target token."""

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from cuetune.backbones.audio import AudioBackbone
 from cuetune.backbones.sounds import Sounds, batches_by_length
+from cuetune.backbones.whisper import WhisperBackbone, injection_tokens
 from cuetune.errors import CuetuneError
 from cuetune.prompts.base import Prompt
 from cuetune.readouts.sound_head import SoundHead
+from cuetune.readouts.transcript import Transcript
 from cuetune.sound_prediction import sound_readout
 from cuetune.tuning.heard import HeardSounds
 from cuetune.tuning.settings import Settings
@@ -55,6 +57,9 @@ class AudioRun:
         self.heard = self._hear(data.train)
         self.rows = [Heard(each.where, number, each.label) for number, each in enumerate(data.train)]
         self.validation = list(data.validation)[:validation_rows]
+        if isinstance(self.readout, Transcript) and isinstance(backbone, WhisperBackbone):
+            told = injection_tokens(injection, backbone.layers)
+            self.readout.check_room([*self.rows, *self.validation], backbone.positions, told)
         self._asked: HeardSounds | None = None
         self.states: HeardSounds | None = None
 
