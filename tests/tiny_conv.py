@@ -33,7 +33,7 @@ FAMILIES = {
     "regnet": (16, 0),
     "convnext": (16, 0),
     "convnextv2": (16, 3),
-    "efficientnet": (32, 3),
+    "efficientnet": (320, 3),
     "mobilenet_v1": (256, 0),
     "mobilenet_v2": (1280, 3),
 }
@@ -74,6 +74,7 @@ def conv_model(family: str, seed: int = 0) -> Any:
             nn.init.kaiming_normal_(parameter)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
+            module.weight.data.uniform_(0.7, 1.3)
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.5, 1.5)
     return model
