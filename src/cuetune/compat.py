@@ -17,6 +17,7 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 from transformers.modeling_outputs import BaseModelOutput
 
 from cuetune.backbones.frozen import own_pass
+from cuetune.errors import CuetuneError
 
 ATTENTION = "cuetune"
 
@@ -232,9 +233,13 @@ def prepare_for_tuning(model: PreTrainedModel, gradient_checkpointing: bool, com
 
     transformers checkpoints only in training mode, which in some families also switches dropout on; a frozen model
     stays in evaluation mode, so its layers' forward passes are wrapped here instead. All layers share one compiled
-    form; a last layer that is pruned stays as it is.
+    form; a last layer that is pruned stays as it is. Raises CuetuneError for a model without layers of one form.
     """
-    for layer in [module for module in model.modules() if hasattr(module, "_cuetune_forward")]:
+    layers = [module for module in model.modules() if hasattr(module, "_cuetune_forward")]
+    if not layers and (gradient_checkpointing or compiled):
+        asked = "--gradient-checkpointing" if gradient_checkpointing else "--compile"
+        raise CuetuneError(f"{asked}: models of type {model.config.model_type!r} have no equal layers; leave it out.")
+    for layer in layers:
         plain: Any = layer._cuetune_forward
         index: Any = layer._cuetune_index
         pruned = isinstance(plain, partial)

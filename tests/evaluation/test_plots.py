@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cuetune.evaluation.contenders import CONTENDERS
 from cuetune.evaluation.plots import LOOKS, apart, draw_comparison, mean_curve
 from cuetune.evaluation.report import summarise
+from cuetune.modalities import MODALITIES
 
 GAP = 0.05
 
@@ -38,7 +38,8 @@ def test_a_run_that_stopped_early_counts_on_with_its_best_score():
 
 
 def test_every_method_has_a_look():
-    assert {contender.family for contender in CONTENDERS.values()} <= set(LOOKS)
+    for modality in MODALITIES.values():
+        assert {contender.family for contender in modality.contenders().values()} <= set(LOOKS)
 
 
 def test_plots_are_written_whole(tmp_path):

@@ -109,11 +109,15 @@ class ConvBackbone(SeeingBackbone):
         return self.model(pixel_values=pixels.to(self.dtype)).logits
 
     @torch.no_grad()
+    def look(self) -> Tensor:
+        """(1, d) the feature of a picture of noise: one pass, to be tested or counted."""
+        pixels = torch.randn((1, *self.pixel_shape), generator=torch.Generator().manual_seed(0))
+        return compat_vision.pooled_feature(self._part, pixels.to(self.device, self.dtype))
+
     def _self_test(self, name: str) -> int:
         """d, seen in a pass over noise. Raises CuetuneError where that fails or gives no numbers."""
-        pixels = torch.randn((1, *self.pixel_shape), generator=torch.Generator().manual_seed(0))
         try:
-            feature = compat_vision.pooled_feature(self._part, pixels.to(self.device, self.dtype))
+            feature = self.look()
         except (LookupError, RuntimeError, ValueError, TypeError, AttributeError) as problem:
             reason, *_ = str(problem).splitlines() or [type(problem).__name__]
             raise self._unseen(name, reason) from problem

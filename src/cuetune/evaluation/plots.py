@@ -18,6 +18,7 @@ LOOKS = {
     "features": ("#CC79A7", "D"),
     "prompts at the embedding layer": ("#0072B2", "o"),
     "prompts in deeper layers": ("#009E73", "^"),
+    "prompts in pixels": ("#E69F00", "v"),
     "weights": ("#D55E00", "X"),
 }
 STYLES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
