@@ -23,7 +23,8 @@ KINDS = (
 PICTURES = ("vpt", "vpt-shallow", "prefix", "frame", "patch")
 PROMPTS = (
     f"One of {', '.join(KINDS)}; in words, nothing tuned: hard, calibrated, nearest; soft-from-hard; multitask. For "
-    f"pictures: {', '.join(PICTURES)}; for clips these and temporal. Else soft, for pictures vpt, for clips temporal."
+    f"pictures: {', '.join(PICTURES)}; for clips these and temporal. Else soft, for pictures vpt (on convolutional "
+    "networks frame), for clips temporal."
 )
 
 

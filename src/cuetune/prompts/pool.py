@@ -39,6 +39,8 @@ class PoolShape:
         """That of a backbone, in those of the layers that it has. Raises CuetuneError when it has none of them."""
         depth, heads, size = backbone.kv_shape
         found = tuple(sorted({layer for layer in layers if 0 <= layer < depth}))
+        if not depth:
+            raise CuetuneError(f"{backbone.identity.name} has no layers for a pool of prompts; choose another method.")
         if not found:
             raise CuetuneError(f"layers {list(layers)}: {backbone.identity.name} has layers 0 to {depth - 1}.")
         return cls(backbone.state_width, heads, size, found)

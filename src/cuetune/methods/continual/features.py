@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cuetune.backbones.image import ImageBackbone
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.pictures import Pictures
+from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.prediction import renderer_for
 from cuetune.prompts.query import query_of
@@ -31,7 +31,7 @@ class FrozenFeatures:
     """
 
     def __init__(
-        self, backbone: ImageBackbone | TextBackbone, read_layer: int | None = None, pooling: str | None = None
+        self, backbone: SeeingBackbone | TextBackbone, read_layer: int | None = None, pooling: str | None = None
     ) -> None:
         self.backbone, self.read_layer, self.pooling = backbone, read_layer, pooling
         self._known: OrderedDict[str, Tensor] = OrderedDict()
@@ -54,7 +54,7 @@ class FrozenFeatures:
 
     def batches(self, examples: Sequence[Example], task: Task) -> Iterator[Rows | Pictures]:
         """The examples in order as they go through a backbone, some at a time, one state to be read of each."""
-        if isinstance(self.backbone, ImageBackbone):
+        if isinstance(self.backbone, SeeingBackbone):
             head = ImageHead(self.backbone, task, self.pooling, self.read_layer)
             for _, pixels in decode(rows_of(examples, task), self.backbone.preprocessing):
                 yield head.rows(pixels)

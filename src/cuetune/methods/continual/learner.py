@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from cuetune.backbones.image import ImageBackbone
+from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.methods.continual.features import FrozenFeatures
@@ -28,6 +28,7 @@ class Learner(ABC):
     `tune`; `read_layer` and `pooling` say which state of a row is its query and is read by the head.
     seed: decides all that is drawn; `settings.seed` is not looked at.
 
+    kind: what tasks bring, "classes", "domains" (the same labels every time) or "both", where a stream says it.
     labels: in the order they were learned; column c of `logits` is labels[c]. tasks: how many were learned. task: how
     rows are read, that of the last task, with all labels so far; None before the first.
     """
@@ -42,19 +43,22 @@ class Learner(ABC):
         if cls.name:
             Learner.learners[cls.name] = cls
 
-    def __init__(self, backbone: ImageBackbone | TextBackbone, settings: Settings | None = None, seed: int = 0) -> None:
+    def __init__(
+        self, backbone: SeeingBackbone | TextBackbone, settings: Settings | None = None, seed: int = 0
+    ) -> None:
         self.backbone, self.seed = backbone, seed
         self.settings = (settings or Settings()).model_copy(update={"seed": seed})
         given = given_options(self.name, self.defaults, self.settings.options)
         self.options: dict[str, Any] = {**self.defaults, **given}
         self.frozen = FrozenFeatures(backbone, self.settings.read_layer, self.settings.pooling)
+        self.kind = "classes"
         self.labels: list[str] = []
         self.tasks = 0
         self.task: Task | None = None
 
     @staticmethod
     def named(
-        name: str, backbone: ImageBackbone | TextBackbone, settings: Settings | None = None, seed: int = 0
+        name: str, backbone: SeeingBackbone | TextBackbone, settings: Settings | None = None, seed: int = 0
     ) -> "Learner":
         """A new learner by the method's name. Raises CuetuneError for an unknown name or option."""
         known = Learner.known()

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from cuetune.backbones.image import ImageBackbone
 from cuetune.backbones.loading import load_backbone
+from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.methods.continual.reading import Stream
 from cuetune.modalities import MODALITIES, modality_of
 
-ReadyBackbone = TextBackbone | ImageBackbone
+ReadyBackbone = TextBackbone | SeeingBackbone
 Model = str | ReadyBackbone
 
 

@@ -1,0 +1,43 @@
+"""Convolutional networks in streams: what learns from features alone works, pools of prompts are one line."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cuetune.errors import CuetuneError
+from cuetune.methods.continual.learner import Learner
+from cuetune.tasks.images import PICTURES
+from cuetune.tasks.task import Task
+from cuetune.tuning.settings import Settings
+from cuetune.tuning.task_run import TaskData
+from tiny_conv import conv_backbone
+
+TASK = Task(template="{image}", labels=("dark", "light"), name="shades")
+
+
+@pytest.fixture(scope="module")
+def shades(tmp_path_factory):
+    """Noise that is dark or light."""
+    folder, draw = tmp_path_factory.mktemp("shades"), np.random.default_rng(0)
+    for label, low in (("dark", 0), ("light", 120)):
+        (folder / label).mkdir()
+        for number in range(6):
+            noise = draw.integers(low, low + 120, (24, 24, 3), dtype=np.uint8)
+            Image.fromarray(noise).save(folder / label / f"{number}.png")
+    return [TASK.example(row) for row in PICTURES.read(folder)]
+
+
+@pytest.mark.parametrize("method", ["simple-cil", "ranpac", "ft"])
+def test_features_are_learned_from(shades, method):
+    learner = Learner.named(method, conv_backbone(), Settings(steps=2, batch_size=4))
+    learner.learn(TaskData(TASK, shades, []))
+    said = learner.logits(shades).argmax(-1).tolist()
+    wanted = [learner.labels.index(example.label) for example in shades]
+    assert len(said) == 12
+    assert method == "ft" or said == wanted
+
+
+@pytest.mark.parametrize("method", ["coda", "l2p", "l2p++", "dual", "task-prompts"])
+def test_pools_of_prompts_are_refused_in_one_line(method):
+    with pytest.raises(CuetuneError, match="tiny-resnet has no layers for a pool of prompts; choose another method"):
+        Learner.named(method, conv_backbone(), Settings())
