@@ -183,9 +183,9 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/streams"), help="of runs that are not finished")
     parser.add_argument("--to", type=Path, default=RESULTS / "streams.jsonl")
     arguments = parser.parse_args()
-    unknown = [name for name in arguments.methods if name.removesuffix(AT_ONCE) not in Learner.learners]
+    unknown = [name for name in arguments.methods if name.removesuffix(AT_ONCE) not in Learner.known()]
     if unknown:
-        parser.error(f"unknown methods {', '.join(unknown)}; known: {', '.join(sorted(Learner.learners))}")
+        parser.error(f"unknown methods {', '.join(unknown)}; known: {', '.join(sorted(Learner.known()))}")
     lines = measure(arguments, arguments.to)
     about = described({"machine": machine(arguments.device)})
     head = f"Accuracy in points on held-out rows, means over seeds with 95 % intervals; {about}"

@@ -211,15 +211,27 @@ def test_a_picture_or_text_goes_through_the_backbone_once_in_a_step(monkeypatch)
     assert len(passes) == 6, "queries are remembered"
 
 
-def test_a_label_that_was_seen_goes_on_from_what_was_learned():
-    made = learner("coda", settings=FEW)
+@pytest.mark.parametrize(("method", "stays"), [("coda", True), ("l2p++", True), ("ft++", False)])
+def test_the_row_of_a_label_that_comes_again_stays_in_pools_and_goes_on_in_fine_tuning(method, stays):
+    made = learner(method, settings=FEW)
     made.learn(texts("pos", "neg", "upper"))
-    head = made.head.weight.clone()
+    head, bias = made.head.weight.clone(), made.head.bias.clone()
     made.learn(texts("upper", "digit", seed=3))
     assert made.labels == ["pos", "neg", "upper", "digit"]
     assert torch.equal(made.head.weight[:2], head[:2])
-    assert not torch.equal(made.head.weight[2], head[2])
+    assert torch.equal(made.head.weight[2], head[2]) == stays
+    assert torch.equal(made.head.bias[2], bias[2]) == stays
     assert (made.head.weight[2] - head[2]).norm() < head[2].norm()
+
+
+def test_a_head_begins_as_a_probe_where_all_labels_come_at_once():
+    for kind, mirrored in (("classes", False), ("domains", True)):
+        made = learner("coda", settings=FEW.model_copy(update={"learning_rate": 1e-9}))
+        made.kind = kind
+        made.learn(FIRST)
+        assert len(made.head.weight) == 2
+        # A probe of two labels has one direction, and its head the two signs of it.
+        assert torch.allclose(made.head.weight[0], -made.head.weight[1], atol=1e-4) == mirrored
 
 
 def test_domains_share_their_labels():

@@ -17,13 +17,19 @@ class GrowingHead:
         self.labels: list[str] = []
         self.weight, self.bias = torch.zeros(0, width), torch.zeros(0)
 
-    @torch.no_grad()
-    def begin(self, head: Any, labels: Sequence[str]) -> None:
-        """Let a head in training, with a row for each of these labels, begin from the rows that are known."""
+    def begin(self, head: Any, labels: Sequence[str], fixed: bool = False) -> None:
+        """Let a head in training, with a row for each of these labels, begin from the rows that are known.
+
+        fixed: and leave those as they are, whatever is trained.
+        """
         known = [number for number, label in enumerate(labels) if label in self.labels]
         rows = [self.labels.index(labels[number]) for number in known]
-        head.weight[known] = self.weight[rows].to(head.weight)
-        head.bias[known] = self.bias[rows].to(head.bias)
+        with torch.no_grad():
+            head.weight[known] = self.weight[rows].to(head.weight)
+            head.bias[known] = self.bias[rows].to(head.bias)
+        if fixed and known:
+            for part in (head.weight, head.bias):
+                part.register_hook(lambda gradient: gradient.index_fill(0, torch.tensor(known), 0.0))
 
     def take(self, head: Head, labels: Sequence[str]) -> None:
         """Take over the trained rows of these labels; all others stay bit by bit."""

@@ -65,6 +65,7 @@ def learn(
     backbone = backbone_for(model, read, known, model_options or {})
     learned = kept or _nothing(read, method, seed, class_order, settings, backbone)
     learner = Learner.named(name, backbone, settings, seed)
+    learner.kind = read.kind
     if fresh:
         shutil.rmtree(folder / RUN, ignore_errors=True)
     if learned.tasks:

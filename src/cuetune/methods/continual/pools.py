@@ -19,6 +19,7 @@ from cuetune.tuning.task_run import TaskData
 class PoolLearner(TunedLearner):
     """A pool of prompts and a head; the backbone runs once for an example's query and once under its prompt."""
 
+    fixed = True
     prompt: PoolPrompt
 
     def begin_task(self, data: TaskData, seed: int) -> None:
