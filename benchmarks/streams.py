@@ -41,7 +41,9 @@ def settings_for(stream: str, method: str, arguments: argparse.Namespace) -> Set
     once = method.endswith(AT_ONCE)
     longer = 2 if stream == "emoji-5" else 1  # tasks of twice the rows
     steps = arguments.steps * longer * (tasks if once else 1)
-    options = {"components": 100 if once else 100 // tasks} if name == "coda" else {}
+    options: dict[str, Any] = {"components": 100 if once else 100 // tasks} if name == "coda" else {}
+    if stream == "reviews" and name not in ("ft", "ft++"):
+        options["fixed"] = True  # two labels, which every domain has
     rate = RATES.get(name, POOL_RATE) if stream != "reviews" else None
     return Settings(steps=steps, batch_size=arguments.batch_size, learning_rate=rate, options=options)
 

@@ -211,9 +211,10 @@ def test_a_picture_or_text_goes_through_the_backbone_once_in_a_step(monkeypatch)
     assert len(passes) == 6, "queries are remembered"
 
 
-@pytest.mark.parametrize(("method", "stays"), [("coda", True), ("l2p++", True), ("ft++", False)])
-def test_the_row_of_a_label_that_comes_again_stays_in_pools_and_goes_on_in_fine_tuning(method, stays):
-    made = learner(method, settings=FEW)
+@pytest.mark.parametrize(("method", "stays"), [("coda", True), ("l2p++", True), ("coda", False), ("ft++", False)])
+def test_the_row_of_a_label_that_comes_again_stays_only_where_it_is_asked_for(method, stays):
+    options = {**OPTIONS.get(method, {}), **({"fixed": True} if stays else {})}
+    made = Learner.named(method, backbone("llama"), FEW.model_copy(update={"options": options}), 0)
     made.learn(texts("pos", "neg", "upper"))
     head, bias = made.head.weight.clone(), made.head.bias.clone()
     made.learn(texts("upper", "digit", seed=3))

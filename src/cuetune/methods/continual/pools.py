@@ -15,11 +15,15 @@ from cuetune.prompts.pool_l2p import L2PPrefixPrompt, L2PPrompt
 from cuetune.prompts.pool_tasks import TaskPrompts
 from cuetune.tuning.task_run import TaskData
 
+FIXED: Mapping[str, Any] = {"fixed": False}  # an option of every pool
+
 
 class PoolLearner(TunedLearner):
-    """A pool of prompts and a head; the backbone runs once for an example's query and once under its prompt."""
+    """A pool of prompts and a head; the backbone runs once for an example's query and once under its prompt.
 
-    fixed = True
+    The option `fixed`: rows of the head stay as they are when their labels come again, in another domain.
+    """
+
     prompt: PoolPrompt
 
     def begin_task(self, data: TaskData, seed: int) -> None:
@@ -27,6 +31,14 @@ class PoolLearner(TunedLearner):
 
     def end_task(self, data: TaskData) -> None:
         self.prompt.finish(self.features(data.train, data.task))
+
+    @property
+    def fixed(self) -> bool:
+        return bool(self.options["fixed"])
+
+    def own(self) -> dict[str, Any]:
+        """The options that the pool itself has."""
+        return {name: value for name, value in self.options.items() if name not in ("layers", "fixed")}
 
     def shape(self) -> PoolShape:
         """That of the prompted layers, said by the option `layers` as "first-last"."""
@@ -51,7 +63,13 @@ class Coda(PoolLearner):
 
     name = "coda"
     described = "a sum of components, weighted by attended queries (Smith 2023)"
-    defaults: ClassVar[Mapping[str, Any]] = {"components": 10, "length": 8, "layers": "0-4", "orthogonality": 0.0}
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "components": 10,
+        "length": 8,
+        "layers": "0-4",
+        "orthogonality": 0.0,
+        **FIXED,
+    }
 
     def begin(self) -> PoolPrompt:
         options = self.options
@@ -63,11 +81,11 @@ class L2P(PoolLearner):
 
     name = "l2p"
     described = "virtual tokens of the nearest keys in a pool (Wang 2022)"
-    defaults: ClassVar[Mapping[str, Any]] = {"pool": 10, "length": 5, "top": 5, "pull": 0.5}
+    defaults: ClassVar[Mapping[str, Any]] = {"pool": 10, "length": 5, "top": 5, "pull": 0.5, **FIXED}
 
     def begin(self) -> PoolPrompt:
         shape = PoolShape.of(self.backbone, (0,))
-        return L2PPrompt.begin(shape, self.backbone.width, **self.options, seed=self.seed)
+        return L2PPrompt.begin(shape, self.backbone.width, **self.own(), seed=self.seed)
 
 
 class L2PPlus(PoolLearner):
@@ -75,11 +93,10 @@ class L2PPlus(PoolLearner):
 
     name = "l2p++"
     described = "keys and values of the nearest keys in a pool (Smith 2023)"
-    defaults: ClassVar[Mapping[str, Any]] = {"pool": 30, "length": 20, "top": 5, "pull": 0.5, "layers": "0-0"}
+    defaults: ClassVar[Mapping[str, Any]] = {"pool": 30, "length": 20, "top": 5, "pull": 0.5, "layers": "0-0", **FIXED}
 
     def begin(self) -> PoolPrompt:
-        options = {name: value for name, value in self.options.items() if name != "layers"}
-        return L2PPrefixPrompt.begin(self.shape(), **options, seed=self.seed)
+        return L2PPrefixPrompt.begin(self.shape(), **self.own(), seed=self.seed)
 
 
 class Dual(PoolLearner):
@@ -93,11 +110,11 @@ class Dual(PoolLearner):
         "length": 20,
         "pull": 1.0,
         "layers": "0-4",
+        **FIXED,
     }
 
     def begin(self) -> PoolPrompt:
-        options = {name: value for name, value in self.options.items() if name != "layers"}
-        return DualPrompt.begin(self.shape(), **options, seed=self.seed)
+        return DualPrompt.begin(self.shape(), **self.own(), seed=self.seed)
 
 
 class PromptPerTask(PoolLearner):
@@ -105,7 +122,7 @@ class PromptPerTask(PoolLearner):
 
     name = "task-prompts"
     described = "one prompt for each task, of the task whose mean query is nearest"
-    defaults: ClassVar[Mapping[str, Any]] = {"length": 20, "layers": "0-4"}
+    defaults: ClassVar[Mapping[str, Any]] = {"length": 20, "layers": "0-4", **FIXED}
 
     def begin(self) -> PoolPrompt:
         return TaskPrompts(self.shape(), self.options["length"])

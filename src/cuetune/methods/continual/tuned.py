@@ -45,7 +45,10 @@ class TunedLearner(Learner):
     """
 
     masked: ClassVar[bool] = True
-    fixed: ClassVar[bool] = False
+
+    @property
+    def fixed(self) -> bool:
+        return False
 
     def __init__(
         self, backbone: SeeingBackbone | TextBackbone, settings: Settings | None = None, seed: int = 0
