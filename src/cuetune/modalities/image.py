@@ -54,9 +54,9 @@ class ImageModality(MediaModality):
         return IMAGE_METHODS
 
     def methods_of(self, backbone: Any) -> Mapping[str, Any]:
-        from cuetune.prompts.visual_building import taken_by
+        from cuetune.prompts.visual_building import PIXEL_METHODS
 
-        return taken_by(backbone)
+        return self.methods() if backbone.takes_states else PIXEL_METHODS
 
     def beginning(self) -> Any:
         from cuetune.prompts.visual_building import build_for_images, start_from

@@ -126,11 +126,6 @@ IMAGE_METHODS = {
 PIXEL_METHODS = {name: IMAGE_METHODS[name] for name in ("frame", "patch")}
 
 
-def taken_by(backbone: SeeingBackbone) -> Mapping[str, Method]:
-    """The methods that a backbone takes: to a convolutional network those that change pixels alone."""
-    return IMAGE_METHODS if backbone.takes_states else PIXEL_METHODS
-
-
 def build_for_images(method: str, start: ImageStart, options: Mapping[str, Any]) -> Prompt:
     """The first state of a prompt by its method's name. Raises CuetuneError for an unknown name or option."""
     return build_from(IMAGE_METHODS, "pictures", method, start, options)
