@@ -10,13 +10,10 @@ of the styles that are learned, so that nothing of a new style is seen. Runs are
 kept of each is in runs/images/DATA, the tables in results/images.md.
 """
 
-import argparse
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cuetune.evaluation.compare import prepared, price_here, write
-from cuetune.tasks.datasets import cached
+from comparing import measure, options, table
 from cuetune.tasks.images import PICTURES
 from cuetune.tasks.splits import Splits
 from cuetune.tasks.task import Example, Row, Task
@@ -75,37 +72,17 @@ DATA: dict[str, Callable[[bool], Data]] = {"emoji": emoji, "stamps": stamps}
 NAMES = tuple(name + new for new in ("", NEW) for name in DATA)
 
 
-def measure(name: str, arguments: argparse.Namespace) -> str:
-    """The runs of one data set; returns its table."""
-    kind = name.removesuffix(NEW)
-    comparison = prepared(
-        DATA[kind](name != kind), Path("runs/images") / name, arguments.methods, [ROWS[kind]], arguments.model, print,
-        {}, seeds=arguments.seeds, steps=arguments.steps or STEPS[kind], search=arguments.search,
-        length=arguments.length, batch_size=16, read_layer=arguments.read_layer,
-    )  # fmt: skip
-    comparison.run()
-    write(comparison, name, price_here(comparison.backbone), print)
-    return (comparison.folder / "table.md").read_text(encoding="utf-8")
-
-
 def main() -> None:
     """Measure, and write all tables to one file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=NAMES)
-    parser.add_argument("--methods", nargs="+", default=METHODS)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, help="of every tuned run; else what STEPS says")
-    parser.add_argument("--length", type=int, default=10)
-    parser.add_argument("--search", action="store_true", help="a learning rate for each method, instead of the usual")
-    parser.add_argument("--model", default=MODEL)
-    parser.add_argument("--read-layer", type=int, default=READ_LAYER)
-    parser.add_argument("--to", type=Path, default=RESULTS)
-    arguments = parser.parse_args()
-    tables = [measure(name, arguments) for name in ([arguments.only] if arguments.only else NAMES)]
-    arguments.to.write_text("\n".join(tables), encoding="utf-8")
-    print(f"written to {arguments.to}", file=sys.stderr)
+    asked = options(__doc__, NAMES, METHODS, MODEL, RESULTS)
+    asked.read_layer = asked.read_layer or READ_LAYER
+
+    def one(name: str) -> str:
+        kind = name.removesuffix(NEW)
+        return table(name, DATA[kind](name != kind), Path("runs/images"), ROWS[kind], STEPS[kind], asked)
+
+    measure(NAMES, one, asked)
 
 
 if __name__ == "__main__":
-    cached("emoji-drawings")
     main()

@@ -9,12 +9,10 @@ told apart. Runs are those of `cuetune compare`: what is kept of each is in runs
 results/sounds.md.
 """
 
-import argparse
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cuetune.evaluation.compare import prepared, price_here, write
+from comparing import measure, options, table
 from cuetune.tasks.sounds import SOUNDS
 from cuetune.tasks.splits import Splits
 from cuetune.tasks.task import Row, Task
@@ -58,33 +56,12 @@ def _few(rows: Sequence[Row], most: int) -> list[Row]:
 DATA: dict[str, Callable[[], Data]] = {"drums": drums, "languages": languages}
 
 
-def measure(name: str, arguments: argparse.Namespace) -> str:
-    """The runs of one data set; returns its table."""
-    comparison = prepared(
-        DATA[name](), Path("runs/sounds") / name, arguments.methods, [ROWS[name]], arguments.model, print, {},
-        seeds=arguments.seeds, steps=arguments.steps or STEPS[name], search=arguments.search, length=arguments.length,
-        batch_size=16,
-    )  # fmt: skip
-    comparison.run()
-    write(comparison, name, price_here(comparison.backbone), print)
-    return (comparison.folder / "table.md").read_text(encoding="utf-8")
-
-
 def main() -> None:
     """Measure, and write all tables to one file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=DATA)
-    parser.add_argument("--methods", nargs="+", default=METHODS)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, help="of every tuned run; else what STEPS says")
-    parser.add_argument("--length", type=int, default=10)
-    parser.add_argument("--search", action="store_true", help="a learning rate for each method, instead of the usual")
-    parser.add_argument("--model", default=MODEL)
-    parser.add_argument("--to", type=Path, default=RESULTS)
-    arguments = parser.parse_args()
-    tables = [measure(name, arguments) for name in ([arguments.only] if arguments.only else DATA)]
-    arguments.to.write_text("\n".join(tables), encoding="utf-8")
-    print(f"written to {arguments.to}", file=sys.stderr)
+    asked = options(__doc__, list(DATA), METHODS, MODEL, RESULTS)
+    measure(
+        list(DATA), lambda name: table(name, DATA[name](), Path("runs/sounds"), ROWS[name], STEPS[name], asked), asked
+    )
 
 
 if __name__ == "__main__":
