@@ -1,4 +1,4 @@
-"""What benchmarks of pictures and sounds share: options, the runs of `cuetune compare` by data set, one file of tables."""
+"""What benchmarks of pictures and sounds share: options, the runs of `cuetune compare`, and one file of tables."""
 
 import argparse
 import sys
