@@ -32,6 +32,7 @@ _PUBLIC = {
     "load_backbone": "cuetune.backbones.loading",
     "move": "cuetune.methods.recycling.moving",
     "predict": "cuetune.verbs",
+    "predict_together": "cuetune.methods.continual.together",
     "recycle": "cuetune.methods.recycling.recycling",
     "roll_back": "cuetune.methods.correcting.rolling_back",
     "search": "cuetune.methods.searching",

@@ -19,12 +19,17 @@ NAME = "checkpoint.safetensors"
 
 @dataclass
 class Progress:
-    """Where a run stands. task_embedding: see `tuning.task_embedding`, empty before that step."""
+    """Where a run stands.
+
+    waited: validations since one was better, and lowest_loss: of all after the first step (`tuning.early_stopping`).
+    task_embedding: see `tuning.task_embedding`, empty before that step.
+    """
 
     step: int = 0
     best_step: int = 0
     best_scores: dict[str, float] = field(default_factory=dict)
     waited: int = 0
+    lowest_loss: float | None = None
     seconds: float = 0.0
     tokens: int = 0
     stopped: str = ""

@@ -20,8 +20,10 @@ from cuetune.prompts.query import with_queries
 from cuetune.readouts import Head
 from cuetune.tuning.batches import Batches, Epochs, StepRows, visited
 from cuetune.tuning.checkpoint import Progress, load_checkpoint, restore_optimizer, run_key, save_checkpoint
+from cuetune.tuning.early_stopping import count
 from cuetune.tuning.head_start import begin_as_probe
 from cuetune.tuning.objectives import Batch, Objective, cross_entropy
+from cuetune.tuning.operations import counted, once_per_run
 from cuetune.tuning.progress import Reporter
 from cuetune.tuning.settings import Settings
 from cuetune.tuning.task_embedding import EARLY, embedding, virtual_tokens
@@ -246,40 +248,19 @@ class Tuner:
         return found
 
     def flops(self) -> float:
-        """Floating-point operations of the whole run, counted by PyTorch on one batch and multiplied by the steps.
-
-        What a late prompt computes once per example is counted once. Validation is left out.
-        """
-        from torch.utils.flop_counter import FlopCounterMode
-
+        """Floating-point operations of the run so far, validation left out; what is done once is counted once."""
         tokens = self.progress.tokens
-        with FlopCounterMode(display=False) as counter:
-            self._loss(self.batches.of(0)).backward()
+        step = counted(lambda: self._loss(self.batches.of(0)).backward())
         self.optimizer.zero_grad(set_to_none=True)
         self.progress.tokens = tokens
-        once = sum(run.frozen_flops() for run in self.runs) + self._head_start_flops()
-        return once + counter.get_total_flops() * self.progress.step
-
-    def _head_start_flops(self) -> float:
-        """Operations of the pass that heads begin from, counted on a few rows."""
-        from torch.utils.flop_counter import FlopCounterMode
-
-        found = 0.0
-        for number, run in enumerate(self.runs):
-            if run.head is not None and self.settings.head_start == "probe":
-                some = range(min(FIRST, len(run.rows)))
-                with FlopCounterMode(display=False) as counter:
-                    run.states_of(self.prompt.of_task(number), some)
-                found += counter.get_total_flops() * len(run.rows) / len(some)
-        return found
+        return step * self.progress.step + once_per_run(self.runs, self.prompt, self.settings.head_start == "probe")
 
     def _validate(self) -> None:
         started = time.perf_counter()
         scores = self._scores()
-        best = not self.progress.best_scores or rank(scores) > rank(self.progress.best_scores)
-        self.progress.waited = 0 if best else self.progress.waited + 1
+        best = count(self.progress, scores)
         if best:
-            self.progress.best_step, self.progress.best_scores, self.best = self.progress.step, scores, self._tensors()
+            self.best = self._tensors()
         if self.progress.waited >= self.settings.patience:
             self.progress.stopped = "early"
         self.progress.seconds += time.perf_counter() - started
@@ -321,8 +302,3 @@ class Tuner:
     def _every(self) -> int:
         assert self.settings.evaluate_every is not None, "settings are resolved before a run"
         return self.settings.evaluate_every
-
-
-def rank(scores: dict[str, float]) -> tuple[float, ...]:
-    """Scores as something to compare: accuracy first, then the lower loss."""
-    return (scores.get("step", 0.0), scores.get("accuracy", 0.0), -scores.get("loss", 0.0))

@@ -12,8 +12,9 @@ from cuetune.prompts.base import Prompt
 # AdamW moves each number by about the learning rate per step, so a step is stated relative to the size of the numbers
 # it moves: for virtual tokens the root mean square of the embedding table (SmolLM2: 0.136, so 0.01).
 RATE_PER_RMS = 0.075
-# A head's step is stated by what it does: how far it can move a logit at the usual rate of the prompt beside it.
-LOGIT_STEP = 1.0
+# A head's step is stated by what it does: how far it can move a logit at the usual rate of the prompt beside it. From a
+# probe, steps of 1 lead away from the answers first, and a run has to come back (benchmarks, "Pictures").
+LOGIT_STEP = {"random": 1.0, "probe": 0.1}
 
 
 class Settings(BaseModel):
@@ -71,7 +72,7 @@ class Settings(BaseModel):
     def head_rate(self, backbone: Backbone, prompt: Prompt, states: Tensor) -> float:
         """The learning rate of a trained head on states (B, d) like these, relative to the prompt's."""
         usual = RATE_PER_RMS * prompt.size(embedding_rms(backbone))
-        return LOGIT_STEP / (float(states.abs().sum(-1).mean()) * usual)
+        return LOGIT_STEP[self.head_start] / (float(states.abs().sum(-1).mean()) * usual)
 
     def rate(self, step: int) -> float:
         """The learning rate of step 0, 1, …: a linear rise over `warmup` steps, then half a cosine down to zero."""

@@ -4,10 +4,8 @@ import json
 import random
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import save
 
 from cuetune.errors import CuetuneError
@@ -15,7 +13,6 @@ from cuetune.methods.continual.learner import Learner
 from cuetune.methods.continual.pools import PoolLearner, layers_of
 from cuetune.methods.continual.tuned import TunedLearner
 from cuetune.methods.continual.weights import at_once
-from cuetune.tasks.images import PICTURES
 from cuetune.tasks.reading import read_rows
 from cuetune.tasks.task import Task
 from cuetune.tuning.loop import Tuner
@@ -45,25 +42,6 @@ def texts(*labels: str, count: int = 16, seed: int = 0, name: str = "") -> TaskD
         label = labels[number % len(labels)]
         table.append({"text": f"{''.join(draw.choices('xyzuvw', k=3))} {draw.choice(SAID[label])}", "label": label})
     return TaskData(task, [task.example(row) for row in read_rows(table)])
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    """Two tasks of noise: dark or light, red or blue."""
-    folder, draw = tmp_path_factory.mktemp("noise"), np.random.default_rng(0)
-    low = {"dark": (0, 0, 0), "light": (150, 150, 150), "red": (150, 0, 0), "blue": (0, 0, 150)}
-    for label, lowest in low.items():
-        (folder / label).mkdir()
-        for number in range(8):
-            noise = draw.integers(0, 100, (24, 24, 3)) + np.array(lowest)
-            Image.fromarray(noise.astype(np.uint8)).save(folder / label / f"{number}.png")
-    tasks = []
-    for labels in (("dark", "light"), ("red", "blue")):
-        task = Task(template="{image}", labels=labels, name="-".join(labels))
-        tasks.append(
-            TaskData(task, [task.example(row) for row in PICTURES.read(folder) if row.values["label"] in labels])
-        )
-    return tasks
 
 
 def learner(name: str, frozen=None, settings: Settings = SHORT, seed: int = 0) -> Learner:

@@ -1,6 +1,6 @@
 """A learned stream as the other verbs take it: what answers among all labels so far."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -87,9 +87,13 @@ class LearnerPredictor:
 
     def predict(self, examples: Iterable[Example]) -> Iterator[Prediction]:
         """One prediction for each example, with a probability for each label in the task's order."""
-        order = [self.learner.labels.index(label) for label in self.task.labels]
         source = iter(examples)
         while rows := list(islice(source, ROWS_AT_ONCE)):
-            probabilities = self.learner.logits(rows)[:, order].softmax(dim=-1)
-            for row, best, each in zip(rows, probabilities.argmax(dim=-1), probabilities.tolist(), strict=True):
-                yield Prediction(row.where, self.task.labels[int(best)], tuple(each))
+            yield from self.said(rows, self.learner.logits(rows))
+
+    def said(self, rows: Sequence[Example], logits: Tensor) -> Iterator[Prediction]:
+        """Predictions from the learner's logits (B, C)."""
+        order = [self.learner.labels.index(label) for label in self.task.labels]
+        probabilities = logits[:, order].softmax(dim=-1)
+        for row, best, each in zip(rows, probabilities.argmax(dim=-1), probabilities.tolist(), strict=True):
+            yield Prediction(row.where, self.task.labels[int(best)], tuple(each))

@@ -55,6 +55,9 @@ class Summing(Learner):
             numbers = torch.tensor([index[str(row.label)] for row in rows])
             yield first + len(rows), self.features(rows, data.task).double(), F.one_hot(numbers, len(known)).double()
 
+    def _logits(self, examples: Sequence[Example]) -> Tensor:
+        return self.scores(self.features(examples))
+
     def _begin(self, n_labels: int, data: TaskData) -> None:
         """Make room for a task's labels and rows."""
         raise NotImplementedError
@@ -90,9 +93,9 @@ class SimpleCIL(Summing):
         self.sums += y.T @ z
         self.counts += y.sum(dim=0)
 
-    def _logits(self, examples: Sequence[Example]) -> Tensor:
+    def scores(self, states: Tensor) -> Tensor:
         means = F.normalize(self.sums / self.counts[:, None].clamp(min=1), dim=-1)
-        return F.normalize(self.features(examples).double(), dim=-1) @ means.T
+        return F.normalize(states.double(), dim=-1) @ means.T
 
     def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return ({"sums": self.sums, "counts": self.counts} if self.labels else {}), {}
@@ -152,8 +155,8 @@ class RanPAC(Summing):
             self._head = torch.linalg.solve(self.G + self.ridge * torch.eye(len(self.G), dtype=self.G.dtype), self.Q)
         return self._head
 
-    def _logits(self, examples: Sequence[Example]) -> Tensor:
-        return (self.features(examples).double() @ self.W).relu() @ self.head
+    def scores(self, states: Tensor) -> Tensor:
+        return (states.double() @ self.W).relu() @ self.head
 
     def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         # W follows from the seed; a few of its numbers show whether it is the same one on another machine.

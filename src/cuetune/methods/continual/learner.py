@@ -1,7 +1,7 @@
 """Learner: what learns one task after another and answers over all labels so far. One subclass for each method."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -9,10 +9,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from cuetune.backbones.packing import Rows
+from cuetune.backbones.pictures import Pictures
 from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.methods.continual.features import FrozenFeatures
+from cuetune.prompts.base import Prompt
 from cuetune.prompts.building import given_options
 from cuetune.tasks.task import Example, Task
 from cuetune.tuning.progress import Reporter
@@ -29,6 +32,7 @@ class Learner(ABC):
     seed: decides all that is drawn; `settings.seed` is not looked at.
 
     kind: what tasks bring, "classes", "domains" (the same labels every time) or "both", where a stream says it.
+    prompt: what is added to rows; None where the queries alone are read.
     labels: in the order they were learned; column c of `logits` is labels[c]. tasks: how many were learned. task: how
     rows are read, that of the last task, with all labels so far; None before the first.
     """
@@ -51,6 +55,7 @@ class Learner(ABC):
         given = given_options(self.name, self.defaults, self.settings.options)
         self.options: dict[str, Any] = {**self.defaults, **given}
         self.frozen = FrozenFeatures(backbone, self.settings.read_layer, self.settings.pooling)
+        self.prompt: Prompt | None = None
         self.kind = "classes"
         self.labels: list[str] = []
         self.tasks = 0
@@ -148,6 +153,16 @@ class Learner(ABC):
         assert asked is not None, "a task says how its rows are read"
         return self.frozen.of(examples, asked)
 
+    def batches(self, examples: Sequence[Example]) -> Iterator[Rows | Pictures]:
+        """The examples as they go through the backbone, some at a time."""
+        assert self.task is not None, "a task says how its rows are read"
+        return self.frozen.batches(examples, self.task)
+
+    @property
+    def runs_on(self) -> Any:
+        """The backbone that answers: the frozen one, or a copy of which the weights were tuned."""
+        return self.backbone
+
     def _known(self, task: Task) -> Task:
         """How rows are read from this task on: as it says, with the labels of earlier ones in front of its own."""
         words = dict(zip(self.task.labels, self.task.label_words, strict=True)) if self.task else {}
@@ -159,6 +174,10 @@ class Learner(ABC):
         self, data: TaskData, new: Sequence[str], reporters: Sequence[Reporter], folder: Path | None
     ) -> dict[str, Any]:
         """Train on the task; `labels`, `tasks` and `task` are still those before it. new: labels not seen before."""
+
+    @abstractmethod
+    def scores(self, states: Tensor) -> Tensor:
+        """(B, C) over `labels` from states (B, D): those under `prompt`, or queries where there is none."""
 
     @abstractmethod
     def _logits(self, examples: Sequence[Example]) -> Tensor:

@@ -45,6 +45,7 @@ class TunedLearner(Learner):
     """
 
     masked: ClassVar[bool] = True
+    prompt: Prompt
 
     @property
     def fixed(self) -> bool:
@@ -68,11 +69,6 @@ class TunedLearner(Learner):
     def end_task(self, data: TaskData) -> None:
         """Close the task."""
         return
-
-    @property
-    def runs_on(self) -> Any:
-        """The backbone that what is tuned runs on."""
-        return self.backbone
 
     def _learn(
         self, data: TaskData, new: Sequence[str], reporters: Sequence[Reporter], folder: Path | None
@@ -113,19 +109,21 @@ class TunedLearner(Learner):
         self.head.begin(tuner.runs[0].head, task.labels, self.fixed)
         return tuner.run()
 
+    def scores(self, states: Tensor) -> Tensor:
+        return self.head.scores(states)
+
     @torch.no_grad()
     def _logits(self, examples: Sequence[Example]) -> Tensor:
         logits = []
         for rows in self._asked(examples):
             (states,) = self.runs_on.hidden_mixed([(rows, self.prompt.for_rows(self.runs_on, rows))])
-            logits.append(self.head.scores(states))
+            logits.append(self.scores(states))
         return torch.cat(logits)
 
     def _asked(self, examples: Sequence[Example]) -> Iterator[Rows | Pictures]:
         """The examples as they go through the backbone, with their queries where the prompt goes by them."""
-        assert self.task is not None
         done, queries = 0, self.features(examples) if self.prompt.by_query else None
-        for rows in self.frozen.batches(examples, self.task):
+        for rows in self.batches(examples):
             size = len(rows.lengths) if isinstance(rows, Rows) else len(rows.pixels)
             yield rows if queries is None else replace(rows, query=queries[done : done + size])
             done += size

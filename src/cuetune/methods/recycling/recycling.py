@@ -16,7 +16,8 @@ from cuetune.methods.recycling.proposals import Proposal, candidates, check_rank
 from cuetune.prompts import Prompt, SoftPrompt
 from cuetune.tuning.beginning import first_prompt
 from cuetune.tuning.data import Data, few_rows, prepare, sizes
-from cuetune.tuning.loop import Outcome, rank
+from cuetune.tuning.early_stopping import rank
+from cuetune.tuning.loop import Outcome
 from cuetune.tuning.progress import Bar, JsonLog, Reporter
 from cuetune.tuning.recording import record
 from cuetune.tuning.session import run as run_once

@@ -1,0 +1,97 @@
+"""Rows of several streams in one batch: each gets what its own learner says alone, in two passes for all."""
+
+import pytest
+import torch
+from test_learners import FEW, OPTIONS, texts
+from test_learning import run, stream_file
+
+import cuetune
+from cuetune.errors import CuetuneError
+from cuetune.methods.continual.answering import LearnerPredictor
+from cuetune.methods.continual.learner import Learner
+from cuetune.methods.continual.together import logits_together, predict_together
+from cuetune.tasks.reading import read_rows
+from tiny import backbone
+from tiny_vision import image_backbone
+
+FIRST, SECOND = texts("pos", "neg"), texts("upper", "digit", seed=1)
+
+
+def learned(name, frozen, *tasks, seed=0):
+    made = Learner.named(name, frozen, FEW.model_copy(update={"options": OPTIONS.get(name, {})}), seed)
+    for task in tasks:
+        made.learn(task)
+    return made
+
+
+def passes_of(frozen, monkeypatch):
+    passes, real = [], type(frozen).hidden_mixed
+
+    def counted(self, parts):
+        passes.append(len(parts))
+        return real(self, parts)
+
+    monkeypatch.setattr(type(frozen), "hidden_mixed", counted)
+    return passes
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_texts_of_several_streams_are_answered_as_alone(kind, monkeypatch):
+    frozen = backbone(kind)
+    made = [
+        learned("coda", frozen, FIRST, SECOND),
+        learned("coda", frozen, SECOND, seed=1),
+        learned("l2p++", frozen, SECOND, FIRST),
+        learned("dual", frozen, FIRST),
+        learned("ranpac", frozen, FIRST, SECOND),
+        learned("simple-cil", frozen, SECOND),
+    ]
+    asked = [FIRST.train[:5], SECOND.train[:7], FIRST.train[3:4], SECOND.train[2:9], FIRST.train, []]
+    alone = [each.logits(rows) for each, rows in zip(made, asked, strict=True)]
+    passes = passes_of(frozen, monkeypatch)
+    together = logits_together(list(zip(made, asked, strict=True)))
+    assert passes == [5, 4], "one pass for the queries of all who ask, one for those with a prompt"
+    for own, found in zip(alone, together, strict=True):
+        assert found.shape == own.shape
+        assert torch.allclose(found, own, atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(together[0][:, :2], made[3].logits(asked[0]), atol=1e-3), "streams differ"
+
+
+def test_pictures_of_several_streams_are_answered_as_alone(pictures, monkeypatch):
+    frozen = image_backbone("vit")
+    first, second = pictures
+    made = [learned("coda", frozen, first, second), learned("task-prompts", frozen, second)]
+    made.append(learned("ranpac", frozen, first))
+    asked = [first.train[:5], second.train[:3], first.train]
+    alone = [each.logits(rows) for each, rows in zip(made, asked, strict=True)]
+    passes = passes_of(frozen, monkeypatch)
+    together = logits_together(list(zip(made, asked, strict=True)))
+    assert passes == [3, 2]
+    for own, found in zip(alone, together, strict=True):
+        assert torch.allclose(found, own, atol=1e-5, rtol=1e-4)
+
+
+def test_saved_streams_answer_together(tmp_path):
+    path, frozen = stream_file(tmp_path, tasks=2), backbone()
+    for method in ("coda", "simple-cil"):
+        run(path, tmp_path / method, method)
+    tuned = [cuetune.load(tmp_path / method) for method in ("coda", "simple-cil")]
+    rows = [tuned[0].task.example(row) for row in read_rows(tmp_path / "rows.csv")]
+    asked = [(each.predictor(frozen), rows[number::3]) for number, each in enumerate(tuned)]
+    together = predict_together([(predictor, iter(mine)) for predictor, mine in asked])
+    for (predictor, mine), found in zip(asked, together, strict=True):
+        alone = list(predictor.predict(mine))
+        assert [(each.where, each.label) for each in found] == [(each.where, each.label) for each in alone]
+        for one, other in zip(found, alone, strict=True):
+            assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+
+
+def test_what_cannot_answer_together_is_said():
+    one, other = backbone("llama"), backbone("gpt2")
+    tuned = learned("ft", one, FIRST)
+    with pytest.raises(CuetuneError, match="ft tuned a copy of the model"):
+        predict_together([(LearnerPredictor(tuned, tuned.task), [])])
+    pair = [learned("simple-cil", each, FIRST) for each in (one, other)]
+    predictors = [(LearnerPredictor(each, each.task), []) for each in pair]
+    with pytest.raises(CuetuneError, match="the same backbone object"):
+        predict_together(predictors)
