@@ -113,6 +113,12 @@ class _HandThrough(nn.Module):
         return BaseModelOutputWithPooling(last_hidden_state=pixel_values)  # type: ignore[arg-type]
 
 
+def last_linear(model: PreTrainedModel) -> nn.Linear | None:
+    """The layer that gives a model's classes, where its classifier has one linear layer."""
+    found = [part for part in getattr(model, "classifier", nn.Identity()).modules() if isinstance(part, nn.Linear)]
+    return found[0] if len(found) == 1 else None
+
+
 def classes(model: PreTrainedModel) -> tuple[str, ...]:
     """The names of the classes that a model was trained on; empty for one without them."""
     if not type(model).__name__.endswith("ForImageClassification"):

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from cuetune import compat_vision
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.media import MediaBackbone
 from cuetune.backbones.pictures import Pictures
@@ -119,6 +121,24 @@ class SeeingBackbone(MediaBackbone):
             raise CuetuneError(f"{self.identity.name} has no classes of its own; train a head instead.")
         injection = injection or Injection()
         return self._class_logits(changed(pixels, injection), injection).float()
+
+    @torch.no_grad()
+    def classifier(self) -> tuple[Tensor, Tensor]:
+        """W (K, d) and b (K,) in float32: the model's own classes as a linear function of the state that a head reads.
+
+        Raises CuetuneError for a model without classes, or whose classes read something else (seen on noise).
+        """
+        pixels = torch.randn((1, *self.pixel_shape), generator=torch.Generator().manual_seed(0)).to(self.device)
+        logits, last = self.class_logits(pixels), compat_vision.last_linear(self.model)
+        state = self.features(pixels)
+        if last is not None and last.in_features == state.shape[1]:
+            weight = last.weight.detach().float()
+            bias = weight.new_zeros(len(weight)) if last.bias is None else last.bias.detach().float()
+            if torch.allclose(F.linear(state, weight, bias), logits, rtol=0.02, atol=0.02 * float(logits.std())):
+                return weight, bias
+        raise CuetuneError(
+            f"{self.identity.name}: its classes are not read off the {self.pooling} state alone; train a head instead."
+        )
 
     @abstractmethod
     def _class_logits(self, pixels: Tensor, injection: Injection) -> Tensor:

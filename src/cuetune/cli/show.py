@@ -37,6 +37,7 @@ def as_dict(tuned: "TunedPrompt", files: dict[str, int]) -> dict[str, Any]:
         "adds": tuned.prompt.described(),
         "learned_numbers": tuned.n_trained,
         "head": tuned.head.pooling if tuned.head else None,
+        "head_classes": list(tuned.head.classes) if tuned.head else [],
         "head_layer": tuned.head.layer if tuned.head else None,
         "origin": tuned.origin,
         "task": tuned.task.to_dict(),
@@ -54,7 +55,7 @@ def show_page(tuned: "TunedPrompt", folder: Path, files: dict[str, int]) -> None
 
     # What strangers wrote is printed as it stands: no colours or links of theirs, no control characters.
     record = _harmless(tuned.record)
-    for line in [_headline(tuned, folder), *describe(tuned.task), *_made(tuned)]:
+    for line in [_headline(tuned, folder), *describe(tuned.task), *_mapped(tuned), *_made(tuned)]:
         console.print(_harmless(line), highlight=False, soft_wrap=True)
     if record.get("settings"):
         console.print(_settings_table(tuned.record["settings"]))
@@ -69,14 +70,23 @@ def show_page(tuned: "TunedPrompt", folder: Path, files: dict[str, int]) -> None
 def _headline(tuned: "TunedPrompt", folder: Path) -> str:
     return (
         f"{folder}: a {tuned.prompt.kind} prompt for {tuned.backbone.name}: {tuned.prompt.described()}; "
-        f"{tuned.n_trained:,} learned numbers"
-        + (f", a head on the {read_by(tuned.head)} included" if tuned.head else "")
+        f"{tuned.n_trained:,} learned numbers" + (f", {_head(tuned.head)}" if tuned.head else "")
     )
+
+
+def _head(head: Any) -> str:
+    return "no head but the model's own classes" if head.classes else f"a head on the {read_by(head)} included"
 
 
 def read_by(head: Any) -> str:
     """What a head reads, in words."""
     return f"{head.pooling} state" + (f" that enters layer {head.layer}" if head.layer is not None else "")
+
+
+def _mapped(tuned: "TunedPrompt") -> list[str]:
+    """Which of the model's classes stand for the labels, where they do."""
+    classes = tuned.head.classes if tuned.head else ()
+    return [f"  {label!r} is {name!r} of the model" for label, name in zip(tuned.task.labels, classes, strict=False)]
 
 
 def _made(tuned: "TunedPrompt") -> list[str]:

@@ -70,7 +70,11 @@ def tune(
     init_text: Annotated[str | None, typer.Option(help="The text to start from; else the instruction.")] = None,
     length: Annotated[int, typer.Option(help="Virtual tokens.")] = 20,
     readout: Annotated[
-        str, typer.Option(help="How labels are read: words (of the vocabulary), head (a trained classifier), or auto.")
+        str,
+        typer.Option(
+            help="How labels are read: words (of the vocabulary), head (a trained classifier), classes (of the model, "
+            "each standing for a label; pictures), or auto."
+        ),
     ] = "auto",
     pooling: Annotated[str | None, typer.Option(help="The state a head reads: first, last or mean; else auto.")] = None,
     read_layer: o.ReadLayer = None,

@@ -128,14 +128,14 @@ def tune_and_score(job: Job, prompt: Prompt, backbone: Backbone) -> Outcome:
     if done.progress.stopped == "interrupted":
         raise KeyboardInterrupt
     kept = prompt if isinstance(prompt, ModelWeights) else prompt.fold()
-    head = 0 if done.head is None else done.head.n_trained
+    head, in_file = (0, 0) if done.head is None else (done.head.n_trained, done.head.n_kept)
     outcome = Outcome(
         validation=done.progress.best_scores,
         seconds=done.progress.seconds,
         flops=tuner.flops(),
         peak_memory_bytes=done.peak_memory_bytes,
         trained=prompt.n_trained + head,
-        stored_bytes=4 * (sum(value.numel() for value in kept.state_dict().values()) + head),
+        stored_bytes=4 * (sum(value.numel() for value in kept.state_dict().values()) + in_file),
         rate=settings.learning_rate,
         steps=done.progress.step,
         best_step=done.progress.best_step,

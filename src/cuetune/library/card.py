@@ -102,7 +102,10 @@ def _labels(tuned: TunedPrompt) -> str:
     if tuned.task.generates:
         return ""
     if tuned.head:
-        return "## Labels\n\n" + ", ".join(map(plain, tuned.task.labels))
+        pairs = zip(tuned.task.labels, tuned.head.classes, strict=False)
+        rows = [(plain(label), plain(name)) for label, name in pairs]
+        shown = table(("label", "class of the model"), rows) if rows else ", ".join(map(plain, tuned.task.labels))
+        return "## Labels\n\n" + shown
     pairs = zip(tuned.task.labels, tuned.task.label_words, strict=True)
     rows = [(plain(label), code(repr(word))) for label, word in pairs]
     return "## Labels\n\n" + table(("label", "words that are scored"), rows)
@@ -114,7 +117,10 @@ def _prompt(tuned: TunedPrompt) -> str:
     said = f"A {tuned.prompt.kind} prompt: {plain(tuned.prompt.described())}; {learned}."
     if tuned.head:
         before = f" before layer {tuned.head.layer}" if tuned.head.layer is not None else ""
-        said += f" Answers are read by a trained head on each row's {POOLED[tuned.head.pooling]}{before}."
+        if tuned.head.classes:
+            said += " The model's own classes stand for the labels; nothing of the head was trained."
+        else:
+            said += f" Answers are read by a trained head on each row's {POOLED[tuned.head.pooling]}{before}."
     if settings.get("init"):
         said += f" It started from: {plain(str(settings['init']))}."
     text = settings.get("init_text") or (tuned.task.instruction if settings.get("init") == "text" else "")

@@ -219,7 +219,10 @@ def _head(folder: Path, saved: PromptFile) -> Head | None:
             f"{folder / RECORD}: a head on layer {saved.head.layer}, but its backbone has {saved.backbone.num_layers} "
             "layers; the folder is damaged, copy it again."
         )
-    return Head(saved.head.pooling, weight.float(), bias.float(), saved.head.layer)
+    if saved.head.classes and len(saved.head.classes) != labels:
+        named = len(saved.head.classes)
+        raise CuetuneError(f"{folder / RECORD}: {named} head.classes for {labels} labels; copy the folder again.")
+    return Head(saved.head.pooling, weight.float(), bias.float(), saved.head.layer, tuple(saved.head.classes))
 
 
 def _check_sizes(folder: Path, saved: PromptFile, injection: Injection) -> None:

@@ -157,12 +157,14 @@ class BackboneFile(Shape):
 class HeadFile(Shape):
     """The shape of what is saved of a trained head beside its numbers. sha256: of head.safetensors.
 
-    layer: it reads the states that enter this layer, where those are not the final ones.
+    layer: it reads the states that enter this layer, where those are not the final ones. classes: those of the model's
+    own classes that it is made of, one for each label, where it was not trained.
     """
 
     pooling: str
     sha256: str
     layer: Size | None = None
+    classes: list[str] = Field(default_factory=list)
 
 
 class PromptFile(Shape):

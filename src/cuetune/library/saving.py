@@ -107,6 +107,8 @@ def contents(tuned: TunedPrompt, folder: Path) -> dict[str, bytes | str]:
         values["head"] = {"pooling": tuned.head.pooling, "sha256": hashlib.sha256(head_bytes).hexdigest()}
         if tuned.head.layer is not None:
             values["head"]["layer"] = tuned.head.layer
+        if tuned.head.classes:
+            values["head"]["classes"] = list(tuned.head.classes)
     files[RECORD] = text = to_json(values, folder)
     try:
         PromptFile.model_validate(json.loads(text))

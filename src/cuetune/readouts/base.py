@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,12 @@ POSITIONS_AT_ONCE = 256  # full-vocabulary logits are made for this many positio
 
 
 class LabelReadout(ABC):
-    """What every readout for labels can do: lay rows out, and score every label from the states that come back."""
+    """What every readout for labels can do: lay rows out, and score every label from the states that come back.
+
+    remaps: it is not trained, but made anew after every pass over the data (`remap`).
+    """
+
+    remaps: ClassVar[bool] = False
 
     def __init__(self, task: Task) -> None:
         self.labels = task.labels
@@ -36,6 +41,10 @@ class LabelReadout(ABC):
     @abstractmethod
     def scores(self, backbone: TextBackbone, hidden: Tensor) -> Tensor:
         """Scores (B, C) of the labels from the states that `rows` asked for; softmax over C gives probabilities."""
+
+    def remap(self, states: Tensor, labels: Sequence[str | None]) -> None:
+        """Be made anew from states (N, d) of rows with these labels, where `remaps`."""
+        raise NotImplementedError
 
     def row_losses(self, backbone: TextBackbone, hidden: Tensor, rendered: Sequence[Rendered]) -> Tensor:
         """Cross-entropy over the labels for each row, (B,)."""

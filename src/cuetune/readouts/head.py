@@ -23,17 +23,24 @@ class Head:
     """A trained head as it is kept: the states that it pools, its weight (C, d) and its bias (C,).
 
     layer: it reads the states that enter this layer; None reads the final ones.
+    classes: those of the model's own classes whose rows it holds, one for each label; empty for a trained head.
     """
 
     pooling: str
     weight: Tensor
     bias: Tensor
     layer: int | None = None
+    classes: tuple[str, ...] = ()
+
+    @property
+    def n_kept(self) -> int:
+        """How many numbers it has."""
+        return self.weight.numel() + self.bias.numel()
 
     @property
     def n_trained(self) -> int:
-        """How many numbers were learned."""
-        return self.weight.numel() + self.bias.numel()
+        """How many of them were learned."""
+        return 0 if self.classes else self.n_kept
 
     def check_shape(self, weight: Tensor, bias: Tensor) -> None:
         """Raise CuetuneError unless it has the sizes of these: a row for each label, of the width of a state."""

@@ -14,6 +14,7 @@ from cuetune.errors import CuetuneError
 from cuetune.evaluation.metrics import negative_log_likelihood
 from cuetune.picture_prediction import PicturePredictor
 from cuetune.prompts.base import Prompt
+from cuetune.readouts.class_head import image_readout
 from cuetune.readouts.image_head import ImageHead
 from cuetune.tasks.decoding import rows_of
 from cuetune.tuning.decoded import DecodedPictures
@@ -72,7 +73,7 @@ class ImageRun:
         if not data.train:
             raise CuetuneError(f"{data.task.name}: no pictures to tune on.")
         self.backbone, self.task, self.settings = backbone, data.task, settings
-        self.readout = ImageHead(backbone, data.task, settings.pooling, settings.read_layer, settings.seed)
+        self.readout = image_readout(backbone, data.task, settings)
         backbone.check(prompt.injection())
         self.pixels = DecodedPictures(list(rows_of(data.train, data.task)), backbone.preprocessing, folder=folder)
         repeated = [int(row.values.get("repeated", 0)) for row in self.pixels.rows]

@@ -21,9 +21,10 @@ from cuetune.readouts import Head
 from cuetune.tuning.batches import Batches, Epochs, StepRows, visited
 from cuetune.tuning.checkpoint import Progress, load_checkpoint, restore_optimizer, run_key, save_checkpoint
 from cuetune.tuning.early_stopping import count
-from cuetune.tuning.head_start import begin_as_probe
+from cuetune.tuning.head_start import begin as begin_head
+from cuetune.tuning.head_start import per_pass, remap, remaps
 from cuetune.tuning.objectives import Batch, Objective, cross_entropy
-from cuetune.tuning.operations import counted, once_per_run
+from cuetune.tuning.operations import between_steps, counted
 from cuetune.tuning.progress import Reporter
 from cuetune.tuning.settings import Settings
 from cuetune.tuning.task_embedding import EARLY, embedding, virtual_tokens
@@ -107,7 +108,8 @@ class Tuner:
                 self.trained[f"head{number}"] = run.head
                 states = run.states_of(self.prompt.of_task(number), range(min(FIRST, len(run.rows))))
                 rate = self.settings.head_rate(self.backbone, self.prompt, states)
-                groups.append((list(run.head.parameters()), rate))
+                if trained := [part for part in run.head.parameters() if part.requires_grad]:
+                    groups.append((trained, rate))
         return torch.optim.AdamW(
             [{"params": parameters, "relative": relative} for parameters, relative in groups],
             lr=self.settings.rate(0),
@@ -147,23 +149,30 @@ class Tuner:
         for objective in self.objectives:
             objective.prepare(self.runs, visited(self.batches, ahead, len(self.runs)))
         self.progress.seconds += time.perf_counter() - started
-        if self.settings.head_start == "probe" and not self.progress.step:
+        if not self.progress.step:
             self._begin_heads()
 
     def _begin_heads(self) -> None:
         """Heads begin as linear probes, which the first validation scores: what is kept is at least as good as they."""
         started = time.perf_counter()
         for number, run in enumerate(self.runs):
-            if run.head is not None:
-                begin_as_probe(run, self.prompt.of_task(number))
+            begin_head(run, self.prompt.of_task(number), self.settings.head_start)
         self.best = self._tensors()
         self.progress.seconds += time.perf_counter() - started
-        if any(run.head is not None and run.validation for run in self.runs):
+        begun = self.settings.head_start == "probe" or any(remaps(run) for run in self.runs)
+        if begun and any(run.head is not None and run.validation for run in self.runs):
             self._validate()
+
+    def _remap(self) -> None:
+        """After every pass over a run's data, its classes stand for its labels anew."""
+        for number, run in enumerate(self.runs):
+            if remaps(run) and self.progress.step and self.progress.step % per_pass(run, self.settings) == 0:
+                remap(run, self.prompt.of_task(number))
 
     def _loop(self) -> None:
         while self.progress.step < self._steps and not self.progress.stopped:
             started = time.perf_counter()
+            self._remap()
             values = self._step(self.batches.of(self.progress.step))
             self.progress.step += 1
             if self.progress.step == EARLY and len(self.runs) == 1:
@@ -253,7 +262,8 @@ class Tuner:
         step = counted(lambda: self._loss(self.batches.of(0)).backward())
         self.optimizer.zero_grad(set_to_none=True)
         self.progress.tokens = tokens
-        return step * self.progress.step + once_per_run(self.runs, self.prompt, self.settings.head_start == "probe")
+        done = self.progress.step
+        return step * done + between_steps(self.runs, self.prompt, self.settings, done)
 
     def _validate(self) -> None:
         started = time.perf_counter()

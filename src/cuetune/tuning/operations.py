@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from torch.utils.flop_counter import FlopCounterMode
 
 from cuetune.prompts.base import Prompt
+from cuetune.tuning.head_start import per_pass, remaps
+from cuetune.tuning.settings import Settings
 from cuetune.tuning.task_run import Run
 
 FEW = 16  # rows that are counted for all
@@ -17,12 +19,21 @@ def counted(work: Callable[[], object]) -> float:
     return float(counter.get_total_flops())
 
 
-def once_per_run(runs: Sequence[Run], prompt: Prompt, probed: bool) -> float:
-    """What is not done at every step: states below a late prompt, and the pass that heads begin from as probes."""
+def between_steps(runs: Sequence[Run], prompt: Prompt, settings: Settings, steps: int) -> float:
+    """What is not done at every step: states below a late prompt, and passes for heads alone."""
     frozen = sum(run.frozen_flops() for run in runs)
     return frozen + sum(
-        _pass_over(run, prompt.of_task(number)) for number, run in enumerate(runs) if probed and run.head is not None
+        _passes(run, settings, steps) * _pass_over(run, prompt.of_task(number))
+        for number, run in enumerate(runs)
+        if run.head is not None
     )
+
+
+def _passes(run: Run, settings: Settings, steps: int) -> int:
+    """How often all rows went through the model for a head alone."""
+    if remaps(run):
+        return 1 + max(0, steps - 1) // per_pass(run, settings)
+    return int(settings.head_start == "probe")
 
 
 def _pass_over(run: Run, prompt: Prompt) -> float:

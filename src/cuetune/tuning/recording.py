@@ -23,7 +23,7 @@ def record(backbone: Backbone, prompt: Prompt, data: Data, outcome: Outcome | No
     }
     if outcome is not None:
         progress, head = outcome.progress, outcome.head
-        in_head = head.n_trained if head else 0
+        in_head, in_file = (head.n_trained, head.n_kept) if head else (0, 0)
         kept["settings"] = {**outcome.settings.model_dump(), "dtype": str(backbone.dtype).removeprefix("torch.")}
         kept["seed"] = outcome.settings.seed
         kept["stopped"] = progress.stopped or "finished"
@@ -38,7 +38,7 @@ def record(backbone: Backbone, prompt: Prompt, data: Data, outcome: Outcome | No
             "tflop": round(tuning_flops(backbone, progress.tokens, head.layer if head else None) / 1e12, 3),
             "peak_memory_bytes": outcome.peak_memory_bytes,
             "device": device_name(backbone),
-            "stored_bytes": 4 * (sum(value.numel() for value in prompt.state_dict().values()) + in_head),
+            "stored_bytes": 4 * (sum(value.numel() for value in prompt.state_dict().values()) + in_file),
             "trained_parameters": prompt.n_trained + in_head,
         }
     return kept
