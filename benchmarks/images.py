@@ -22,7 +22,8 @@ from cuetune.tuning.data import Data
 METHODS = ("linear-probe", "prefix", "vpt-shallow", "vpt", "frame", "fine-tuning")
 MODEL = "dinov2-small@70"
 READ_LAYER = 11  # of 4 to 12 the best for a linear probe on the rows to choose on, in both data sets
-ROWS, STEPS = {"emoji": 2700, "stamps": 240}, {"emoji": 240, "stamps": 120}  # training pictures and updates of a run
+# Training pictures and updates of a run.
+SIZES = {"emoji": (4200, 300), "emoji-new-style": (2700, 240), "stamps": (240, 120), "stamps-new-style": (240, 120)}
 TESTED, CHOSEN_ON = 600, 200  # at most
 NEW = "-new-style"
 RESULTS = Path(__file__).parent / "results" / "images.md"
@@ -79,7 +80,7 @@ def main() -> None:
 
     def one(name: str) -> str:
         kind = name.removesuffix(NEW)
-        return table(name, DATA[kind](name != kind), Path("runs/images"), ROWS[kind], STEPS[kind], asked)
+        return table(name, DATA[kind](name != kind), Path("runs/images"), *SIZES[name], asked)
 
     measure(NAMES, one, asked)
 
