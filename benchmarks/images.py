@@ -23,7 +23,7 @@ METHODS = ("linear-probe", "prefix", "vpt-shallow", "vpt", "frame", "fine-tuning
 MODEL = "dinov2-small@70"
 READ_LAYER = 11  # of 4 to 12 the best for a linear probe on the rows to choose on, in both data sets
 # Training pictures and updates of a run.
-SIZES = {"emoji": (4200, 300), "emoji-new-style": (2700, 240), "stamps": (240, 120), "stamps-new-style": (240, 120)}
+SIZES = {"emoji": (2700, 480), "emoji-new-style": (2700, 240), "stamps": (240, 120), "stamps-new-style": (240, 120)}
 TESTED, CHOSEN_ON = 600, 200  # at most
 NEW = "-new-style"
 RESULTS = Path(__file__).parent / "results" / "images.md"
