@@ -5,12 +5,13 @@ import torch
 from test_learners import FEW, OPTIONS, texts
 from test_learning import run, stream_file
 
-import cuetune
 from cuetune.errors import CuetuneError
 from cuetune.methods.continual.answering import LearnerPredictor
 from cuetune.methods.continual.learner import Learner
-from cuetune.methods.continual.together import logits_together, predict_together
+from cuetune.methods.continual.together import answers_together, logits_together, predict_together
+from cuetune.prompts import HardPrompt
 from cuetune.tasks.reading import read_rows
+from cuetune.verbs import predict
 from tiny import backbone
 from tiny_vision import image_backbone
 
@@ -71,27 +72,35 @@ def test_pictures_of_several_streams_are_answered_as_alone(pictures, monkeypatch
         assert torch.allclose(found, own, atol=1e-5, rtol=1e-4)
 
 
-def test_saved_streams_answer_together(tmp_path):
+def test_saved_streams_answer_together_what_each_predicts(tmp_path):
     path, frozen = stream_file(tmp_path, tasks=2), backbone()
-    for method in ("coda", "simple-cil"):
-        run(path, tmp_path / method, method)
-    tuned = [cuetune.load(tmp_path / method) for method in ("coda", "simple-cil")]
-    rows = [tuned[0].task.example(row) for row in read_rows(tmp_path / "rows.csv")]
-    asked = [(each.predictor(frozen), rows[number::3]) for number, each in enumerate(tuned)]
-    together = predict_together([(predictor, iter(mine)) for predictor, mine in asked])
-    for (predictor, mine), found in zip(asked, together, strict=True):
-        alone = list(predictor.predict(mine))
+    folders = [tmp_path / method for method in ("coda", "simple-cil")]
+    for folder in folders:
+        run(path, folder, folder.name)
+    rows = [row.values["text"] for row in read_rows(tmp_path / "rows.csv")]
+    data = [[{"text": text} for text in rows[number::3] * (1 + 4 * number)] for number in range(2)]
+    assert len(data[1]) > 64, "more than one batch of one, and less of the other"
+    together = predict_together(list(zip(folders, data, strict=True)), model=frozen)
+    for folder, mine, found in zip(folders, data, together, strict=True):
+        alone = list(predict(folder, mine, model=frozen))
         assert [(each.where, each.label) for each in found] == [(each.where, each.label) for each in alone]
         for one, other in zip(found, alone, strict=True):
             assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+    assert predict_together([]) == []
 
 
-def test_what_cannot_answer_together_is_said():
+def test_what_cannot_answer_together_is_said(tmp_path):
     one, other = backbone("llama"), backbone("gpt2")
     tuned = learned("ft", one, FIRST)
     with pytest.raises(CuetuneError, match="ft tuned a copy of the model"):
-        predict_together([(LearnerPredictor(tuned, tuned.task), [])])
-    pair = [learned("simple-cil", each, FIRST) for each in (one, other)]
-    predictors = [(LearnerPredictor(each, each.task), []) for each in pair]
+        answers_together([LearnerPredictor(tuned, tuned.task)], [[]])
+    predictors = [
+        LearnerPredictor(made, made.task) for made in (learned("simple-cil", each, FIRST) for each in (one, other))
+    ]
     with pytest.raises(CuetuneError, match="the same backbone object"):
-        predict_together(predictors)
+        answers_together(predictors, [[], []])
+    run(stream_file(tmp_path, tasks=2), tmp_path / "out")
+    with pytest.raises(CuetuneError, match="out: made for"):
+        predict_together([(tmp_path / "out", [])], model=other)
+    with pytest.raises(CuetuneError, match="is no learned stream"):
+        predict_together([(HardPrompt(), [])], model=one)

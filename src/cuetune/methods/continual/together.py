@@ -1,37 +1,73 @@
 """Rows of several learned streams in one batch, over one copy of the model: one pass for queries, one under prompts."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, zip_longest
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from cuetune.backbones.base import Backbone
 from cuetune.errors import CuetuneError
-from cuetune.methods.continual.answering import ROWS_AT_ONCE, LearnerPredictor
+from cuetune.methods.continual.answering import ROWS_AT_ONCE, LearnedPrompt, LearnerPredictor
 from cuetune.methods.continual.learner import Learner
+from cuetune.modalities import of_task
 from cuetune.prediction import Prediction
 from cuetune.prompts.query import with_queries
 from cuetune.tasks.task import Example
+from cuetune.verbs import backbone_for, load
 
-Asked = Sequence[tuple[LearnerPredictor, Iterable[Example]]]
 
+def predict_together(
+    asked: Sequence[tuple[LearnedPrompt | str | Path, Any]],
+    *,
+    model: str | Backbone | None = None,
+    encoding: str = "utf-8",
+    **options: Any,
+) -> list[list[Prediction]]:
+    """What each learned stream says of its own rows, in their order: the answers that `predict` gives for each alone.
 
-def predict_together(asked: Asked) -> list[list[Prediction]]:
-    """What each predictor says of its own examples, in their order.
-
-    The predictors (`LearnedPrompt.predictor`) are of any methods, tasks and labels on the same backbone object. Answers
-    are those that each gives alone. Raises CuetuneError where the backbones differ, or a method tuned a copy of it.
+    asked: streams (`cuetune.load`, or their folders), of any methods, tasks and labels, each with its data. model: the
+    backbone of all; by default the one that the first was learned on. encoding, options: as of `predict`.
+    Raises CuetuneError for nothing asked, what is no learned stream, another backbone, or a method that tuned a copy.
     """
-    learners = [predictor.learner for predictor, _ in asked]
+    if not asked:
+        return []
+    streams = [_loaded(stream) for stream, _ in asked]
+    names = [str(stream) if isinstance(stream, str | Path) else "stream" for stream, _ in asked]
+    backbone = backbone_for(streams[0], model, names[0], **options)
+    for name, stream in zip(names, streams, strict=True):
+        stream.backbone.check(backbone.identity, name)
+    rows = [_examples(stream, data, encoding) for stream, (_, data) in zip(streams, asked, strict=True)]
+    return answers_together([stream.predictor(backbone) for stream in streams], rows)
+
+
+def answers_together(
+    predictors: Sequence[LearnerPredictor], sources: Sequence[Iterable[Example]]
+) -> list[list[Prediction]]:
+    """Predictions for each predictor's examples. Raises CuetuneError where backbones are not one object."""
+    learners = [predictor.learner for predictor in predictors]
     _check_shared(learners)
-    answers: list[list[Prediction]] = [[] for _ in asked]
-    sources = [iter(examples) for _, examples in asked]
-    while any(chunks := [list(islice(source, ROWS_AT_ONCE)) for source in sources]):
+    answers: list[list[Prediction]] = [[] for _ in predictors]
+    waiting = [iter(examples) for examples in sources]
+    while any(chunks := [list(islice(source, ROWS_AT_ONCE)) for source in waiting]):
         logits = logits_together(list(zip(learners, chunks, strict=True)))
-        for mine, (predictor, _), rows, scores in zip(answers, asked, chunks, logits, strict=True):
+        for mine, predictor, rows, scores in zip(answers, predictors, chunks, logits, strict=True):
             mine += predictor.said(rows, scores)
     return answers
+
+
+def _examples(stream: LearnedPrompt, data: Any, encoding: str) -> Iterator[Example]:
+    rows = of_task(stream.task).read(data, encoding=encoding, labelled=False)
+    return (stream.task.example(row, labelled=False) for row in rows)
+
+
+def _loaded(stream: Any) -> LearnedPrompt:
+    found = load(stream) if isinstance(stream, str | Path) else stream
+    if not isinstance(found, LearnedPrompt):
+        raise CuetuneError(f"{stream}: is no learned stream (`cuetune learn`); answer a prompt's rows with `predict`.")
+    return found
 
 
 @torch.no_grad()
