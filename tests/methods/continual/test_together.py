@@ -9,7 +9,6 @@ from cuetune.errors import CuetuneError
 from cuetune.methods.continual.answering import LearnerPredictor
 from cuetune.methods.continual.learner import Learner
 from cuetune.methods.continual.together import answers_together, logits_together, predict_together
-from cuetune.prompts import HardPrompt
 from cuetune.tasks.reading import read_rows
 from cuetune.verbs import predict
 from tiny import backbone
@@ -103,4 +102,4 @@ def test_what_cannot_answer_together_is_said(tmp_path):
     with pytest.raises(CuetuneError, match="out: made for"):
         predict_together([(tmp_path / "out", [])], model=other)
     with pytest.raises(CuetuneError, match="is no learned stream"):
-        predict_together([(HardPrompt(), [])], model=one)
+        predict_together([(object(), [])], model=one)
