@@ -26,15 +26,16 @@ from side_by_side import RESULTS, described, machine
 
 FILES = Path(__file__).parents[1] / "examples" / "streams"
 STREAMS = {"emoji-10": "emoji.yaml", "emoji-5": "emoji.yaml", "stamps": "stamps.yaml", "reviews": "reviews.yaml"}
-METHODS = ("simple-cil", "ranpac", "coda", "l2p++", "dual", "ft++", "task-prompts", "l2p", "ft")
+METHODS = ("simple-cil", "ranpac", "coda", "coda-sums", "l2p++", "dual", "ft++", "task-prompts", "l2p", "ft")
 UPPER = "coda-at-once"
+SUMS = "-sums"  # behind a pool's name: ridge regression over prompted states answers, and not the trained head
 RATES = {"ft": 1e-5, "ft++": 1e-5}  # by final accuracy on the first three tasks of emoji-10 in another order and split
 POOL_RATE = 5e-3  # likewise, of 1e-3, 5e-3 and 1.5e-2 the best for each pool; the papers' 1e-3 takes their 4,000 steps
 
 
 def settings_for(stream: str, method: str, arguments: argparse.Namespace) -> Settings | None:
     """The same steps for every method; CODA-Prompt has 100 components in all, as published."""
-    name = method.removesuffix(AT_ONCE)
+    name = learner_of(method)
     if name in ("simple-cil", "ranpac"):
         return None
     tasks = {"emoji-10": 10, "emoji-5": 5, "stamps": 3, "reviews": 4}[stream]
@@ -42,10 +43,17 @@ def settings_for(stream: str, method: str, arguments: argparse.Namespace) -> Set
     longer = 2 if stream == "emoji-5" else 1  # tasks of twice the rows
     steps = arguments.steps * longer * (tasks if once else 1)
     options: dict[str, Any] = {"components": 100 if once else 100 // tasks} if name == "coda" else {}
+    if method.endswith(SUMS):
+        options["head"] = "sums"
     if stream == "reviews" and name not in ("ft", "ft++"):
         options["fixed"] = True  # two labels, which every domain has
     rate = RATES.get(name, POOL_RATE) if stream != "reviews" else None
     return Settings(steps=steps, batch_size=arguments.batch_size, learning_rate=rate, options=options)
+
+
+def learner_of(method: str) -> str:
+    """The learner's name in a method's name."""
+    return method.removesuffix(AT_ONCE).removesuffix(SUMS)
 
 
 def stream_file(name: str, folder: Path) -> Path:
@@ -92,7 +100,7 @@ def one(stream: str, method: str, seed: int, arguments: argparse.Namespace, load
     learned = learn(
         stream_file(stream, arguments.folder),
         folder,
-        method=method,
+        method=method.removesuffix(SUMS),
         model=backbone,
         seed=seed,
         class_order=order,
@@ -185,7 +193,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/streams"), help="of runs that are not finished")
     parser.add_argument("--to", type=Path, default=RESULTS / "streams.jsonl")
     arguments = parser.parse_args()
-    unknown = [name for name in arguments.methods if name.removesuffix(AT_ONCE) not in Learner.known()]
+    unknown = [name for name in arguments.methods if learner_of(name) not in Learner.known()]
     if unknown:
         parser.error(f"unknown methods {', '.join(unknown)}; known: {', '.join(sorted(Learner.known()))}")
     lines = measure(arguments, arguments.to)

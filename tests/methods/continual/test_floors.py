@@ -7,8 +7,9 @@ from sklearn.linear_model import Ridge
 
 from cuetune.errors import CuetuneError
 from cuetune.methods.continual import floors
-from cuetune.methods.continual.floors import RIDGES, RanPAC, SimpleCIL, best_ridge
+from cuetune.methods.continual.floors import RanPAC, SimpleCIL
 from cuetune.methods.continual.learner import Learner
+from cuetune.methods.continual.ridge import RIDGES, Sums, best_ridge
 from cuetune.tasks.task import Example, Task
 from cuetune.tuning.settings import Settings
 from cuetune.tuning.task_run import TaskData
@@ -54,7 +55,7 @@ def in_order(made):
 
 def test_ranpac_is_ridge_regression_on_all_rows_at_once():
     made = learned(RanPAC, [LABELS[:2], LABELS[2:4], LABELS[4:]], width=80, ridge=3.0)
-    h = (TABLE.double() @ made.W).relu().numpy()
+    h = (TABLE.double() @ made.regression.W).relu().numpy()
     y = np.array([[float(each.label == label) for label in LABELS] for each in EXAMPLES])
     expected = h @ Ridge(alpha=3.0, fit_intercept=False, solver="cholesky").fit(h, y).coef_.T
     assert np.allclose(in_order(made).numpy(), expected, atol=1e-5)
@@ -117,14 +118,14 @@ def test_the_ridge_is_that_with_the_smallest_error_on_the_rows_left_out():
     for label in LABELS:
         own = [n for n, each in enumerate(data.train) if each.label == label]
         fit[own[: int(0.8 * len(own))]] = True
-    h = (TABLE.double() @ made.W).relu()
+    h = (TABLE.double() @ made.regression.W).relu()
     y = torch.tensor([[float(each.label == label) for label in LABELS] for each in EXAMPLES], dtype=torch.float64)
     errors = []
     for ridge in RIDGES:
         G = h[fit].T @ h[fit] + ridge * torch.eye(50, dtype=torch.float64)
         errors.append(float((y[~fit] - h[~fit] @ torch.linalg.solve(G, h[fit].T @ y[fit])).square().sum()))
-    assert made.ridge == RIDGES[int(np.argmin(errors))]
-    assert 1e-8 < made.ridge < 1e8
+    assert made.regression.ridge == RIDGES[int(np.argmin(errors))]
+    assert 1e-8 < made.regression.ridge < 1e8
 
 
 def test_rows_in_the_order_of_their_labels_choose_the_same_ridge():
@@ -132,13 +133,13 @@ def test_rows_in_the_order_of_their_labels_choose_the_same_ridge():
     ordered = sorted(EXAMPLES, key=lambda each: each.label)
     made = learner(RanPAC, width=50)
     made.learn(task(*LABELS, examples=ordered))
-    assert made.ridge == learned(RanPAC, [LABELS], width=50).ridge
+    assert made.regression.ridge == learned(RanPAC, [LABELS], width=50).regression.ridge
 
 
 def test_without_rows_to_check_on_the_ridge_is_one():
-    one = floors._Sums.empty(3, 1)
+    one = Sums(3, 1)
     one.add(torch.ones(1, 3, dtype=torch.float64), torch.ones(1, 1, dtype=torch.float64))
-    assert best_ridge(one, floors._Sums.empty(3, 1)) == 1.0
+    assert best_ridge(one, Sums(3, 1)) == 1.0
 
 
 def test_they_are_known_by_name():

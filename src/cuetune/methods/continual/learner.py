@@ -137,9 +137,10 @@ class Learner(ABC):
         Call it on a learner of the same method, backbone, settings and seed. Raises CuetuneError for another's state.
         """
         mine: dict[str, Any] = {"learner": self.name, "seed": self.seed, "options": self.options}
+        theirs = {**spec, "options": {**self.defaults, **spec.get("options", {})}}  # of a version with fewer options
         for what, value in mine.items():
-            if spec.get(what) != value:
-                raise CuetuneError(f"the state is of {what} {spec.get(what)!r}, not {value!r}; start a stream anew.")
+            if theirs.get(what) != value:
+                raise CuetuneError(f"the state is of {what} {theirs.get(what)!r}, not {value!r}; start a stream anew.")
         self.labels, self.tasks = list(spec["labels"]), int(spec["tasks"])
         self.task = Task.from_dict(spec["task"]) if spec["task"] else None
         self._restore(tensors, spec["own"])
@@ -153,10 +154,11 @@ class Learner(ABC):
         assert asked is not None, "a task says how its rows are read"
         return self.frozen.of(examples, asked)
 
-    def batches(self, examples: Sequence[Example]) -> Iterator[Rows | Pictures]:
-        """The examples as they go through the backbone, some at a time."""
-        assert self.task is not None, "a task says how its rows are read"
-        return self.frozen.batches(examples, self.task)
+    def batches(self, examples: Sequence[Example], task: Task | None = None) -> Iterator[Rows | Pictures]:
+        """The examples as they go through the backbone, some at a time. task: as of `features`."""
+        asked = task or self.task
+        assert asked is not None, "a task says how its rows are read"
+        return self.frozen.batches(examples, asked)
 
     @property
     def runs_on(self) -> Any:

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from cuetune.errors import CuetuneError
+from cuetune.methods.continual.ridge import FIT, WIDTH, RandomRidge, one_hot
 from cuetune.methods.continual.tuned import TunedLearner
 from cuetune.prompts.base import Prompt
 from cuetune.prompts.pool import PoolPrompt, PoolShape
@@ -13,24 +15,50 @@ from cuetune.prompts.pool_coda import CodaPrompt
 from cuetune.prompts.pool_dual import DualPrompt
 from cuetune.prompts.pool_l2p import L2PPrefixPrompt, L2PPrompt
 from cuetune.prompts.pool_tasks import TaskPrompts
+from cuetune.tasks.splits import first_of_each_label
 from cuetune.tuning.task_run import TaskData
 
-FIXED: Mapping[str, Any] = {"fixed": False}  # an option of every pool
+HEADS = ("trained", "sums")
+OF_HEADS: Mapping[str, Any] = {"fixed": False, "head": "trained"}  # options of every pool
 
 
 class PoolLearner(TunedLearner):
     """A pool of prompts and a head; the backbone runs once for an example's query and once under its prompt.
 
-    The option `fixed`: rows of the head stay as they are when their labels come again, in another domain.
+    Options: `fixed`, rows of the head stay as they are when their labels come again, in another domain. `head`: what
+    answers, the head that is "trained" with the pool, or "sums": ridge regression over the prompted states of the rows
+    of all tasks (`RandomRidge`), each counted when its task is over, so that labels of different tasks are compared;
+    the head that is trained then only says what a task's prompts are to tell apart. Raises CuetuneError for another.
     """
 
     prompt: PoolPrompt
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        if self.options["head"] not in HEADS:
+            raise CuetuneError(f"head {self.options['head']!r}: choose one of {', '.join(HEADS)}.")
+        width = int(self.backbone.state_width)
+        self.regression = RandomRidge(width, WIDTH, self.seed) if self.options["head"] == "sums" else None
 
     def begin_task(self, data: TaskData, seed: int) -> None:
         self.prompt.grow(seed)
 
     def end_task(self, data: TaskData) -> None:
         self.prompt.finish(self.features(data.train, data.task))
+        if self.regression is not None:
+            self._count(self.regression, data)
+
+    def _count(self, regression: RandomRidge, data: TaskData) -> None:
+        """Add the task's rows, as they are under the pool now, to the sums."""
+        regression.begin(len(self.head.labels), torch.tensor(first_of_each_label(data.train, FIT)))
+        done = 0
+        for states in self.states_of(data.train, data.task):
+            regression.add(states, one_hot(data.train[done : done + len(states)], self.head.labels))
+            done += len(states)
+        regression.end()
+
+    def scores(self, states: Tensor) -> Tensor:
+        return super().scores(states) if self.regression is None else self.regression.scores(states)
 
     @property
     def fixed(self) -> bool:
@@ -38,7 +66,7 @@ class PoolLearner(TunedLearner):
 
     def own(self) -> dict[str, Any]:
         """The options that the pool itself has."""
-        return {name: value for name, value in self.options.items() if name not in ("layers", "fixed")}
+        return {name: value for name, value in self.options.items() if name not in ("layers", *OF_HEADS)}
 
     def shape(self) -> PoolShape:
         """That of the prompted layers, said by the option `layers` as "first-last"."""
@@ -46,16 +74,27 @@ class PoolLearner(TunedLearner):
 
     def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         prompt = {f"prompt.{name}": value for name, value in self.prompt.state_dict().items()}
-        return {**prompt, **self.head.tensors()}, {"kind": self.prompt.kind, "spec": self.prompt.spec()}
+        sums, ridge = self.regression.state() if self.regression is not None and self.labels else ({}, {})
+        named = {f"sums.{name}": value for name, value in sums.items()}
+        return {**prompt, **self.head.tensors(), **named}, {
+            "kind": self.prompt.kind,
+            "spec": self.prompt.spec(),
+            **ridge,
+        }
 
     def _restore(self, tensors: Mapping[str, Tensor], own: Mapping[str, Any]) -> None:
-        start = "prompt."
-        numbers = {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
-        prompt = Prompt.rebuild(own["kind"], own["spec"], numbers)
+        prompt = Prompt.rebuild(own["kind"], own["spec"], _part(tensors, "prompt."))
         assert isinstance(prompt, PoolPrompt)
         self.backbone.check(prompt.injection(), self.name)
         self.prompt = prompt.to(self.backbone.device)
         self.head.restore(tensors, self.labels)
+        if self.regression is not None and self.labels:
+            self.regression.restore(_part(tensors, "sums."), own)
+
+
+def _part(tensors: Mapping[str, Tensor], start: str) -> dict[str, Tensor]:
+    """Those whose names begin so, without that beginning."""
+    return {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
 
 
 class Coda(PoolLearner):
@@ -68,7 +107,7 @@ class Coda(PoolLearner):
         "length": 8,
         "layers": "0-4",
         "orthogonality": 0.0,
-        **FIXED,
+        **OF_HEADS,
     }
 
     def begin(self) -> PoolPrompt:
@@ -81,7 +120,7 @@ class L2P(PoolLearner):
 
     name = "l2p"
     described = "virtual tokens of the nearest keys in a pool (Wang 2022)"
-    defaults: ClassVar[Mapping[str, Any]] = {"pool": 10, "length": 5, "top": 5, "pull": 0.5, **FIXED}
+    defaults: ClassVar[Mapping[str, Any]] = {"pool": 10, "length": 5, "top": 5, "pull": 0.5, **OF_HEADS}
 
     def begin(self) -> PoolPrompt:
         shape = PoolShape.of(self.backbone, (0,))
@@ -93,7 +132,14 @@ class L2PPlus(PoolLearner):
 
     name = "l2p++"
     described = "keys and values of the nearest keys in a pool (Smith 2023)"
-    defaults: ClassVar[Mapping[str, Any]] = {"pool": 30, "length": 20, "top": 5, "pull": 0.5, "layers": "0-0", **FIXED}
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "pool": 30,
+        "length": 20,
+        "top": 5,
+        "pull": 0.5,
+        "layers": "0-0",
+        **OF_HEADS,
+    }
 
     def begin(self) -> PoolPrompt:
         return L2PPrefixPrompt.begin(self.shape(), **self.own(), seed=self.seed)
@@ -110,7 +156,7 @@ class Dual(PoolLearner):
         "length": 20,
         "pull": 1.0,
         "layers": "0-4",
-        **FIXED,
+        **OF_HEADS,
     }
 
     def begin(self) -> PoolPrompt:
@@ -122,7 +168,7 @@ class PromptPerTask(PoolLearner):
 
     name = "task-prompts"
     described = "one prompt for each task, of the task whose mean query is nearest"
-    defaults: ClassVar[Mapping[str, Any]] = {"length": 20, "layers": "0-4", **FIXED}
+    defaults: ClassVar[Mapping[str, Any]] = {"length": 20, "layers": "0-4", **OF_HEADS}
 
     def begin(self) -> PoolPrompt:
         return TaskPrompts(self.shape(), self.options["length"])

@@ -112,18 +112,20 @@ class TunedLearner(Learner):
     def scores(self, states: Tensor) -> Tensor:
         return self.head.scores(states)
 
-    @torch.no_grad()
     def _logits(self, examples: Sequence[Example]) -> Tensor:
-        logits = []
-        for rows in self._asked(examples):
-            (states,) = self.runs_on.hidden_mixed([(rows, self.prompt.for_rows(self.runs_on, rows))])
-            logits.append(self.scores(states))
-        return torch.cat(logits)
+        return torch.cat([self.scores(states) for states in self.states_of(examples)])
 
-    def _asked(self, examples: Sequence[Example]) -> Iterator[Rows | Pictures]:
+    @torch.no_grad()
+    def states_of(self, examples: Sequence[Example], task: Task | None = None) -> Iterator[Tensor]:
+        """(B, D) states of some examples at a time, under what was tuned. task: as of `features`."""
+        for rows in self._asked(examples, task):
+            (states,) = self.runs_on.hidden_mixed([(rows, self.prompt.for_rows(self.runs_on, rows))])
+            yield states
+
+    def _asked(self, examples: Sequence[Example], task: Task | None) -> Iterator[Rows | Pictures]:
         """The examples as they go through the backbone, with their queries where the prompt goes by them."""
-        done, queries = 0, self.features(examples) if self.prompt.by_query else None
-        for rows in self.batches(examples):
+        done, queries = 0, self.features(examples, task) if self.prompt.by_query else None
+        for rows in self.batches(examples, task):
             size = len(rows.lengths) if isinstance(rows, Rows) else len(rows.pixels)
             yield rows if queries is None else replace(rows, query=queries[done : done + size])
             done += size

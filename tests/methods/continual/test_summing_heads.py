@@ -1,0 +1,86 @@
+"""A pool whose answers are ridge regression over prompted states: sums by hand, resumed runs, nothing of examples."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from test_learners import FEW, OPTIONS, POOLS, texts
+
+from cuetune.errors import CuetuneError
+from cuetune.methods.continual.learner import Learner
+from tiny import backbone
+from tiny_vision import image_backbone
+
+FIRST, SECOND = texts("pos", "neg"), texts("upper", "digit", seed=1)
+
+
+def learner(name, frozen=None, **options):
+    given = {**OPTIONS[name], "head": "sums", **options}
+    return Learner.named(name, frozen or backbone("llama"), FEW.model_copy(update={"options": given}), 0)
+
+
+@pytest.mark.parametrize("method", POOLS)
+def test_answers_are_ridge_regression_over_the_states_of_each_task_at_its_end(method):
+    made, labels, seen = learner(method), ["pos", "neg", "upper", "digit"], []
+    for task in (FIRST, SECOND):
+        made.learn(task)
+        states = torch.cat(list(made.states_of(task.train))).double()
+        numbers = torch.tensor([labels.index(row.label) for row in task.train])
+        seen.append(((states @ made.regression.W).relu(), F.one_hot(numbers, 4).double()))
+    h, y = (torch.cat(part) for part in zip(*seen, strict=True))
+    identity = torch.eye(h.shape[1], dtype=torch.float64)
+    head = torch.linalg.solve(h.T @ h + made.regression.ridge * identity, h.T @ y)
+    asked = [*SECOND.train[:5], *FIRST.train[:5]]
+    wanted = (torch.cat(list(made.states_of(asked))).double() @ made.regression.W).relu() @ head
+    assert torch.allclose(made.logits(asked).double(), wanted, atol=1e-4)
+
+
+def test_the_prompt_is_the_one_that_a_trained_head_leads_to():
+    one, other = learner("coda"), learner("coda", head="trained")
+    for made in (one, other):
+        made.learn(FIRST)
+        made.learn(SECOND)
+    for name, value in one.prompt.state_dict().items():
+        assert torch.equal(value, other.prompt.state_dict()[name])
+    assert not torch.allclose(one.logits(FIRST.train), other.logits(FIRST.train), atol=1e-2)
+
+
+def test_it_goes_on_from_its_state_to_the_same_numbers_and_keeps_no_row():
+    whole = learner("coda")
+    whole.learn(FIRST)
+    tensors, spec = whole.state()
+    sizes = {name: value.shape for name, value in tensors.items()}
+    again = learner("coda")
+    again.restore(tensors, spec)
+    for made in (whole, again):
+        made.learn(SECOND)
+    assert torch.equal(again.logits(FIRST.train), whole.logits(FIRST.train))
+    more = learner("coda")
+    more.learn(texts("pos", "neg", count=40))
+    assert {name: value.shape for name, value in more.state()[0].items()} == sizes, "sizes do not follow rows"
+
+
+def test_a_state_of_a_version_without_the_option_is_that_of_a_trained_head():
+    made = learner("coda", head="trained")
+    made.learn(FIRST)
+    tensors, spec = made.state()
+    spec["options"] = {name: value for name, value in spec["options"].items() if name != "head"}
+    again = learner("coda", head="trained")
+    again.restore(tensors, spec)
+    assert torch.equal(again.logits(FIRST.train), made.logits(FIRST.train))
+    with pytest.raises(CuetuneError, match="the state is of options"):
+        learner("coda").restore(tensors, spec)
+
+
+def test_pictures_too(pictures):
+    made = learner("coda", image_backbone("vit"))
+    for task in pictures:
+        made.learn(task)
+    rows = [row for task in pictures for row in task.train]
+    best = made.logits(rows).argmax(dim=1).tolist()
+    right = [made.labels[number] == row.label for number, row in zip(best, rows, strict=True)]
+    assert sum(right) > 0.7 * len(right)
+
+
+def test_another_head_is_refused():
+    with pytest.raises(CuetuneError, match="head 'none': choose one of trained, sums"):
+        learner("coda", head="none")
