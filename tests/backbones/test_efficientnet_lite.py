@@ -117,4 +117,5 @@ def test_the_real_package_is_what_the_catalogue_says():
     real = load_image_backbone(str(folder), dtype="float32", device="cpu")
     assert sum(weight.numel() for weight in real.model.parameters()) == CATALOGUE["efficientnet-lite0"].parameters
     assert (real.width, len(real.classes), real.pixel_shape) == (1280, 1000, (3, 224, 224))
-    assert real.classes[340] == "class 340"
+    assert (real.classes[340], real.classes[999]) == ("zebra", "toilet tissue")
+    assert len(set(real.classes)) == 1000

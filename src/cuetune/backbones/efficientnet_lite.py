@@ -15,7 +15,7 @@ from torch import Tensor
 
 # Stages of EfficientNet-B0 as transformers has them by default; Lite keeps stem and head, and scales nothing.
 SIZES = {"width_coefficient": 1.0, "depth_coefficient": 1.0, "image_size": 224, "hidden_dim": 1280}
-CLASSES = {number: f"class {number}" for number in range(1000)}  # ImageNet's; the package does not name them
+CLASSES = Path(__file__).parent / "imagenet_classes.txt"  # the package does not name them; WordNet's first lemma each
 LITE = {"hidden_act": "relu6", "squeeze_expansion_ratio": 0.0, "depthwise_padding": []}
 OPEN = 40.0
 # Ours beside theirs; the order of rows matters where one name is part of another.
@@ -56,7 +56,12 @@ def convert(source: Path, folder: Path, **sizes: Any) -> None:
     """
     from transformers import EfficientNetConfig, EfficientNetForImageClassification
 
-    own: dict[str, Any] = {**SIZES, "id2label": CLASSES, **LITE, **sizes}
+    own: dict[str, Any] = {
+        **SIZES,
+        "id2label": dict(enumerate(CLASSES.read_text(encoding="utf-8").split("\n")[:1000])),
+        **LITE,
+        **sizes,
+    }
     model = EfficientNetForImageClassification(EfficientNetConfig(**own))
     state = {_renamed(name): value for name, value in torch.load(source, weights_only=True).items()}
     model.load_state_dict({**state, **_open_gates(model)}, strict=True)
