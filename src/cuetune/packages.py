@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from cuetune.errors import CuetuneError
@@ -152,11 +153,10 @@ def _wait(
 
 def _bytes_under(folder: Path) -> int:
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except OSError:  # moved or removed in this moment
-            continue
+    for place, _, names in os.walk(folder):  # which passes over folders that are removed in this moment; rglob does not
+        for name in names:
+            with suppress(OSError):  # moved or removed in this moment
+                total += os.stat(os.path.join(place, name)).st_size
     return total
 
 
