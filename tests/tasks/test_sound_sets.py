@@ -1,7 +1,9 @@
 """Packaged recordings: what is taken from small packages, and the registry's promises against the real ones."""
 
 import csv
+import io
 import shutil
+import wave
 from collections import Counter
 
 import pytest
@@ -56,15 +58,28 @@ def test_drum_hits_of_a_package(tmp_path):
     assert list(instruments(KIT.replace("{space}", "").encode()))[0] == ("Kick 1", "k.wav")
 
 
+def wav(samples: bytes) -> bytes:
+    """A file of 16-bit samples."""
+    stream = io.BytesIO()
+    with wave.open(stream, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes(samples)
+    return stream.getvalue()
+
+
 def test_telephone_prompts_of_packages(tmp_path):
     root = "usr/share/asterisk/sounds/fr_CA_f_June"
-    spoken = {f"{root}/digits/7.wav": b"sept", f"{root}/vm-intro.wav": b"bonjour", f"{root}/again.wav": b"sept"}
+    sept, bonjour = wav(b"sept"), wav(b"bon jour")
+    spoken = {f"{root}/digits/7.wav": sept, f"{root}/vm-intro.wav": bonjour, f"{root}/again.wav": sept}
+    spoken[f"{root}/nothing.wav"] = wav(b"")
     silent = {f"{root}/beep.wav": b"b", f"{root}/silence/1.wav": b"s", f"{root}/dial-tone.wav": b"t"}
     package = deb(tmp_path / "fr.deb", {**spoken, **silent})
     rows = list(read_telephone({"french": package}))
     assert [(content, name) for content, name, _ in rows] == [
-        (b"sept", "french/again.wav"),
-        (b"bonjour", "french/vm-intro.wav"),
+        (sept, "french/again.wav"),
+        (bonjour, "french/vm-intro.wav"),
     ]
     assert rows[0][2] == ("french", "June", "again")
 
