@@ -57,6 +57,21 @@ def test_means_over_seeds_at_every_size():
     assert "0.01 → 0.700, 0.03 → 0.700; taken 0.01 (8 s)" in searched(soft)
 
 
+def test_methods_are_compared_with_the_probe_draw_by_draw():
+    soft, probes = (0.50, 0.63, 0.71), (0.48, 0.60, 0.70)
+    results = [run("soft", 64, seed, value) for seed, value in enumerate(soft)]
+    results += [run("linear-probe", 64, seed, value) for seed, value in reversed(list(enumerate(probes)))]
+    results += [run("soft", 8, 0, 0.4), run("zero-shot", 0, 0, 0.3)]
+    rows = {(row["method"], row["size"]): row for row in summarise(results, (64, 8))}
+    paired = stats.ttest_rel(soft, probes).confidence_interval(0.95)
+    found = rows["soft", 64]["over_probe"]
+    assert (found["low"], found["high"]) == pytest.approx((paired.low, paired.high), abs=1e-3)
+    assert [rows[each]["over_probe"] for each in (("linear-probe", 64), ("zero-shot", 64), ("soft", 8))] == [None] * 3
+    text = markdown(list(rows.values()), "reviews", [])
+    assert "| +0.020 (-0.005 to +0.045) |" in text
+    assert "over the probe" not in markdown([rows["soft", 8]], "reviews", [])
+
+
 def test_a_method_that_is_still_rising_is_marked():
     cell = COLUMNS["best step"]
     for best, stopped, marked in ((100, "", True), (60, "", False), (100, "early", False)):
@@ -86,6 +101,6 @@ def test_tables_hold_every_method_best_first():
     text = markdown(rows, "reviews", ["a note"])
     lines = [line for line in text.splitlines() if line.startswith("| ")]
     assert [line.split(" | ")[0] for line in lines[2:]] == ["| lora", "| soft"]
-    assert {line.count("|") for line in lines} == {len(COLUMNS) + 1}
+    assert {line.count("|") for line in lines} == {len(COLUMNS)}
     assert text.endswith("a note\n")
     assert terminal_table(rows, 64).row_count == 2

@@ -10,7 +10,7 @@ from cuetune.cost.prices import Prices, gpu_called
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.comparison import VALIDATION_ROWS, Comparison
 from cuetune.evaluation.plan import Plan
-from cuetune.evaluation.report import Price, markdown, summarise, write_json, write_text
+from cuetune.evaluation.report import REFERENCE, Price, markdown, summarise, write_json, write_text
 from cuetune.tasks.inference import describe
 from cuetune.tasks.task import Task
 from cuetune.tuning.data import Data, prepare
@@ -181,6 +181,8 @@ def _notes(comparison: Comparison, results: Sequence[dict[str, Any]], price: Pri
         f"Energy is {energy}",
         price.note,
     ]
+    if REFERENCE in plan.methods:
+        notes[0] += " Over the probe: the difference in accuracy on the same draw of rows, its mean over draws."
     if plan.search:
         notes.insert(2, f"Learning rates: tried with {plan.trial_steps} steps on the first seed of each size.")
     return notes if finished else [*notes, "Not finished: the same command goes on."]

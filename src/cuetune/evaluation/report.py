@@ -13,6 +13,7 @@ from cuetune.files import atomic_file
 
 # Student's t at 97.5 %, by degrees of freedom: intervals over a handful of seeds are honest only with it.
 STUDENT = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)
+REFERENCE = "linear-probe"
 MEANS = ("seconds", "flops", "kwh", "latency", "peak_memory_bytes", "stored_bytes", "trained", "best_step", "steps")
 
 
@@ -44,17 +45,31 @@ def summarise(
 ) -> list[dict[str, Any]]:
     """One row per size and method: means over seeds, scores with their 95 % confidence interval.
 
-    Methods that use no training rows (size 0) stand at every size. search: the learning rates that were tried, each
-    with its validation accuracy; search_seconds, search_flops: what that took.
+    Methods that use no training rows (size 0) stand at every size. over_probe: see `over`. search: the learning rates
+    that were tried, each with its validation accuracy; search_seconds, search_flops: what that took.
     """
     rows = []
     for size in sizes:
+        probes = [each for each in results if (each["method"], each["size"]) == (REFERENCE, size)]
         for method in dict.fromkeys(result["method"] for result in results):
             runs = [each for each in results if each["method"] == method and each["size"] in (0, size)]
             tried = [each for each in trials if (each["method"], each["size"]) == (method, size)]
             if runs:
-                rows.append(_row(method, size, runs, sorted(tried, key=lambda each: each["factor"]), price))
+                row = _row(method, size, runs, sorted(tried, key=lambda each: each["factor"]), price)
+                rows.append(row | {"over_probe": over(runs, probes)})
     return rows
+
+
+def over(runs: Sequence[dict[str, Any]], probes: Sequence[dict[str, Any]]) -> dict[str, float | None] | None:
+    """By how much runs are more accurate than linear probes on the same draws of rows, draw by draw, with an interval.
+
+    What one draw makes easy or hard for both drops out, so that this says more than two intervals beside each other.
+    None for the probe itself, and for methods that draw no rows.
+    """
+    probed = {(each["size"], each["seed"]): each["scores"]["accuracy"] for each in probes}
+    pairs = [(each["scores"]["accuracy"], probed.get((each["size"], each["seed"]))) for each in runs]
+    gains = [mine - its for mine, its in pairs if its is not None]
+    return interval(gains, (-1.0, 1.0)) if gains and runs[0]["method"] != REFERENCE else None
 
 
 def _row(
@@ -74,9 +89,11 @@ def _row(
     return row
 
 
+OVER = "over the probe"
 COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
     "method": lambda row: row["method"],
     "accuracy": lambda row: score(row["accuracy"]),
+    OVER: lambda row: gain(row["over_probe"]),
     "macro-F1": lambda row: score(row["macro_f1"]),
     "trained": lambda row: f"{row['trained']:,.0f}",
     "stored": lambda row: amount(row["stored_bytes"]),
@@ -102,6 +119,19 @@ def score(value: dict[str, float | None]) -> str:
     return f"{value['value']:.3f}{spread}"
 
 
+def gain(value: dict[str, float | None] | None) -> str:
+    """A difference of scores and its interval: +0.036 (+0.008 to +0.063)."""
+    if value is None:
+        return ""
+    spread = "" if value["low"] is None else f" ({value['low']:+.3f} to {value['high']:+.3f})"
+    return f"{value['value']:+.3f}{spread}"
+
+
+def columns(rows: Sequence[dict[str, Any]]) -> dict[str, Callable[[dict[str, Any]], str]]:
+    """The columns of a table of these rows; without a probe nothing is compared with one."""
+    return {name: cell for name, cell in COLUMNS.items() if name != OVER or any(cell(row) for row in rows)}
+
+
 def amount(size: float) -> str:
     """A number of bytes in a unit that leaves few digits."""
     for unit in ("B", "KiB", "MiB"):
@@ -117,11 +147,11 @@ def best_first(rows: Sequence[dict[str, Any]], size: int) -> list[dict[str, Any]
 
 def markdown(rows: Sequence[dict[str, Any]], heading: str, notes: Sequence[str]) -> str:
     """One table per size, best accuracy first, the learning rates that were tried, and the notes."""
-    parts = [f"# {heading}"]
+    parts, shown = [f"# {heading}"], columns(rows)
     for size in dict.fromkeys(row["size"] for row in rows):
         ordered = best_first(rows, size)
-        lines = ["| " + " | ".join(COLUMNS) + " |", "| --- |" + " ---: |" * (len(COLUMNS) - 1)]
-        lines += ["| " + " | ".join(cell(row) for cell in COLUMNS.values()) + " |" for row in ordered]
+        lines = ["| " + " | ".join(shown) + " |", "| --- |" + " ---: |" * (len(shown) - 1)]
+        lines += ["| " + " | ".join(cell(row) for cell in shown.values()) + " |" for row in ordered]
         parts += [f"## {size:,} training rows", "\n".join(lines)]
         tried = [line for row in ordered if (line := searched(row))]
         if tried:
@@ -144,11 +174,11 @@ def terminal_table(rows: Sequence[dict[str, Any]], size: int) -> Any:
     from rich.table import Table
 
     table = Table(title=f"{size:,} training rows", title_justify="left")
-    ordered = best_first(rows, size)
-    for name in COLUMNS:
+    ordered, shown = best_first(rows, size), columns(rows)
+    for name in shown:
         table.add_column(name, justify="left" if name == "method" else "right", no_wrap=name == "method")
     for number, row in enumerate(ordered):
-        table.add_row(*(cell(row) for cell in COLUMNS.values()), style="bold" if number == 0 else None)
+        table.add_row(*(cell(row) for cell in shown.values()), style="bold" if number == 0 else None)
     return table
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -16,17 +16,17 @@ from cuetune.cost.meter import peak_memory, reset_peak
 from cuetune.errors import CuetuneError
 from cuetune.modalities import modality_of
 from cuetune.prompts.base import Prompt
-from cuetune.prompts.query import with_queries
 from cuetune.readouts import Head
 from cuetune.tuning.batches import Batches, Epochs, StepRows, visited
 from cuetune.tuning.checkpoint import Progress, load_checkpoint, restore_optimizer, run_key, save_checkpoint
 from cuetune.tuning.early_stopping import count
 from cuetune.tuning.head_start import begin as begin_head
 from cuetune.tuning.head_start import per_pass, remap, remaps
-from cuetune.tuning.objectives import Batch, Objective, cross_entropy
+from cuetune.tuning.objectives import Objective, cross_entropy
 from cuetune.tuning.operations import between_steps, counted
 from cuetune.tuning.progress import Reporter
 from cuetune.tuning.settings import Settings
+from cuetune.tuning.step_pass import StepPass
 from cuetune.tuning.task_embedding import EARLY, embedding, virtual_tokens
 from cuetune.tuning.task_run import Run, TaskData
 
@@ -74,7 +74,7 @@ class Tuner:
     ) -> None:
         tasks = [data] if isinstance(data, TaskData) else list(data)
         self.backbone, self.prompt, self.settings = backbone, prompt.to(backbone.device), settings
-        self.folder, self.reporters, self.objectives, self.queries = folder, reporters, objectives, queries
+        self.folder, self.reporters, self.objectives = folder, reporters, objectives
         modality, share = modality_of(backbone), max(1, settings.validation_rows // len(tasks))
         reading = [objective for objective in objectives if objective.reads_text]
         if reading and modality.name != "text":
@@ -85,6 +85,7 @@ class Tuner:
             modality.run(backbone, prompt.of_task(number), each, settings, share, folder)
             for number, each in enumerate(tasks)
         ]
+        self.step_pass = StepPass(backbone, self.prompt, self.runs, bool(reading), queries)
         self.batches = batches or Epochs(len(self.runs[0].rows), settings.batch_size, settings.seed)
         self.trained = nn.ModuleDict({"prompt": self.prompt})
         self.optimizer = self._optimizer()
@@ -205,56 +206,11 @@ class Tuner:
 
     def _loss(self, chosen: StepRows) -> Tensor:
         """The objectives' sum, each the mean over these rows; counts their tokens."""
-        batches = self._pass(chosen)
+        batches, tokens = self.step_pass(chosen)
+        self.progress.tokens += tokens
         n_rows = sum(len(batch.rows) for batch in batches)
         losses = [objective(batch) * (len(batch.rows) / n_rows) for batch in batches for objective in self.objectives]
         return torch.stack(losses).sum()
-
-    def _pass(self, chosen: StepRows) -> list[Batch]:
-        """One pass for all tasks of the step: each task's prompt is computed once, no padding anywhere."""
-        rendered = [self.runs[task].rendered(numbers) for task, numbers in chosen]
-        asked = [self._packed(task, numbers, rows) for (task, numbers), rows in zip(chosen, rendered, strict=True)]
-        widely = self.backbone.keeps_states and any(objective.reads_text for objective in self.objectives)
-        wide = [replace(rows, read=torch.arange(len(rows.ids)), pool=None) if widely else rows for rows in asked]
-        injections = [
-            self.prompt.of_task(task).for_rows(self.backbone, rows)
-            for (task, _), rows in zip(chosen, asked, strict=True)
-        ]
-        self.progress.tokens += sum(len(rows.ids) + len(rows.shared) for rows in asked)
-        self.progress.tokens += sum(injection.n_tokens for injection in injections)
-        states = self._states(chosen, list(zip(wide, injections, strict=True)))
-        return [
-            Batch(
-                self.backbone,
-                self.prompt,
-                self.runs[task].readout,
-                rows,
-                packed.to(self.backbone.device).wanted(found, packed.read.to(found.device)) if widely else found,
-                found,
-                task,
-                numbers,
-                packed.query,
-            )
-            for (task, numbers), rows, packed, found in zip(chosen, rendered, asked, states, strict=True)
-        ]
-
-    def _packed(self, task: int, numbers: Sequence[int], rows: Sequence[Any]) -> Any:
-        """A task's rows as they go through the backbone, with their queries where the prompt goes by them."""
-        packed = self.runs[task].pack(rows)
-        if self.queries:
-            return replace(packed, query=self.queries[task][list(numbers)])
-        return with_queries(self.backbone, [packed])[0] if self.prompt.by_query else packed
-
-    def _states(self, chosen: StepRows, parts: list[tuple[Any, Any]]) -> list[Tensor]:
-        """The states that each part's rows ask for, from the layer on where nothing below is kept for good."""
-        if self.runs[0].states is None:
-            return self.backbone.hidden_mixed(parts)
-        found = []
-        for (task, numbers), (rows, injection) in zip(chosen, parts, strict=True):
-            kept = self.runs[task].states
-            assert kept is not None, "all tasks of a run are frozen to the same layer"
-            found.append(self.backbone.hidden_from(kept.layer, kept.of(numbers), rows, injection))
-        return found
 
     def flops(self) -> float:
         """Floating-point operations of the run so far, validation left out; what is done once is counted once."""
