@@ -29,6 +29,7 @@ STREAMS = {"emoji-10": "emoji.yaml", "emoji-5": "emoji.yaml", "stamps": "stamps.
 METHODS = ("simple-cil", "ranpac", "coda", "coda-sums", "l2p++", "dual", "ft++", "task-prompts", "l2p", "ft")
 UPPER = "coda-at-once"
 SUMS = "-sums"  # behind a pool's name: ridge regression over prompted states answers, and not the trained head
+FIRST = "-first"  # likewise, and only the first task tunes the prompts
 RATES = {"ft": 1e-5, "ft++": 1e-5}  # by final accuracy on the first three tasks of emoji-10 in another order and split
 POOL_RATE = 5e-3  # likewise, of 1e-3, 5e-3 and 1.5e-2 the best for each pool; the papers' 1e-3 takes their 4,000 steps
 
@@ -43,8 +44,8 @@ def settings_for(stream: str, method: str, arguments: argparse.Namespace) -> Set
     longer = 2 if stream == "emoji-5" else 1  # tasks of twice the rows
     steps = arguments.steps * longer * (tasks if once else 1)
     options: dict[str, Any] = {"components": 100 if once else 100 // tasks} if name == "coda" else {}
-    if method.endswith(SUMS):
-        options["head"] = "sums"
+    if method.endswith((SUMS, FIRST)):
+        options |= {"head": "sums", "first_session": method.endswith(FIRST)}
     if stream == "reviews" and name not in ("ft", "ft++"):
         options["fixed"] = True  # two labels, which every domain has
     rate = RATES.get(name, POOL_RATE) if stream != "reviews" else None
@@ -53,7 +54,7 @@ def settings_for(stream: str, method: str, arguments: argparse.Namespace) -> Set
 
 def learner_of(method: str) -> str:
     """The learner's name in a method's name."""
-    return method.removesuffix(AT_ONCE).removesuffix(SUMS)
+    return method.removesuffix(AT_ONCE).removesuffix(SUMS).removesuffix(FIRST)
 
 
 def stream_file(name: str, folder: Path) -> Path:
@@ -100,7 +101,7 @@ def one(stream: str, method: str, seed: int, arguments: argparse.Namespace, load
     learned = learn(
         stream_file(stream, arguments.folder),
         folder,
-        method=method.removesuffix(SUMS),
+        method=method.removesuffix(SUMS).removesuffix(FIRST),
         model=backbone,
         seed=seed,
         class_order=order,

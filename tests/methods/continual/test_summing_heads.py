@@ -14,7 +14,7 @@ FIRST, SECOND = texts("pos", "neg"), texts("upper", "digit", seed=1)
 
 
 def learner(name, frozen=None, **options):
-    given = {**OPTIONS[name], "head": "sums", **options}
+    given = {**OPTIONS[name], "head": "sums", "width": 40, **options}
     return Learner.named(name, frozen or backbone("llama"), FEW.model_copy(update={"options": given}), 0)
 
 
@@ -69,6 +69,39 @@ def test_a_state_of_a_version_without_the_option_is_that_of_a_trained_head():
     assert torch.equal(again.logits(FIRST.train), made.logits(FIRST.train))
     with pytest.raises(CuetuneError, match="the state is of options"):
         learner("coda").restore(tensors, spec)
+
+
+@pytest.mark.parametrize("method", POOLS)
+def test_after_a_first_session_the_pool_stays_and_the_order_of_tasks_does_not_matter(method):
+    second, third = texts("upper", seed=1), texts("digit", seed=2)
+    one, other = learner(method, first_session=True), learner(method, first_session=True)
+    one.learn(FIRST)
+    pool = {name: value.clone() for name, value in one.prompt.state_dict().items()}
+    for task in (second, third):
+        report = one.learn(task)
+    assert (report["steps"], report["trained"]) == (0, 0)
+    assert report["seconds"] > 0
+    for task in (FIRST, third, second):
+        other.learn(task)
+    assert all(torch.equal(pool[name], value) for name, value in one.prompt.state_dict().items())
+    order = [other.labels.index(label) for label in one.labels]
+    made, again = one.regression, other.regression
+    assert torch.allclose(made.all.G, again.all.G)
+    assert torch.allclose(made.all.Q, again.all.Q[:, order])
+
+
+def test_a_first_session_goes_on_from_its_state():
+    whole, again = learner("coda", first_session=True), learner("coda", first_session=True)
+    whole.learn(FIRST)
+    again.restore(*whole.state())
+    for made in (whole, again):
+        made.learn(SECOND)
+    assert torch.equal(again.logits(FIRST.train), whole.logits(FIRST.train))
+
+
+def test_a_first_session_needs_sums():
+    with pytest.raises(CuetuneError, match="first_session: of later tasks a trained head learns nothing"):
+        learner("coda", head="trained", first_session=True)
 
 
 def test_pictures_too(pictures):

@@ -18,7 +18,8 @@ FIRST, SECOND = texts("pos", "neg"), texts("upper", "digit", seed=1)
 
 
 def learned(name, frozen, *tasks, seed=0):
-    made = Learner.named(name, frozen, FEW.model_copy(update={"options": OPTIONS.get(name, {})}), seed)
+    options = {"width": 50} if name == "ranpac" else OPTIONS.get(name, {})
+    made = Learner.named(name, frozen, FEW.model_copy(update={"options": options}), seed)
     for task in tasks:
         made.learn(task)
     return made

@@ -33,12 +33,16 @@ class GrowingHead:
 
     def take(self, head: Head, labels: Sequence[str]) -> None:
         """Take over the trained rows of these labels; all others stay bit by bit."""
+        self.add(labels)
+        rows = [self.labels.index(label) for label in labels]
+        self.weight[rows], self.bias[rows] = head.weight.float(), head.bias.float()
+
+    def add(self, labels: Sequence[str]) -> None:
+        """Rows of zeros for those of these labels that have none."""
         new = [label for label in labels if label not in self.labels]
         self.labels += new
         self.weight = torch.cat([self.weight, self.weight.new_zeros(len(new), self.weight.shape[1])])
         self.bias = torch.cat([self.bias, self.bias.new_zeros(len(new))])
-        rows = [self.labels.index(label) for label in labels]
-        self.weight[rows], self.bias[rows] = head.weight.float(), head.bias.float()
 
     def scores(self, states: Tensor) -> Tensor:
         """(B, C) logits of states (B, d)."""

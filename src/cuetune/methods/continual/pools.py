@@ -1,6 +1,8 @@
 """Learners with a pool of prompts: CODA-Prompt and what it is compared with, each by the name that streams know."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -16,10 +18,12 @@ from cuetune.prompts.pool_dual import DualPrompt
 from cuetune.prompts.pool_l2p import L2PPrefixPrompt, L2PPrompt
 from cuetune.prompts.pool_tasks import TaskPrompts
 from cuetune.tasks.splits import first_of_each_label
+from cuetune.tuning.progress import Reporter
 from cuetune.tuning.task_run import TaskData
 
 HEADS = ("trained", "sums")
-OF_HEADS: Mapping[str, Any] = {"fixed": False, "head": "trained"}  # options of every pool
+# Options of every pool.
+OF_HEADS: Mapping[str, Any] = {"fixed": False, "head": "trained", "first_session": False, "width": WIDTH}
 
 
 class PoolLearner(TunedLearner):
@@ -27,8 +31,11 @@ class PoolLearner(TunedLearner):
 
     Options: `fixed`, rows of the head stay as they are when their labels come again, in another domain. `head`: what
     answers, the head that is "trained" with the pool, or "sums": ridge regression over the prompted states of the rows
-    of all tasks (`RandomRidge`), each counted when its task is over, so that labels of different tasks are compared;
-    the head that is trained then only says what a task's prompts are to tell apart. Raises CuetuneError for another.
+    of all tasks (`RandomRidge`, of `width` columns), each counted when its task is over, so that labels of different
+    tasks are compared; the head that is trained then only says what a task's prompts are to tell apart.
+    `first_session`: the prompts are tuned on the first task and stay, so that sums never go stale; later tasks are only
+    counted (RanPAC's first phase, McDonnell et al. 2023, section 4).
+    Raises CuetuneError for another head, or a first session without sums.
     """
 
     prompt: PoolPrompt
@@ -37,8 +44,22 @@ class PoolLearner(TunedLearner):
         super().__init__(*arguments, **named)
         if self.options["head"] not in HEADS:
             raise CuetuneError(f"head {self.options['head']!r}: choose one of {', '.join(HEADS)}.")
+        if self.options["first_session"] and self.options["head"] != "sums":
+            raise CuetuneError("first_session: of later tasks a trained head learns nothing; give head=sums with it.")
         width = int(self.backbone.state_width)
-        self.regression = RandomRidge(width, WIDTH, self.seed) if self.options["head"] == "sums" else None
+        self.regression = (
+            RandomRidge(width, int(self.options["width"]), self.seed) if self.options["head"] == "sums" else None
+        )
+
+    def _learn(
+        self, data: TaskData, new: Sequence[str], reporters: Sequence[Reporter], folder: Path | None
+    ) -> dict[str, Any]:
+        if not (self.options["first_session"] and self.tasks):
+            return super()._learn(data, new, reporters, folder)
+        started = time.perf_counter()
+        self.head.add(new)
+        self._count(data)
+        return {"seconds": round(time.perf_counter() - started, 2)}
 
     def begin_task(self, data: TaskData, seed: int) -> None:
         self.prompt.grow(seed)
@@ -46,12 +67,13 @@ class PoolLearner(TunedLearner):
     def end_task(self, data: TaskData) -> None:
         self.prompt.finish(self.features(data.train, data.task))
         if self.regression is not None:
-            self._count(self.regression, data)
+            self._count(data)
 
-    def _count(self, regression: RandomRidge, data: TaskData) -> None:
+    def _count(self, data: TaskData) -> None:
         """Add the task's rows, as they are under the pool now, to the sums."""
+        regression, done = self.regression, 0
+        assert regression is not None
         regression.begin(len(self.head.labels), torch.tensor(first_of_each_label(data.train, FIT)))
-        done = 0
         for states in self.states_of(data.train, data.task):
             regression.add(states, one_hot(data.train[done : done + len(states)], self.head.labels))
             done += len(states)
