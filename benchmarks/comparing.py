@@ -10,7 +10,7 @@ from cuetune.evaluation.compare import prepared, price_here, write
 from cuetune.tuning.data import Data
 
 
-def options(text: str | None, names: Sequence[str], methods: Sequence[str], model: str, to: Path) -> Any:
+def options(text: str | None, names: Sequence[str], methods: Sequence[str], model: str | None, to: Path) -> Any:
     """The command line of such a benchmark. names: of its data sets."""
     parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=names)

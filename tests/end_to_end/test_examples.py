@@ -51,7 +51,7 @@ def config_of(name):
 
 def test_the_uses_are_all_there():
     texts = {"negative-reviews", "customer-questions", "spam-mails", "news-topics", "english-french"}
-    others = {"emoji-categories", "drum-sounds", "french-captions", "moving-drawings"}
+    others = {"emoji-categories", "drum-sounds", "spoken-numbers", "french-captions", "moving-drawings"}
     assert set(NAMES) == texts | others | {"blood-brain-barrier"}
 
 
@@ -67,11 +67,10 @@ def content(column, number, folder):
     return f"{column} {number} good" if path is None else path.name
 
 
-def rows_like(promised, folder, n=40):
+def rows_like(promised, folder):
     """Rows of a data set's shape: its columns, its labels in turn."""
-    labels = list(promised.labels) or [f"mot {number}" for number in range(n)]
-    made = []
-    for number in range(n):
+    labels, made = list(promised.labels) or [f"mot {number}" for number in range(40)], []
+    for number in range(max(40, 4 * len(labels) if promised.labels else 0)):
         row = {column: content(column, number, folder) for column in promised.columns}
         made.append({**row, promised.asked: labels[number % len(labels)]})
     return made
@@ -96,6 +95,7 @@ def models(tmp_path_factory):
         "dinov2-small@70": places["tiny-vit"],
         "dinov2-small@4x70": f"{places['tiny-vit']}@{FRAMES}x24",
         "whisper-tiny-en": places["tiny-wav2vec2"],
+        "whisper-base": places["tiny-wav2vec2"],
         "whisper-base@4": places["tiny-whisper"],
     }
 

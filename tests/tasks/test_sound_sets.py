@@ -6,7 +6,9 @@ import shutil
 import wave
 from collections import Counter
 
+import numpy as np
 import pytest
+import soundfile
 
 from cuetune.errors import CuetuneError
 from cuetune.tasks.captions import CAPTIONS, Captions, translation
@@ -14,6 +16,7 @@ from cuetune.tasks.datasets import DATASETS
 from cuetune.tasks.drums import DRUMS, instruments, label_of, read_drums
 from cuetune.tasks.recordings import read_recording
 from cuetune.tasks.sounds import SOUNDS, infer_transcripts
+from cuetune.tasks.spoken_numbers import NUMBERS, SPOKEN_NUMBERS, read_numbers
 from cuetune.tasks.task import Row
 from cuetune.tasks.telephone import TELEPHONE, read_telephone
 from deb_file import deb
@@ -84,6 +87,28 @@ def test_telephone_prompts_of_packages(tmp_path):
     assert rows[0][2] == ("french", "June", "again")
 
 
+def test_numbers_of_packages(tmp_path):
+    tone = (8000 * np.sin(np.arange(3200) / 5)).astype(np.int16)
+    stream = io.BytesIO()
+    soundfile.write(stream, tone, 8000, format="RAW", subtype="GSM610")
+    gsm = stream.getvalue()
+    root = "usr/share/asterisk/sounds/fr/digits"
+    files = {f"{root}/{name}.gsm": gsm for name in ("7", "70", "0", "21", "1n", "h-7", "million")}
+    french = deb(tmp_path / "fr.deb", {**files, "usr/share/asterisk/sounds/fr/7.gsm": gsm})
+    spanish = deb(tmp_path / "es.deb", {"usr/share/asterisk/sounds/es/digits/90.gsm": gsm})
+    rows = list(read_numbers({"spanish-July": spanish, "french-Armelle": french}))
+    assert [(name, cells) for _, name, cells in rows] == [
+        ("french-Armelle/0.wav", ("0", "french", "Armelle")),
+        ("french-Armelle/7.wav", ("7", "french", "Armelle")),
+        ("french-Armelle/70.wav", ("70", "french", "Armelle")),
+        ("spanish-July/90.wav", ("90", "spanish", "July")),
+    ]
+    heard, rate = soundfile.read(io.BytesIO(rows[0][0]), dtype="int16")
+    assert (rate, len(heard)) == (8000, len(tone))
+    assert np.corrcoef(heard, tone)[0, 1] > 0.9
+    assert len(NUMBERS) == 28
+
+
 def test_captions_of_a_package(tmp_path):
     root = "usr/share/tuxpaint/stamps/animals"
     files = {
@@ -114,7 +139,7 @@ def test_transcripts_are_inferred_and_refused():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("data", [DRUMS, TELEPHONE, *CAPTIONS], ids=lambda data: data.name)
+@pytest.mark.parametrize("data", [DRUMS, TELEPHONE, SPOKEN_NUMBERS, *CAPTIONS], ids=lambda data: data.name)
 def test_the_real_ones_are_what_the_registry_says(data, tmp_path):
     if shutil.which("apt-get") is None:
         pytest.skip("apt-get is not installed here")

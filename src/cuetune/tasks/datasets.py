@@ -19,11 +19,12 @@ from cuetune.tasks.packaged import DataSet
 from cuetune.tasks.pairs import PAIRS
 from cuetune.tasks.questions import QUESTIONS
 from cuetune.tasks.reviews import REVIEWS
+from cuetune.tasks.spoken_numbers import SPOKEN_NUMBERS
 from cuetune.tasks.stamps import STAMPS
 from cuetune.tasks.telephone import TELEPHONE
 
 KNOWN = (*REVIEWS, QUESTIONS, NEWS, EMOJI, DEFINITIONS, DIAGNOSES, PAIRS, MOLECULES, MAILS, DRAWINGS, KINDS, STAMPS)
-HEARD = (DRUMS, TELEPHONE, *CAPTIONS)
+HEARD = (DRUMS, TELEPHONE, SPOKEN_NUMBERS, *CAPTIONS)
 DATASETS: dict[str, DataSet | PictureSet] = {each.name: each for each in (*KNOWN, *HEARD, MOVING)}
 
 

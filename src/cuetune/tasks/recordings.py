@@ -82,20 +82,20 @@ def shape_of(source: Any, where: str) -> tuple[int, int, float]:
         return own, samples.shape[1], len(samples) / own
     stream, _ = opened(source, where, "recording")
     with stream:
-        info = _soundfile().info(stream)
+        info = soundfile().info(stream)
     return int(info.samplerate), int(info.channels), float(info.duration)
 
 
 def _decoded(source: Any, where: str, longest: float) -> tuple[np.ndarray, int, str]:
     """(samples (n, channels), rate, what to call it)."""
-    soundfile = _soundfile()
+    library = soundfile()
     stream, name = opened(source, where, "recording")
     with stream:
         try:
-            with soundfile.SoundFile(stream) as file:
+            with library.SoundFile(stream) as file:
                 samples = file.read(int(longest * file.samplerate), dtype="float32", always_2d=True)
                 return samples, int(file.samplerate), name
-        except (soundfile.LibsndfileError, RuntimeError, TypeError, ValueError) as error:
+        except (library.LibsndfileError, RuntimeError, TypeError, ValueError) as error:
             reason = str(getattr(error, "error_string", error)).splitlines()[0][:80]
             raise CuetuneError(
                 f"{name}: no recording that can be read ({reason.rstrip('.')}); use WAV, FLAC, Ogg or MP3, or remove "
@@ -111,12 +111,13 @@ def _check(samples: np.ndarray, rate: int, name: str) -> None:
         raise CuetuneError(f"{name}: a broken recording: some samples are no finite numbers; replace it.")
 
 
-def _soundfile() -> Any:
+def soundfile() -> Any:
+    """The library. Raises CuetuneError where it is not installed."""
     try:
-        import soundfile
+        import soundfile as library
     except (ImportError, OSError) as error:  # OSError where libsndfile itself is missing
         raise CuetuneError('reading sounds needs soundfile; run `pip install "cuetune[audio]"`.') from error
-    return soundfile
+    return library
 
 
 def _soxr() -> Any:
