@@ -69,9 +69,8 @@ def test_an_option_goes_to_the_methods_that_have_it(cuetune, tmp_path):
     assert kept["ranpac"]["G"].shape == (30, 30)
     code, _, err = cuetune(*words, "--option", "heigth=1", "--to", tmp_path / "other")
     assert code == 2
-    assert (
-        "--option heigth: no method here has it (coda: components, length, layers, orthogonality, fixed, head; " in err
-    )
+    assert "--option heigth: no method here has it (coda: components, length, layers, orthogonality, fixed, " in err
+    assert "; ranpac: width, ridge; simple-cil: none)" in err
     assert not (tmp_path / "other").exists()
 
 

@@ -108,10 +108,10 @@ print("peak", line.split()[1], file=sys.stderr)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-def test_200_000_rows_take_no_more_memory_than_2_000(tmp_path, prompt):
-    """A hundred times the rows, at most a tenth more peak memory."""
+def test_60_000_rows_take_no_more_memory_than_2_000(tmp_path, prompt):
+    """Thirty times the rows, at most a tenth more peak memory: less than what one row takes in Python, for each."""
     peaks = []
-    for count in (2_000, 200_000):
+    for count in (2_000, 60_000):
         data = write_csv(tmp_path / f"{count}.csv", rows(count))
         words = ["predict", prompt, data, "--to", tmp_path / "out.csv", "--model", folder(), "--dtype", "float32"]
         run = subprocess.run(

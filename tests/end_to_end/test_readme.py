@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from cuetune.tasks.datasets import pull_data
+
 ROOT = Path(__file__).parents[2]
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
 
@@ -54,7 +56,15 @@ def test_every_block_of_the_readme_runs_in_full(smollm2_folder, tmp_path):
     run_blocks(tmp_path, lambda text: text)
 
 
-def test_the_demo_runs(smollm2_folder, cuetune, tmp_path):
+def test_the_demo_runs(smollm2_folder, cuetune, tmp_path, monkeypatch):
+    """On every seventh row."""
+
+    def pull_few(*arguments):
+        path = pull_data(*arguments)
+        path.write_text("".join(path.read_text(encoding="utf-8").splitlines(keepends=True)[::7]), encoding="utf-8")
+        return path
+
+    monkeypatch.setattr("cuetune.tasks.datasets.pull_data", pull_few)
     code, out, err = cuetune("demo", "--to", tmp_path / "amazon", "--steps", "2")
     assert code == 0, err
     for said in ("zero-shot", "few-shot (k=8)", "new sentences", "cost:", "next: cuetune predict"):
