@@ -5,6 +5,7 @@ import torch
 from test_learners import FEW, OPTIONS, texts
 from test_learning import run, stream_file
 
+from cuetune.backbones.loading import load_backbone
 from cuetune.errors import CuetuneError
 from cuetune.methods.continual.answering import LearnerPredictor
 from cuetune.methods.continual.learner import Learner
@@ -87,6 +88,21 @@ def test_saved_streams_answer_together_what_each_predicts(tmp_path):
         for one, other in zip(found, alone, strict=True):
             assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
     assert predict_together([]) == []
+
+
+@pytest.mark.slow
+def test_on_the_real_model(smollm2_folder):
+    """In bfloat16 too, where what is computed in one batch is rounded otherwise than row by row."""
+    for dtype, near in (("float32", 1e-3), ("bfloat16", 0.3)):
+        frozen = load_backbone(smollm2_folder, dtype=dtype)
+        made = [learned("coda", frozen, FIRST, SECOND), learned("l2p++", frozen, SECOND)]
+        made.append(learned("ranpac", frozen, FIRST))
+        asked = [FIRST.train[:9], SECOND.train, FIRST.train[3:4]]
+        alone = [each.logits(rows) for each, rows in zip(made, asked, strict=True)]
+        together = logits_together(list(zip(made, asked, strict=True)))
+        for own, found in zip(alone, together, strict=True):
+            assert torch.allclose(found, own, atol=near * own.abs().max().item()), dtype
+        assert (alone[1] - alone[1].mean(0)).abs().max() > 0.01, "answers do not depend on the row"
 
 
 def test_what_cannot_answer_together_is_said(tmp_path):
