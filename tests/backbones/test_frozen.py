@@ -25,6 +25,13 @@ CASES = {
 }
 
 
+@pytest.fixture(params=[False, True], ids=["MKL", "oneDNN"])
+def either(request, monkeypatch):
+    """Each library in turn, whatever this processor can do."""
+    monkeypatch.setattr(faster, "ONEDNN", request.param and faster.ONEDNN_THERE)
+
+
+@pytest.mark.usefixtures("either")
 @pytest.mark.parametrize("case", CASES)
 def test_value_and_both_gradients(case):
     torch.manual_seed(0)
@@ -41,12 +48,14 @@ def test_value_and_both_gradients(case):
         torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.usefixtures("either")
 def test_a_weight_that_learns_gets_its_gradient():
     x, weight = torch.randn(3, 8), torch.randn(6, 8, requires_grad=True)
     (ours,) = torch.autograd.grad(faster.product(x, weight).sum(), weight)
     torch.testing.assert_close(ours, x.sum(0).expand(6, 8))
 
 
+@pytest.mark.usefixtures("either")
 def test_compiled_with_any_number_of_states():
     compiled = torch.compile(lambda x, weight: faster.product(x, weight).relu(), dynamic=True)
     weight = torch.randn(6, 8)
