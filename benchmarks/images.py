@@ -4,10 +4,11 @@
     python benchmarks/images.py --only stamps --seeds 1
 
 emoji: which category a drawing is of, learned on three styles (Noto, Twemoji, Fluent), tested on other objects in these
-styles. emoji-new-style: the same, tested on other objects in a fourth style (OpenMoji). stamps: which category a stamp
-of Tux Paint is of. stamps-new-style: learned on photos, tested on drawings and cartoons. Rows to choose on are always
-of the styles that are learned, so that nothing of a new style is seen. Runs are those of `cuetune compare`: what is
-kept of each is in runs/images/DATA, the tables in results/images.md.
+styles. emoji-new-style: the same, tested on other objects in a fourth style (OpenMoji). kinds: of which of fifty kinds
+a drawing is (fruit, birds, tools, …), likewise. stamps: which category a stamp of Tux Paint is of. stamps-new-style:
+learned on photos, tested on drawings and cartoons. Rows to choose on are always of the styles that are learned, so that
+nothing of a new style is seen. Runs are those of `cuetune compare`: what is kept of each is in runs/images/DATA, the
+tables in results/images.md.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,22 +24,38 @@ METHODS = ("linear-probe", "prefix", "vpt-shallow", "vpt", "frame", "fine-tuning
 MODEL = "dinov2-small@70"
 READ_LAYER = 11  # of 4 to 12 the best for a linear probe on the rows to choose on, in both data sets
 # Training pictures and updates of a run.
-SIZES = {"emoji": (2700, 480), "emoji-new-style": (2700, 240), "stamps": (240, 120), "stamps-new-style": (240, 120)}
+SIZES = {
+    "emoji": (2700, 480),
+    "emoji-new-style": (2700, 240),
+    "kinds": (1400, 480),
+    "stamps": (240, 120),
+    "stamps-new-style": (240, 120),
+}
 TESTED, CHOSEN_ON = 600, 200  # at most
 NEW = "-new-style"
 RESULTS = Path(__file__).parent / "results" / "images.md"
 
 
 def emoji(new_style: bool) -> Data:
+    """Categories of drawings."""
+    return _objects("emoji-drawings", new_style)
+
+
+def kinds(new_style: bool) -> Data:
+    """Kinds of drawings."""
+    return _objects("emoji-kinds", new_style)
+
+
+def _objects(name: str, new_style: bool) -> Data:
     """Objects in three styles to learn, a few of them to choose on; every third object to test."""
-    rows = list(PICTURES.read("emoji-drawings"))
+    rows = list(PICTURES.read(name))
     objects = sorted({row.values["name"] for row in rows})
     held_out, chosen_on = set(objects[::3]), set(objects[1::12])
     learned = [row for row in rows if row.values["style"] != "openmoji"]
     train = [row for row in learned if row.values["name"] not in held_out | chosen_on]
     validation = [row for row in learned if row.values["name"] in chosen_on]
     asked = [row for row in rows if (row.values["style"] == "openmoji") == new_style]
-    return _data("emoji", train, validation, [row for row in asked if row.values["name"] in held_out])
+    return _data(name, train, validation, [row for row in asked if row.values["name"] in held_out])
 
 
 def stamps(new_style: bool) -> Data:
@@ -69,8 +86,8 @@ def _spread(examples: list[Example]) -> list[Example]:
     return [examples[number * step % len(examples)] for number in range(len(examples))]
 
 
-DATA: dict[str, Callable[[bool], Data]] = {"emoji": emoji, "stamps": stamps}
-NAMES = tuple(name + new for new in ("", NEW) for name in DATA)
+DATA: dict[str, Callable[[bool], Data]] = {"emoji": emoji, "kinds": kinds, "stamps": stamps}
+NAMES = tuple(SIZES)
 
 
 def main() -> None:
