@@ -9,7 +9,7 @@ from cuetune.errors import CuetuneError
 from cuetune.methods.continual import floors
 from cuetune.methods.continual.floors import RanPAC, SimpleCIL
 from cuetune.methods.continual.learner import Learner
-from cuetune.methods.continual.ridge import RIDGES, Sums, best_ridge
+from cuetune.methods.continual.ridge import RIDGES, RandomRidge, Sums, best_ridge, of_few, of_sums
 from cuetune.tasks.task import Example, Task
 from cuetune.tuning.settings import Settings
 from cuetune.tuning.task_run import TaskData
@@ -139,7 +139,38 @@ def test_rows_in_the_order_of_their_labels_choose_the_same_ridge():
 def test_without_rows_to_check_on_the_ridge_is_one():
     one = Sums(3, 1)
     one.add(torch.ones(1, 3, dtype=torch.float64), torch.ones(1, 1, dtype=torch.float64))
-    assert best_ridge(one, Sums(3, 1)) == 1.0
+    assert best_ridge(of_sums(one), Sums(3, 1)) == 1.0
+
+
+@pytest.mark.parametrize("rows", [5, 30, 60])
+def test_heads_of_few_rows_are_those_of_their_sums(rows):
+    draw = torch.Generator().manual_seed(rows)
+    h = torch.randn(rows, 40, generator=draw, dtype=torch.float64).relu()
+    y = torch.eye(3, dtype=torch.float64)[torch.arange(rows) % 3]
+    sums = Sums(40, 3)
+    sums.add(h, y)
+    for ridge in (1e-3, 1.0, 1e4):
+        wanted = torch.linalg.solve(sums.G + ridge * torch.eye(40, dtype=torch.float64), sums.Q)
+        for heads in (of_sums(sums), of_few(h, y)):
+            found = heads.basis @ (heads.right / (heads.values + ridge)[:, None])
+            assert torch.allclose(found, wanted, atol=1e-8), ridge
+
+
+def test_few_rows_choose_their_ridge_by_a_small_decomposition(monkeypatch):
+    """As many columns as the default would make every task wait for seconds."""
+    sizes, real = [], torch.linalg.eigh
+    monkeypatch.setattr(torch.linalg, "eigh", lambda matrix: sizes.append(len(matrix)) or real(matrix))
+    chosen = []
+    for count in (20, 200):
+        made = RandomRidge(4, 50, seed=0)
+        z = torch.randn(count, 4, generator=torch.Generator().manual_seed(1))
+        made.begin(2, torch.arange(count) % 5 > 0)
+        for first in range(0, count, 7):
+            made.add(z[first : first + 7], torch.eye(2, dtype=torch.float64)[(z[first : first + 7, 0] > 0).long()])
+        made.end()
+        chosen.append(made.ridge)
+    assert sizes == [16, 50]
+    assert all(1e-8 < ridge < 1e8 for ridge in chosen)
 
 
 def test_they_are_known_by_name():

@@ -1,7 +1,7 @@
 """Ridge regression on a random projection of features, from sums alone (RanPAC, McDonnell et al., NeurIPS 2023)."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -54,6 +54,7 @@ class RandomRidge:
         """Make room for a task. fits: (N,) bool, those of its rows that the ridge is not chosen on."""
         self.all.Q = F.pad(self.all.Q, (0, n_labels - self.all.Q.shape[1]))
         self._fits, (self._fit, self._check) = fits, (Sums(self.W.shape[1], n_labels) for _ in range(2))
+        self._few: list[tuple[Tensor, Tensor]] | None = [] if int(fits.sum()) < self.W.shape[1] else None
         self._head = None
 
     def add(self, z: Tensor, y: Tensor) -> None:
@@ -62,15 +63,18 @@ class RandomRidge:
         fits, self._fits = self._fits[: len(h)], self._fits[len(h) :]
         self._fit.add(h[fits], y[fits])
         self._check.add(h[~fits], y[~fits])
+        if self._few is not None:
+            self._few.append((h[fits], y[fits]))
 
     def end(self) -> None:
         """All rows of the task were counted."""
         if not self.fixed:
-            self.ridge = best_ridge(self._fit, self._check)
+            heads = of_few(*map(torch.cat, zip(*self._few, strict=True))) if self._few else of_sums(self._fit)
+            self.ridge = best_ridge(heads, self._check)
         for part in (self._fit, self._check):
             self.all.G += part.G
             self.all.Q += part.Q
-        del self._fit, self._check, self._fits
+        del self._fit, self._check, self._fits, self._few
 
     def scores(self, z: Tensor) -> Tensor:
         """(B, C) of features (B, D)."""
@@ -100,19 +104,39 @@ class RandomRidge:
         self._head = None
 
 
-def best_ridge(fit: Sums, check: Sums) -> float:
-    """The r whose head from `fit` has the smallest squared error on the rows of `check`, the larger of equals.
+class Heads(NamedTuple):
+    """Heads of all r by one decomposition: B_r = basis (right / (values + r)), (M, C); M columns, C labels."""
 
-    Σ |y - hB|² = Σ|y|² - 2 tr(Bᵀ Q) + tr(Bᵀ G B), so that no row is needed again; with the eigenvectors V of `fit.G`
-    the heads of all r cost one decomposition.
+    values: Tensor  # (k,)
+    basis: Tensor  # (M, k)
+    right: Tensor  # (k, C)
+
+
+def of_sums(fit: Sums) -> Heads:
+    """From G = V λ Vᵀ: (G + r I)⁻¹ Q = V (Vᵀ Q / (λ + r))."""
+    values, V = torch.linalg.eigh(fit.G)
+    return Heads(values.clamp(min=0), V, V.T @ fit.Q)
+
+
+def of_few(h: Tensor, y: Tensor) -> Heads:
+    """The same from n rows h (n, M) and y (n, C), n < M, at the cost of n³ and not M³.
+
+    From h hᵀ = U λ Uᵀ: (hᵀh + r I)⁻¹ hᵀ y = hᵀ (h hᵀ + r I)⁻¹ y = hᵀ U (Uᵀ y / (λ + r)).
+    """
+    values, U = torch.linalg.eigh(h @ h.T)
+    return Heads(values.clamp(min=0), h.T @ U, U.T @ y)
+
+
+def best_ridge(heads: Heads, check: Sums) -> float:
+    """The r whose head has the smallest squared error on the rows of `check`, the larger of equals.
+
+    Σ |y - hB|² = Σ|y|² - 2 tr(Bᵀ Q) + tr(Bᵀ G B), so that no row of them is needed again.
     """
     if not check.rows:
         return 1.0
-    values, V = torch.linalg.eigh(fit.G)
-    Q, Q_check = V.T @ fit.Q, V.T @ check.Q
-    G_check = V.T @ check.G @ V
+    Q, G = heads.basis.T @ check.Q, heads.basis.T @ check.G @ heads.basis
     errors = []
     for ridge in RIDGES:
-        B = Q / (values.clamp(min=0) + ridge)[:, None]
-        errors.append(float((B * (G_check @ B)).sum() - 2 * (B * Q_check).sum()))
+        B = heads.right / (heads.values + ridge)[:, None]
+        errors.append(float((B * (G @ B)).sum() - 2 * (B * Q).sum()))
     return min(zip(errors, RIDGES, strict=True), key=lambda pair: (pair[0], -pair[1]))[1]
