@@ -58,7 +58,7 @@ def test_tune_show_predict_evaluate(cuetune, fades, models, tmp_path, kind):
     record = json.loads(cuetune("show", prompt, "--json")[1])
     assert record["backbone"]["kind"] == "video"
     assert record["backbone"]["name"] == {"frames": f"tiny-vit@{FRAMES}x24", "tubes": "tiny-videomae"}[kind]
-    assert record["kind"] == {"frames": "temporal", "tubes": "visual"}[kind]
+    assert record["kind"] == {"frames": "temporal", "tubes": "late"}[kind]
     code, out, err = cuetune("predict", prompt, fades, "--to", tmp_path / "out.csv", "--model", models[kind])
     assert code == 0, err
     answers = list(csv.DictReader((tmp_path / "out.csv").open()))

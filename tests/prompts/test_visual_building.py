@@ -57,6 +57,23 @@ def test_a_prefix_begins_as_patches_of_the_pictures():
         assert torch.allclose(values[:, :, place], model_values[:, row, :, patch + 1])
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("family", ["vit", "ijepa", "dinov3"])
+def test_virtual_tokens_may_begin_as_patches_of_the_pictures(family):
+    inputs = image_backbone(family).layer_inputs(pixels(4))
+    first = image_backbone(family).n_first
+    prompt = build_for_images("vpt", start(family=family), {"begin": "patches"})
+    tokens = prompt.injection().tokens
+    assert set(tokens) == set(range(LAYERS))
+    for place in range(5):
+        found = [(inputs[layer][:, first:] - tokens[layer][place]).abs().amax(-1) < 1e-5 for layer in tokens]
+        assert sum(each.sum().item() == 1 for each in found) >= LAYERS - 1, "some patches may be alike in one layer"
+        assert torch.stack(found).all(0).sum() == 1, "one patch, in all layers"
+    shallow = build_for_images("vpt-shallow", start(family=family), {"begin": "patches", "layer": 1})
+    assert torch.equal(shallow.injection().tokens[1], tokens[1])
+    assert shallow.frozen_below == 1
+
+
 @pytest.mark.parametrize(
     ("method", "options", "told"),
     [
@@ -64,6 +81,7 @@ def test_a_prefix_begins_as_patches_of_the_pictures():
         ("frame", {"depth": 1}, "'frame' has no option 'depth'.*width=None, shrink=False"),
         ("vpt", {"layer": 3}, "layer 3: of tiny-vit layers 0 to 2 are run"),
         ("frame", {"width": 30}, "a frame of 30 pixels leaves nothing of 24 x 24"),
+        ("vpt", {"begin": "words"}, "begin=words: choose random, or patches of pictures to tune on"),
         ("patch", {"size": "big"}, "--option size=big: give a number"),
     ],
 )

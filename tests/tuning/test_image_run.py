@@ -82,7 +82,7 @@ def test_states_below_a_late_prompt_are_kept_and_change_no_number(monkeypatch, e
     plain.run()
     assert kept.runs[0].states.layer == 1
     assert plain.runs[0].states is None
-    assert torch.allclose(kept.prompt.states, plain.prompt.states, atol=1e-4)
+    assert torch.allclose(kept.prompt.states(), plain.prompt.states(), atol=1e-4)
     assert 0 < kept.runs[0].frozen_flops() < kept.flops()
     assert kept.flops() < plain.flops()
 
@@ -103,14 +103,14 @@ def test_a_stopped_run_goes_on_to_the_same_numbers(monkeypatch, examples, tmp_pa
     assert stopped.run().progress.stopped == "interrupted"
     again = tuner(examples, folder=tmp_path / "stopped")
     assert again.run().progress.step == 30
-    assert torch.equal(again.prompt.states, whole.prompt.states)
+    assert torch.equal(again.prompt.states(), whole.prompt.states())
 
 
 @torch.no_grad()
 def test_an_ensemble_combines_its_members(examples):
     frozen = image_backbone()
     start = [ImageStart(frozen, 2, seed, torch.empty(0)) for seed in (0, 1)]
-    members = [build_for_images("vpt-shallow", each, {}) for each in start]
+    members = [build_for_images("vpt-shallow", each, {"begin": "random"}) for each in start]
     head = ImageHead(frozen, TASK, seed=3)
     both = PicturePredictor(frozen, TASK, EnsemblePrompt(members), head).predict(examples)
     each = [list(PicturePredictor(frozen, TASK, member, head).predict(examples)) for member in members]
@@ -133,6 +133,6 @@ def test_a_head_reads_the_layer_it_is_told(examples):
 
 
 def test_a_run_without_pictures_is_refused(examples):
-    prompt = build_for_images("vpt", ImageStart(image_backbone(), 2, 0, torch.empty(0)), {})
+    prompt = build_for_images("vpt", ImageStart(image_backbone(), 2, 0, torch.empty(0)), {"begin": "random"})
     with pytest.raises(CuetuneError, match="shades: no pictures to tune on"):
         ImageRun(image_backbone(), prompt, TaskData(TASK, []), Settings(), 4)

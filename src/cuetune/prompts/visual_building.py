@@ -12,6 +12,7 @@ from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.errors import CuetuneError
 from cuetune.prompts.base import Prompt
 from cuetune.prompts.building import Method, build_from
+from cuetune.prompts.late import LatePrompt
 from cuetune.prompts.pixels import FramePrompt, PatchPrompt
 from cuetune.prompts.prefix import PrefixPrompt
 from cuetune.prompts.visual import VisualPrompt
@@ -52,11 +53,21 @@ class ImageStart:
 
     def keys_values(self) -> tuple[Tensor, Tensor]:
         """(L, h_kv, P, d_h) keys and values of P patches of these pictures, drawn by the seed."""
-        generator = torch.Generator().manual_seed(self.seed)
         keys, values = self.transformer.keys_values(self.pixels)
-        rows = torch.randint(len(self.pixels), (self.length,), generator=generator)
-        places = torch.randint(self.transformer.n_first, keys.shape[3], (self.length,), generator=generator)
+        rows, places = self._drawn(keys.shape[3])
         return tuple(part[:, rows, :, places].permute(1, 2, 0, 3).float().cpu() for part in (keys, values))  # type: ignore[return-value]
+
+    def states(self) -> Tensor:
+        """(L, P, d) what goes into each layer at the places of the same patches."""
+        inputs = self.transformer.layer_inputs(self.pixels)
+        rows, places = self._drawn(inputs[0].shape[1])
+        return torch.stack([each[rows, places] for each in inputs]).float().cpu()
+
+    def _drawn(self, n_places: int) -> tuple[Tensor, Tensor]:
+        """(P,) pictures and (P,) places of their patches, drawn by the seed."""
+        generator = torch.Generator().manual_seed(self.seed)
+        rows = torch.randint(len(self.pixels), (self.length,), generator=generator)
+        return rows, torch.randint(self.transformer.n_first, n_places, (self.length,), generator=generator)
 
 
 def start_from(
@@ -72,17 +83,25 @@ def start_from(
     return ImageStart(backbone, length, seed, backbone.pixels(shown), reads)
 
 
-def vpt(start: ImageStart, layer: int = 0) -> Prompt:
-    return _visual(start, layer, start.depth - layer)
+def vpt(start: ImageStart, layer: int = 0, begin: str = "patches") -> Prompt:
+    return _visual(start, layer, start.depth - layer, begin)
 
 
-def vpt_shallow(start: ImageStart, layer: int = 0) -> Prompt:
-    return _visual(start, layer, 1)
+def vpt_shallow(start: ImageStart, layer: int = 0, begin: str = "patches") -> Prompt:
+    return _visual(start, layer, 1, begin)
 
 
-def _visual(start: ImageStart, first: int, layers: int) -> Prompt:
+def _visual(start: ImageStart, first: int, layers: int, begin: str) -> Prompt:
+    """begin: "random" as VPT's paper has it, or "patches": states of real pictures (SPT, Wang et al., ICML 2024).
+
+    Random tokens in every layer disturb what comes out so much that learning first has to undo it.
+    """
     frozen = start.transformer
     _check_layer(start, first)
+    if begin not in ("random", "patches"):
+        raise CuetuneError(f"begin={begin}: choose random, or patches of pictures to tune on.")
+    if begin == "patches":
+        return LatePrompt(start.states()[first : first + layers], first)
     return VisualPrompt.begin(layers, start.length, frozen.width, frozen.patch, first, start.seed)
 
 
