@@ -137,9 +137,11 @@ def summary(lines: Sequence[dict[str, Any]], head: str) -> str:
             f"### {stream}: {len(example['tasks'])} tasks on {example['model']}, {learned:,} rows to learn, "
             f"{held_out:,} held out, {max(line['seed'] for line in here) + 1} seeds"
         )
-        columns = "| method | A_N | mean A_t | forgetting, best - final | forgetting, one step | s | trained | kept |"
+        columns = (
+            "| method | seeds | A_N | mean A_t | forgetting, best - final | forgetting, one step | s | trained | kept |"
+        )
         parts.append(
-            "\n".join([columns, "| --- |" + " ---: |" * 7, *(cells for _, cells in sorted(rows, reverse=True))])
+            "\n".join([columns, "| --- |" + " ---: |" * 8, *(cells for _, cells in sorted(rows, reverse=True))])
         )
     return "\n\n".join(parts) + "\n"
 
@@ -153,7 +155,7 @@ def row(method: str, lines: Sequence[dict[str, Any]]) -> tuple[float, str]:
     ]
     seconds = sum(line["seconds"] for line in mine) / len(mine)
     cost = [f"{seconds:.0f}", f"{mine[0]['trained']:,.0f}", amount(mine[0]["stored_bytes"])]
-    return found["final_accuracy"]["value"], "| " + " | ".join([method, *scores, *cost]) + " |"
+    return found["final_accuracy"]["value"], "| " + " | ".join([method, str(len(mine)), *scores, *cost]) + " |"
 
 
 def points(value: dict[str, Any]) -> str:

@@ -1,5 +1,7 @@
 """What a comparison's figures are made of: intervals, means, prices, tables."""
 
+import math
+
 import pytest
 from scipy import stats
 
@@ -35,6 +37,12 @@ def test_interval_is_students(values):
 
 def test_one_run_has_no_interval():
     assert interval([0.7]) == {"value": 0.7, "low": None, "high": None}
+
+
+def test_what_was_not_measured_has_no_interval():
+    found = interval([math.nan, math.nan])
+    assert math.isnan(found["value"])
+    assert (found["low"], found["high"]) == (None, None)
 
 
 def test_means_over_seeds_at_every_size():

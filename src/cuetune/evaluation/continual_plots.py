@@ -21,7 +21,7 @@ def draw_matrices(path: Path, runs: Mapping[str, Sequence[np.ndarray]], tasks: S
     """
     columns = min(3, len(runs))
     lines = -(-len(runs) // columns)
-    side = max(3.6, 0.62 * len(tasks) + 1.6)
+    side = max(4.6, 0.62 * len(tasks) + 1.6)
     figure = new_figure(side * columns, (side + 0.7) * lines)
     panels = figure.subplots(lines, columns, squeeze=False).ravel()
     for axes, (method, matrices) in zip(panels, runs.items(), strict=False):

@@ -30,9 +30,12 @@ class Price:
 
 
 def interval(values: Sequence[float], within: tuple[float, float] = (0.0, 1.0)) -> dict[str, float | None]:
-    """Mean with its 95 % confidence interval over seeds (Student's t), cut to where values lie; one value has none."""
+    """Mean with its 95 % confidence interval over seeds (Student's t), cut to where values lie.
+
+    One value has none, and neither has what was not measured (NaN), as forgetting where all tasks are learned at once.
+    """
     mean = statistics.mean(values)
-    if len(values) < 2:
+    if len(values) < 2 or math.isnan(mean):
         return {"value": mean, "low": None, "high": None}
     degrees = len(values) - 1
     student = STUDENT[degrees - 1] if degrees <= len(STUDENT) else 1.96 + 2.4 / degrees
