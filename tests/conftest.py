@@ -30,6 +30,11 @@ if os.environ.get("CI"):
     hypothesis.settings.load_profile("ci")
 
 
+def pytest_collection_modifyitems(items):
+    """The long ones first: no process is left with a single one of them at the end."""
+    items.sort(key=lambda item: "end_to_end" not in item.path.parts)
+
+
 @pytest.fixture
 def cuetune(monkeypatch, capsys):
     """Runs the command line in this process: cuetune("tune", "rows.csv", …) -> (exit code, output, errors)."""
