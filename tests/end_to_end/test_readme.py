@@ -36,10 +36,10 @@ def run_blocks(folder, shorten) -> None:
 
 
 def test_every_block_of_the_readme_runs(smollm2_folder, tmp_path):
-    """Every command as it stands, but for fewer steps, and of the rows every seventh once they are there."""
+    """Every command as it stands, but for fewer steps, and of the rows a fifteenth once they are there."""
     pull = "cuetune data pull reviews-amazon --to data\n"
-    few = "awk 'NR % 7 == 1' data/reviews-amazon.csv > few.csv\nmv few.csv data/reviews-amazon.csv\n"
-    shorter = {"--steps 100": "--steps 2", "NR % 25 ": "NR % 101 ", pull: pull + few}
+    few = "awk 'NR % 15 == 1' data/reviews-amazon.csv > few.csv\nmv few.csv data/reviews-amazon.csv\n"
+    shorter = {"--steps 100": "--steps 2", "--sizes 64": "--sizes 16", "NR % 25 ": "NR % 101 ", pull: pull + few}
     assert all(any(words in text for _, text in BLOCKS) for words in shorter)
 
     def shorten(text: str) -> str:
@@ -57,11 +57,11 @@ def test_every_block_of_the_readme_runs_in_full(smollm2_folder, tmp_path):
 
 
 def test_the_demo_runs(smollm2_folder, cuetune, tmp_path, monkeypatch):
-    """On every seventh row."""
+    """On a fifteenth of the rows."""
 
     def pull_few(*arguments):
         path = pull_data(*arguments)
-        path.write_text("".join(path.read_text(encoding="utf-8").splitlines(keepends=True)[::7]), encoding="utf-8")
+        path.write_text("".join(path.read_text(encoding="utf-8").splitlines(keepends=True)[::15]), encoding="utf-8")
         return path
 
     monkeypatch.setattr("cuetune.tasks.datasets.pull_data", pull_few)
