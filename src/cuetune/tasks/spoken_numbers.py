@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from cuetune.debian import DebianArchive, files_of
 from cuetune.tasks.recordings import soundfile
 from cuetune.tasks.soundset import SoundSet
+from cuetune.tasks.telephone import core_sounds
 
 NUMBERS = tuple(str(number) for number in (*range(21), *range(30, 100, 10)))
 RATE = 8000  # samples a second
@@ -39,10 +40,6 @@ def as_wav(gsm: bytes) -> bytes:
     return stream.getvalue()
 
 
-def _core(code: str, sha256: str, size: int) -> DebianArchive:
-    return DebianArchive(f"asterisk-core-sounds-{code}-gsm==1.6.1-1", sha256, size)
-
-
 SPOKEN_NUMBERS = SoundSet(
     name="spoken-numbers",
     description="numbers in five languages by eight voices: which of 28 is said, also by a voice never heard?",
@@ -57,11 +54,21 @@ SPOKEN_NUMBERS = SoundSet(
         "Zot and Marco Menardi (voip.ammdomus.it, CC BY-SA 3.0); as packaged by Debian."
     ),
     archives={
-        "english-Allison": _core("en", "ddc33205a56aebf54c73a0fb95c3a0d8131087878d74857a4e54bcab2b0d72ae", 2_417_168),
-        "french-June": _core("fr", "97bd8bebb7ef775046802a5a466d8f89916f54f437e158a1ec537cef814d44fd", 2_466_860),
-        "italian-Carlo": _core("it", "fb6d6ce94502894714f00240c372a291bcaa4cd3e05fdf278780a4dd9edfabab", 2_311_332),
-        "russian-Ivrvoice": _core("ru", "19770f5c211e8c3a1dc8eefd703382570da7edf00c52db069ebc2a64d5dda4bd", 2_415_624),
-        "spanish-Allison": _core("es", "533b4c29e232cae99f89a6933b5fc0af5341514e513924df401c683e222614b7", 3_004_752),
+        "english-Allison": core_sounds(
+            "en", "gsm", "ddc33205a56aebf54c73a0fb95c3a0d8131087878d74857a4e54bcab2b0d72ae", 2_417_168
+        ),
+        "french-June": core_sounds(
+            "fr", "gsm", "97bd8bebb7ef775046802a5a466d8f89916f54f437e158a1ec537cef814d44fd", 2_466_860
+        ),
+        "italian-Carlo": core_sounds(
+            "it", "gsm", "fb6d6ce94502894714f00240c372a291bcaa4cd3e05fdf278780a4dd9edfabab", 2_311_332
+        ),
+        "russian-Ivrvoice": core_sounds(
+            "ru", "gsm", "19770f5c211e8c3a1dc8eefd703382570da7edf00c52db069ebc2a64d5dda4bd", 2_415_624
+        ),
+        "spanish-Allison": core_sounds(
+            "es", "gsm", "533b4c29e232cae99f89a6933b5fc0af5341514e513924df401c683e222614b7", 3_004_752
+        ),
         "french-Armelle": DebianArchive(
             "asterisk-prompt-fr-armelle==20070613-2.2",
             "162570b1a9b3512a98f06b89f60c7c17cf1b9b52297315adca9a4e5be728bea3",

@@ -46,8 +46,9 @@ def is_noise(path: PurePosixPath) -> bool:
     return "silence" in path.parts or any(word in path.stem.split("-") or path.stem.startswith(word) for word in NOISES)
 
 
-def _archive(code: str, sha256: str, size: int) -> DebianArchive:
-    return DebianArchive(f"asterisk-core-sounds-{code}-wav==1.6.1-1", sha256, size)
+def core_sounds(code: str, codec: str, sha256: str, size: int) -> DebianArchive:
+    """The exchange's own prompts in a language."""
+    return DebianArchive(f"asterisk-core-sounds-{code}-{codec}==1.6.1-1", sha256, size)
 
 
 TELEPHONE = SoundSet(
@@ -63,11 +64,21 @@ TELEPHONE = SoundSet(
         "packaged by Debian."
     ),
     archives={
-        "english": _archive("en", "2be3ea287d83299d143815fa804f11179a75b7affd4a758b98b55f5afc18a35d", 18_272_864),
-        "french": _archive("fr", "8d4e1bc32ed5ba7fbda40841ca1825ed20cc6232724a473c90f8bb0e53e6073e", 18_516_060),
-        "italian": _archive("it", "5a26638089e134b8ac39363fe249c5c93c50cd8bfdc9b2499ae61ec4a35e2fcb", 18_262_124),
-        "russian": _archive("ru", "ccbfaebfa450b7a9ddf644ae0f3d1e9017d5df7c0aebe816e946345589d38201", 18_788_860),
-        "spanish": _archive("es", "9283a09a6d56fccdcc2bcfe86c48f0f844289cfbd46a3184d8785a6f7f569903", 23_767_256),
+        "english": core_sounds(
+            "en", "wav", "2be3ea287d83299d143815fa804f11179a75b7affd4a758b98b55f5afc18a35d", 18_272_864
+        ),
+        "french": core_sounds(
+            "fr", "wav", "8d4e1bc32ed5ba7fbda40841ca1825ed20cc6232724a473c90f8bb0e53e6073e", 18_516_060
+        ),
+        "italian": core_sounds(
+            "it", "wav", "5a26638089e134b8ac39363fe249c5c93c50cd8bfdc9b2499ae61ec4a35e2fcb", 18_262_124
+        ),
+        "russian": core_sounds(
+            "ru", "wav", "ccbfaebfa450b7a9ddf644ae0f3d1e9017d5df7c0aebe816e946345589d38201", 18_788_860
+        ),
+        "spanish": core_sounds(
+            "es", "wav", "9283a09a6d56fccdcc2bcfe86c48f0f844289cfbd46a3184d8785a6f7f569903", 23_767_256
+        ),
     },
     read=read_telephone,
 )
