@@ -21,15 +21,19 @@ def options(text: str | None, names: Sequence[str], methods: Sequence[str], mode
     parser.add_argument("--search", action="store_true", help="a learning rate for each method, instead of the usual")
     parser.add_argument("--model", default=model)
     parser.add_argument("--read-layer", type=int)
+    parser.add_argument("--augment", default="none", help="as of `cuetune compare`")
     parser.add_argument("--to", type=Path, default=to)
     return parser.parse_args()
 
 
 def table(name: str, data: Data, folder: Path, rows: int, steps: int, asked: Any) -> str:
     """The runs of one data set, of which those that are there are not done again; returns their table."""
+    if asked.augment != "none":
+        name += f"-{asked.augment.replace(',', '-')}"
     comparison = prepared(
         data, folder / name, asked.methods, [rows], asked.model, print, {}, seeds=asked.seeds, batch_size=16,
         steps=asked.steps or steps, search=asked.search, length=asked.length, read_layer=asked.read_layer,
+        augment=asked.augment,
     )  # fmt: skip
     comparison.run()
     write(comparison, name, price_here(comparison.backbone), print)

@@ -14,6 +14,7 @@ from PIL import Image
 import cuetune as package
 from cuetune.library.tuned import TunedPrompt
 from cuetune.tuning.session import JsonLog
+from tiny import write_csv
 from tiny_vision import image_backbone, picture, png, vision_model
 
 FEW = ("--steps", "6", "--evaluate-every", "3", "--batch-size", "4", "--length", "3", "--dtype", "float32")
@@ -253,6 +254,7 @@ def test_data_that_are_no_pictures_of_classes(cuetune, tmp_path, model, made, to
         (("--pooling", "last"), "of a picture the first or the mean can be read"),
         (("--prompt", "frame", "--option", "width=30"), "a frame of 30 pixels leaves nothing of 24 x 24"),
         (("--image", "picture"), "'picture'"),
+        (("--augment", "sideways"), "--augment"),
     ],
 )
 def test_options_that_pictures_have_no_use_for(cuetune, shades, tmp_path, model, words, told):
@@ -296,6 +298,25 @@ def test_compare_puts_prompts_beside_a_probe_and_fine_tuning(cuetune, shades, tm
     assert rows["vpt-shallow"]["trained"] == 2 * 32 + 2 * 33
     line = refused(cuetune, "compare", shades, "--to", tmp_path / "d", "--model", model, "--methods", "soft")
     assert "unknown method 'soft'; choose from linear-probe, vpt" in line
+
+
+def test_a_probe_learns_from_changed_copies_where_prompts_see_changed_pictures(cuetune, shades, tmp_path, model):
+    given = ("--methods", "linear-probe,prefix", "--sizes", "8", "--seeds", "1", "--steps", "2", "--no-search")
+    flops = []
+    for name, more in (("plain", ()), ("changed", ("--augment", "crop,flip"))):
+        code, _, err = cuetune("compare", shades, "--to", tmp_path / name, "--model", model, *given, *more)
+        assert code == 0, err
+        rows = json.loads((tmp_path / name / "results.json").read_text())["rows"]
+        flops.append(next(row["flops"] for row in rows if row["method"] == "linear-probe"))
+    validation = 4  # a tenth of 24 rows, each label rounded up
+    assert flops[1] / flops[0] == pytest.approx((5 * 8 + validation) / (8 + validation), rel=0.2)
+    assert "holds a comparison with another augment" in refused(
+        cuetune, "compare", shades, "--to", tmp_path / "plain", "--model", model, *given, "--augment", "flip"
+    )
+    texts = write_csv(tmp_path / "texts.csv", [{"text": f"row {n}", "label": "ab"[n % 2]} for n in range(40)])
+    assert "--augment is for pictures and clips, and these rows hold texts" in refused(
+        cuetune, "compare", texts, "--to", tmp_path / "t", "--sizes", "8", "--augment", "flip"
+    )
 
 
 def test_a_name_with_a_size_sees_smaller_pictures(shades, tmp_path, model):

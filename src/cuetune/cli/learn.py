@@ -32,6 +32,7 @@ def learn(
     steps: Annotated[int | None, typer.Option(help="Updates for each task; else as in `tune`.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows in one update; else 16.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="AdamW's; else it follows the embeddings' size.")] = None,
+    augment: o.Augment = "none",
     class_order: Annotated[
         int | None, typer.Option(help="Draws the order of labels that are dealt into tasks; 0: as they are sorted.")
     ] = None,
@@ -60,6 +61,7 @@ def learn(
 
     values: dict[str, Any] = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
     values = {name: value for name, value in values.items() if value is not None}
+    values |= {"augment": augment} if augment != "none" else {}
     methods = list(dict.fromkeys(part.strip() for part in method.split(",") if part.strip()))
     given = options_by_method(methods, o.as_mapping(option, "--option", "components=20") or {})
     found = {}

@@ -25,6 +25,13 @@ Video = Annotated[str | None, typer.Option("--video", help="Column with clips; e
 ReadLayer = Annotated[
     int | None, typer.Option("--read-layer", help="Layer whose input a head on pictures reads; else the final states.")
 ]
+Augment = Annotated[
+    str,
+    typer.Option(
+        "--augment",
+        help="Changes pictures that are learned from at random in every step: crop, flip or crop,flip; else none.",
+    ),
+]
 SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Leave out pictures and clips that cannot be read.")]
 Model = Annotated[str, typer.Option("--model", help="Bundled model, local folder or hub id (`cuetune models`).")]
 AnyModel = Annotated[

@@ -78,6 +78,7 @@ def tune(
     ] = "auto",
     pooling: Annotated[str | None, typer.Option(help="The state a head reads: first, last or mean; else auto.")] = None,
     read_layer: o.ReadLayer = None,
+    augment: o.Augment = "none",
     head_start: Annotated[
         str, typer.Option(help="Where a head begins: as a linear probe on the frozen model (probe), or random.")
     ] = "probe",
@@ -131,6 +132,7 @@ def tune(
         "readout": readout,
         "pooling": pooling,
         "read_layer": read_layer,
+        "augment": augment,
         "head_start": head_start,
         "steps": steps,
         "batch_size": batch_size,

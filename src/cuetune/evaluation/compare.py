@@ -13,6 +13,7 @@ from cuetune.evaluation.plan import Plan
 from cuetune.evaluation.report import REFERENCE, Price, markdown, summarise, write_json, write_text
 from cuetune.tasks.inference import describe
 from cuetune.tasks.task import Task
+from cuetune.tuning.augmentation import COPIES
 from cuetune.tuning.data import Data, prepare
 from cuetune.tuning.recording import device_name, versions
 from cuetune.tuning.session import backbone_for_rows
@@ -46,6 +47,7 @@ def compare(
     test: Any = None,
     model: str | Backbone | None = None,
     read_layer: int | None = None,
+    augment: str = "none",
     skip_broken: bool = False,
     task: Task | None = None,
     price_per_hour: float | None = None,
@@ -61,17 +63,18 @@ def compare(
     the rows' modality. sizes: numbers of training rows; None: all there are, at most 1,000. Every method sees the same
     rows: training rows drawn anew for each seed, as many validation rows, at most 200, and the same held-out rows.
     Tuned methods have `steps` steps, early stopping, and a search over learning rates. read_layer: the layer whose
-    states heads on pictures read. price_per_hour, prices, watts: what time and energy cost here. data, validation,
-    test, model, task, skip_broken, task_options: as in `tune`. Calling it again with the same arguments goes on where
-    it was stopped; more methods, sizes or seeds add to what is there. Raises CuetuneError for anything the user can
-    mend.
+    states heads on pictures read. augment: changes pictures that are learned from at random, for the probe too, which
+    then learns from copies (`tuning.augmentation`). price_per_hour, prices, watts: what time and energy cost here.
+    data, validation, test, model, task, skip_broken, task_options: as in `tune`. Calling it again with the same
+    arguments goes on where it was stopped; more methods, sizes or seeds add to what is there. Raises CuetuneError for
+    anything the user can mend.
     """
     settings = Settings(seed=0)
     made = prepare(data, validation, test, task, settings, model=model, skip_broken=skip_broken, **task_options)
     comparison = prepared(
         made, to, methods, sizes, model, say, model_options,
         seeds=seeds, steps=steps, search=search, length=length, batch_size=batch_size, watts=watts,
-        read_layer=read_layer,
+        read_layer=read_layer, augment=augment,
     )  # fmt: skip
     price = price_here(comparison.backbone, price_per_hour, prices)
     for line in (*describe(made.task), *made.notes, *opening(comparison)):
@@ -183,6 +186,11 @@ def _notes(comparison: Comparison, results: Sequence[dict[str, Any]], price: Pri
     ]
     if REFERENCE in plan.methods:
         notes[0] += " Over the probe: the difference in accuracy on the same draw of rows, its mean over draws."
+    if plan.augment != "none":
+        notes[1] += (
+            f" In every step pictures are changed at random ({plan.augment.replace(',', ', ')}); a probe learns from "
+            f"each picture and {COPIES} changed copies."
+        )
     if plan.search:
         notes.insert(2, f"Learning rates: tried with {plan.trial_steps} steps on the first seed of each size.")
     return notes if finished else [*notes, "Not finished: the same command goes on."]

@@ -65,7 +65,8 @@ class Comparison:
 
     def about(self) -> dict[str, Any]:
         """What results must agree on to stand in one table."""
-        free = ("methods", "sizes", "seeds", "modality") + (() if self.plan.read_layer else ("read_layer",))
+        free = {"methods", "sizes", "seeds", "modality"}
+        free |= {name for name in ("read_layer", "augment") if getattr(self.plan, name) in (None, "none")}
         return {
             "data": fingerprint([*self.splits.train, *self.splits.validation, *self.splits.test]),
             "held-out rows": fingerprint(self.splits.test),
@@ -181,6 +182,7 @@ class Comparison:
             validation_rows=VALIDATION_ROWS,
             seed=run.seed,
             read_layer=self.plan.read_layer,
+            augment=self.plan.augment,
         )
 
     def _rows(self, run: Run) -> Rows:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from cuetune.backbones.base import Backbone
 from cuetune.cost.energy import EnergyMeter
 from cuetune.cost.flops import count
@@ -23,6 +25,7 @@ from cuetune.prompts.video_building import VIDEO_METHODS
 from cuetune.prompts.visual_building import IMAGE_METHODS
 from cuetune.prompts.words import instructed
 from cuetune.tasks.splits import Splits
+from cuetune.tuning.augmentation import COPIES
 from cuetune.tuning.data import Data
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.task_run import TaskData
@@ -148,14 +151,19 @@ def tune_and_score(job: Job, prompt: Prompt, backbone: Backbone) -> Outcome:
 
 def _probe(job: Job) -> Outcome:
     rows, features = job.rows, modality_of(job.backbone).features(job.backbone, job.task, job.settings.read_layer)
+    augmentation = modality_of(job.backbone).augmentation(job.settings.augment, job.settings.seed)
+    copies = COPIES if augmentation else 0
     with EnergyMeter(job.backbone.device, watts=job.watts) as meter:
-        seen = [(features.of(part), part) for part in (rows.train, rows.validation)]
-        probe = fit_probe(job.task, *seen)
+        learned = [features.of(rows.train)]
+        learned += [features.of_copy(rows.train, augmentation, copy) for copy in range(copies)]
+        train = {name: np.concatenate([each[name] for each in learned]) for name in learned[0]}
+        shown = [*rows.train] * len(learned)
+        probe = fit_probe(job.task, (train, shown), (features.of(rows.validation), rows.validation))
     sample = rows.train[:16]
     outcome = Outcome(
         validation={"accuracy": probe.validation_accuracy},
         seconds=meter.seconds,
-        flops=count(lambda: features.of(sample)) * (len(rows.train) + len(rows.validation)) / len(sample),
+        flops=count(lambda: features.of(sample)) * (len(shown) + len(rows.validation)) / len(sample),
         peak_memory_bytes=peak_memory(job.backbone.device),
         trained=probe.n_trained,
         stored_bytes=4 * probe.n_trained,

@@ -12,7 +12,7 @@ class Plan:
 
     search: whether each tuned method first tries several learning rates, on the first seed of each size, with a third
     of the steps. length: virtual tokens. watts: the machine's power, instead of asking it. modality: of the rows.
-    read_layer: the layer whose states heads on pictures read.
+    read_layer: the layer whose states heads on pictures read. augment: as of `Settings`.
     Raises CuetuneError for an unknown method or a number that makes no sense.
     """
 
@@ -26,10 +26,12 @@ class Plan:
     watts: float | None = None
     modality: str = "text"
     read_layer: int | None = None
+    augment: str = "none"
 
     def __post_init__(self) -> None:
         for name in ("methods", "sizes"):
             object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
+        MODALITIES[self.modality].augmentation(self.augment, 0)  # raises for what cannot be changed
         known = MODALITIES[self.modality].contenders()
         for method in self.methods:
             if method not in known:

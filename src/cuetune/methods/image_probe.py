@@ -1,6 +1,6 @@
 """Features of pictures for a linear probe: the baseline that every visual prompt is held against."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor
 from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.tasks.decoding import decode, rows_of
 from cuetune.tasks.task import Example, Task
+from cuetune.tuning.augmentation import Augmentation
 
 AT_ONCE = 32  # pictures in one pass
 
@@ -32,14 +33,23 @@ class PictureFeatures:
         backbone.check_layer(layer)
         self.reads = reads or ([(layer, backbone.pooling)] if layer else backbone.reads)
 
-    @torch.inference_mode()
     def of(self, examples: Iterable[Example]) -> dict[str, np.ndarray]:
         """Name of a kind of feature -> (N, d). Raises CuetuneError for a picture that cannot be read."""
+        return self._of(examples, lambda pixels, _: pixels)
+
+    def of_copy(self, examples: Iterable[Example], augmentation: Augmentation, copy: int) -> dict[str, np.ndarray]:
+        """As `of`, of pictures that were changed at random; copy: 0, 1, … of the same pictures."""
+        return self._of(examples, lambda pixels, first: augmentation(pixels, copy, first))
+
+    @torch.inference_mode()
+    def _of(self, examples: Iterable[Example], change: Callable[[Tensor, int], Tensor]) -> dict[str, np.ndarray]:
         found: dict[str, list[np.ndarray]] = {}
+        done = 0
         for _, pixels in decode(rows_of(examples, self.task), self.backbone.preprocessing):
-            for batch in pixels.split(AT_ONCE):
+            for batch in change(pixels, done).split(AT_ONCE):
                 for name, read in self.read(self.backbone.normalised(batch)).items():
                     found.setdefault(name, []).append(read.float().cpu().numpy())
+            done += len(pixels)
         return {name: np.concatenate(parts) for name, parts in found.items()}
 
     def read(self, pixels: Tensor) -> dict[str, Tensor]:

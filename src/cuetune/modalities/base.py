@@ -144,6 +144,14 @@ class Modality(ABC):
     ) -> "Run":
         """One task's part in the loop. rows: how many are validated on. folder: for what is too large for memory."""
 
+    def augmentation(self, kind: str, seed: int) -> Any:
+        """What changes rows at random in every step (`Settings.augment`), None where nothing does.
+
+        Raises CuetuneError for a kind that is not known, or rows that nothing is known to do to.
+        """
+        if kind != "none":
+            raise CuetuneError(f"--augment is for pictures and clips, and these rows hold {self.plural}; leave it.")
+
     # Answers
 
     @abstractmethod

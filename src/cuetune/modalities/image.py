@@ -68,6 +68,11 @@ class ImageModality(MediaModality):
 
         return ImageRun(backbone, prompt, data, settings, rows, folder)
 
+    def augmentation(self, kind: str, seed: int) -> Any:
+        from cuetune.tuning.augmentation import Augmentation
+
+        return None if kind == "none" else Augmentation(kind, seed)
+
     def predictor(
         self, backbone: Any, task: Any, prompt: Any, head: Any = None, *, writing: Any = None, skipped: Any = None
     ) -> Any:

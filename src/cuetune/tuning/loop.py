@@ -85,7 +85,12 @@ class Tuner:
             modality.run(backbone, prompt.of_task(number), each, settings, share, folder)
             for number, each in enumerate(tasks)
         ]
-        self.step_pass = StepPass(backbone, self.prompt, self.runs, bool(reading), queries)
+        changed = modality.augmentation(settings.augment, settings.seed)
+        if changed and prompt.frozen_below:
+            raise CuetuneError(
+                "--augment changes pictures in every step, and below a late prompt states are computed once; leave one."
+            )
+        self.step_pass = StepPass(backbone, self.prompt, self.runs, bool(reading), queries, changed)
         self.batches = batches or Epochs(len(self.runs[0].rows), settings.batch_size, settings.seed)
         self.trained = nn.ModuleDict({"prompt": self.prompt})
         self.optimizer = self._optimizer()
@@ -206,7 +211,7 @@ class Tuner:
 
     def _loss(self, chosen: StepRows) -> Tensor:
         """The objectives' sum, each the mean over these rows; counts their tokens."""
-        batches, tokens = self.step_pass(chosen)
+        batches, tokens = self.step_pass(chosen, self.progress.step)
         self.progress.tokens += tokens
         n_rows = sum(len(batch.rows) for batch in batches)
         losses = [objective(batch) * (len(batch.rows) / n_rows) for batch in batches for objective in self.objectives]

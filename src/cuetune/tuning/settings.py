@@ -25,6 +25,7 @@ class Settings(BaseModel):
     readout, pooling: how answers are read (see `readouts.readout_for`); a head is trained with the prompt.
     head_start: where a head begins, as a linear probe on the frozen model or at random (see `tuning.head_start`).
     read_layer: a head on pictures reads the states that enter this layer; None reads the final ones.
+    augment: how pictures that are learned from are changed at random in every step (see `tuning.augmentation`).
     steps, batch_size: how long and how many rows at a time. learning_rate: AdamW's, reached after `warmup` steps and
     then lowered along a cosine to zero. clip: largest gradient norm. evaluate_every, patience: validation every so many
     steps, and after how many without a better score to stop. validation_rows: at most so many are scored each time.
@@ -39,6 +40,7 @@ class Settings(BaseModel):
     readout: str = "auto"
     pooling: str | None = None
     read_layer: int | None = Field(None, ge=1)
+    augment: Literal["none", "crop", "flip", "crop,flip"] = "none"
     head_start: Literal["probe", "random"] = "probe"
     steps: int | None = Field(None, ge=1)
     batch_size: int = Field(16, ge=1)

@@ -10,6 +10,7 @@ from torch import Tensor
 from cuetune.backbones.base import Backbone
 from cuetune.prompts.base import Prompt
 from cuetune.prompts.query import with_queries
+from cuetune.tuning.augmentation import Augmentation
 from cuetune.tuning.batches import StepRows
 from cuetune.tuning.objectives import Batch
 from cuetune.tuning.task_run import Run
@@ -21,6 +22,7 @@ class StepPass:
 
     queries: (N, D) of each task's rows, for a prompt that goes by them; where they are not given, each step asks for
     its own.
+    augmentation: changes pictures at random before they go through the model; None for none.
     """
 
     backbone: Backbone
@@ -28,11 +30,14 @@ class StepPass:
     runs: Sequence[Run]
     reads_text: bool
     queries: Sequence[Tensor]
+    augmentation: Augmentation | None = None
 
-    def __call__(self, chosen: StepRows) -> tuple[list[Batch], int]:
-        """A batch for each task of the step, and how many tokens went through the model."""
+    def __call__(self, chosen: StepRows, step: int) -> tuple[list[Batch], int]:
+        """A batch for each task of step 0, 1, …, and how many tokens went through the model."""
         rendered = [self.runs[task].rendered(numbers) for task, numbers in chosen]
-        asked = [self._packed(task, numbers, rows) for (task, numbers), rows in zip(chosen, rendered, strict=True)]
+        asked = [
+            self._packed(task, numbers, rows, step) for (task, numbers), rows in zip(chosen, rendered, strict=True)
+        ]
         widely = self.backbone.keeps_states and self.reads_text
         wide = [replace(rows, read=torch.arange(len(rows.ids)), pool=None) if widely else rows for rows in asked]
         injections = [
@@ -58,9 +63,11 @@ class StepPass:
         ]
         return batches, tokens
 
-    def _packed(self, task: int, numbers: Sequence[int], rows: Sequence[Any]) -> Any:
+    def _packed(self, task: int, numbers: Sequence[int], rows: Sequence[Any], step: int) -> Any:
         """A task's rows as they go through the backbone, with their queries where the prompt goes by them."""
         packed = self.runs[task].pack(rows)
+        if self.augmentation:
+            packed = replace(packed, pixels=self.augmentation(packed.pixels, step, task))
         if self.queries:
             return replace(packed, query=self.queries[task][list(numbers)])
         return with_queries(self.backbone, [packed])[0] if self.prompt.by_query else packed
