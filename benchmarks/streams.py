@@ -49,7 +49,8 @@ def settings_for(stream: str, method: str, arguments: argparse.Namespace) -> Set
     if stream == "reviews" and name not in ("ft", "ft++"):
         options["fixed"] = True  # two labels, which every domain has
     rate = RATES.get(name, POOL_RATE) if stream != "reviews" else None
-    return Settings(steps=steps, batch_size=arguments.batch_size, learning_rate=rate, options=options)
+    augment = arguments.augment if stream != "reviews" else "none"
+    return Settings(steps=steps, batch_size=arguments.batch_size, learning_rate=rate, options=options, augment=augment)
 
 
 def learner_of(method: str) -> str:
@@ -189,6 +190,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=60, help="updates for each task; twice as many for emoji-5")
     parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--augment", default="none", help="of pictures, as of `cuetune learn`; with its own --to")
     parser.add_argument("--model-pictures", default="dinov2-small@70")
     parser.add_argument("--model-texts", default="smollm2-135m")
     parser.add_argument("--device", default="cpu")

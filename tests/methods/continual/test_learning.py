@@ -260,6 +260,15 @@ def test_pictures(tmp_path):
     assert learned.scores["final_accuracy"] == 1.0
     with pytest.raises(CuetuneError, match="tiny-llama reads texts, but the stream is of pictures"):
         learn(path, tmp_path / "other", method="simple-cil", model=backbone(), reporters=())
+    changed = {"settings": CODA.model_copy(update={"augment": "crop,flip"}), "model": image_backbone()}
+    made = [learn(path, tmp_path / name, **{**changed, **how}, say=print, reporters=()).tensors for name, how in {
+        "changed": {}, "again": {}, "plain": {"settings": CODA},
+    }.items()]  # fmt: skip
+    keys = next(name for name in made[0] if name.startswith("prompt.keys"))
+    assert torch.equal(made[0][keys], made[1][keys])
+    assert not torch.equal(made[0][keys], made[2][keys])
+    with pytest.raises(CuetuneError, match="--augment is for pictures and clips, and these rows hold texts"):
+        run(stream_file(tmp_path), tmp_path / "texts", settings=changed["settings"])
 
 
 def test_a_person_is_told_what_is_going_on(tmp_path):

@@ -17,6 +17,7 @@ from cuetune.methods.continual.learner import Learner
 from cuetune.methods.continual.loading import Model, ReadyBackbone, backbone_for
 from cuetune.methods.continual.reading import Stream, StreamTask, read_stream
 from cuetune.methods.continual.weights import at_once
+from cuetune.modalities import modality_of
 from cuetune.tuning.progress import Bar, JsonLog, Reporter
 from cuetune.tuning.recording import versions
 from cuetune.tuning.settings import Settings
@@ -63,6 +64,7 @@ def learn(
     whole = _Stage(read, folder, method, say, reporters)
     known = kept.backbone.name if kept else None
     backbone = backbone_for(model, read, known, model_options or {})
+    modality_of(backbone).augmentation(settings.augment, seed)  # raises for rows that nothing is known to do to
     learned = kept or _nothing(read, method, seed, class_order, settings, backbone)
     learner = Learner.named(name, backbone, settings, seed)
     learner.kind = read.kind
