@@ -29,7 +29,7 @@ SIZES = {
     "emoji-new-style": (2700, 240),
     "kinds": (1400, 480),
     "stamps": (240, 120),
-    "stamps-new-style": (240, 120),
+    "stamps-new-style": (200, 120),
 }
 TESTED, CHOSEN_ON = 600, 200  # at most
 NEW = "-new-style"
