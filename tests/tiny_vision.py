@@ -2,8 +2,10 @@
 
 import io
 from functools import cache
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from transformers import (
@@ -82,6 +84,17 @@ def picture(colour: str = "red", size: tuple[int, int] = (40, 30), mode: str = "
     made = Image.new("RGB", size, colour)
     made.paste((0, 0, 0), (0, 0, size[0] // 4, size[1] // 4))
     return made.convert(mode)
+
+
+def dark_and_light(folder: Path, count: int) -> Path:
+    """A folder with two classes of noise, "dark" and "light", so many pictures of each."""
+    draw = np.random.default_rng(0)
+    for label, low in (("dark", 0), ("light", 120)):
+        (folder / label).mkdir(parents=True)
+        for number in range(count):
+            noise = draw.integers(low, low + 120, (SIDE, SIDE, 3), dtype=np.uint8)
+            Image.fromarray(noise).save(folder / label / f"{number}.png")
+    return folder
 
 
 def png(image: Image.Image, **options: Any) -> bytes:

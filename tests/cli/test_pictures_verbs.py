@@ -4,7 +4,6 @@ import csv
 import json
 
 import datasets
-import numpy as np
 import pyarrow
 import pyarrow.parquet as parquet
 import pytest
@@ -15,7 +14,7 @@ import cuetune as package
 from cuetune.library.tuned import TunedPrompt
 from cuetune.tuning.session import JsonLog
 from tiny import write_csv
-from tiny_vision import image_backbone, picture, png, vision_model
+from tiny_vision import dark_and_light, image_backbone, picture, png, vision_model
 
 FEW = ("--steps", "6", "--evaluate-every", "3", "--batch-size", "4", "--length", "3", "--dtype", "float32")
 SETTINGS = {"steps": 6, "evaluate_every": 3, "batch_size": 4, "length": 3}
@@ -34,13 +33,7 @@ def model(tmp_path_factory):
 @pytest.fixture(scope="module")
 def shades(tmp_path_factory):
     """Noise that is dark or light, a folder of twelve for each."""
-    folder, draw = tmp_path_factory.mktemp("data") / "shades", np.random.default_rng(0)
-    for label, low in (("dark", 0), ("light", 120)):
-        (folder / label).mkdir(parents=True)
-        for number in range(12):
-            noise = draw.integers(low, low + 120, (24, 24, 3), dtype=np.uint8)
-            Image.fromarray(noise).save(folder / label / f"{number}.png")
-    return folder
+    return dark_and_light(tmp_path_factory.mktemp("data") / "shades", 12)
 
 
 def tuned(data, to, prompt="vpt", **more):

@@ -1,9 +1,7 @@
 """Pictures changed at random: mirrored exactly, cut within their borders, the same again for the same place."""
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from cuetune.errors import CuetuneError
 from cuetune.prompts.visual_building import build_for_images, start_from
@@ -13,7 +11,7 @@ from cuetune.tuning.augmentation import AREA, SIDES, Augmentation
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.settings import Settings
 from cuetune.tuning.task_run import TaskData
-from tiny_vision import image_backbone
+from tiny_vision import dark_and_light, image_backbone
 
 SIZE, SLOPE = 48, 5
 TASK = Task(template="{image}", labels=("dark", "light"), name="shades")
@@ -78,13 +76,7 @@ def test_seed_and_place_decide():
 
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory):
-    folder, draw = tmp_path_factory.mktemp("shades"), np.random.default_rng(0)
-    for label, low in (("dark", 0), ("light", 120)):
-        (folder / label).mkdir()
-        for number in range(6):
-            pixels = draw.integers(low, low + 120, (24, 24, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(folder / label / f"{number}.png")
-    return [TASK.example(row) for row in PICTURES.read(folder)]
+    return [TASK.example(row) for row in PICTURES.read(dark_and_light(tmp_path_factory.mktemp("shades"), 6))]
 
 
 def tuner(examples, folder=None, options=None, **settings) -> Tuner:

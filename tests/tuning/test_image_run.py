@@ -1,9 +1,7 @@
 """Pictures in the one training loop: every prompt learns, a stopped run goes on, and frozen states change nothing."""
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.pictures import Pictures
@@ -18,7 +16,7 @@ from cuetune.tuning.image_run import ImageRun
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.settings import Settings
 from cuetune.tuning.task_run import TaskData
-from tiny_vision import image_backbone
+from tiny_vision import dark_and_light, image_backbone
 
 TASK = Task(template="{image}", labels=("dark", "light"), name="shades")
 OPTIONS = {"frame": {"width": 3}, "patch": {"size": 8}}
@@ -27,13 +25,7 @@ OPTIONS = {"frame": {"width": 3}, "patch": {"size": 8}}
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory):
     """Noise that is dark or light, a folder for each."""
-    folder, draw = tmp_path_factory.mktemp("shades"), np.random.default_rng(0)
-    for label, low in (("dark", 0), ("light", 120)):
-        (folder / label).mkdir()
-        for number in range(8):
-            noise = draw.integers(low, low + 120, (24, 24, 3), dtype=np.uint8)
-            Image.fromarray(noise).save(folder / label / f"{number}.png")
-    return [TASK.example(row) for row in PICTURES.read(folder)]
+    return [TASK.example(row) for row in PICTURES.read(dark_and_light(tmp_path_factory.mktemp("shades"), 8))]
 
 
 def tuner(examples, method="vpt", options=None, folder=None, **settings) -> Tuner:

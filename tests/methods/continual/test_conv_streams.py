@@ -1,8 +1,6 @@
 """Convolutional networks in streams: what learns from features alone works, pools of prompts are one line."""
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from cuetune.errors import CuetuneError
 from cuetune.methods.continual.learner import Learner
@@ -11,6 +9,7 @@ from cuetune.tasks.task import Task
 from cuetune.tuning.settings import Settings
 from cuetune.tuning.task_run import TaskData
 from tiny_conv import conv_backbone
+from tiny_vision import dark_and_light
 
 TASK = Task(template="{image}", labels=("dark", "light"), name="shades")
 
@@ -18,13 +17,7 @@ TASK = Task(template="{image}", labels=("dark", "light"), name="shades")
 @pytest.fixture(scope="module")
 def shades(tmp_path_factory):
     """Noise that is dark or light."""
-    folder, draw = tmp_path_factory.mktemp("shades"), np.random.default_rng(0)
-    for label, low in (("dark", 0), ("light", 120)):
-        (folder / label).mkdir()
-        for number in range(6):
-            noise = draw.integers(low, low + 120, (24, 24, 3), dtype=np.uint8)
-            Image.fromarray(noise).save(folder / label / f"{number}.png")
-    return [TASK.example(row) for row in PICTURES.read(folder)]
+    return [TASK.example(row) for row in PICTURES.read(dark_and_light(tmp_path_factory.mktemp("shades"), 6))]
 
 
 @pytest.mark.parametrize("method", ["simple-cil", "ranpac", "ft"])
