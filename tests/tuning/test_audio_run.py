@@ -19,6 +19,7 @@ from cuetune.tuning.heard import HeardSounds, SoundTable
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.settings import Settings
 from cuetune.tuning.task_run import TaskData
+from stopping import stop_after
 from tiny_audio import LAYERS, RATE, audio_backbone, whisper_backbone
 
 TASK = Task(template="{audio}", labels=("high", "low"), name="tones")
@@ -136,15 +137,7 @@ def test_a_stopped_run_goes_on_to_the_same_numbers(spoken, tmp_path, monkeypatch
     whole = tuner(task, examples, whisper_backbone(), "decoder", folder=tmp_path / "whole")
     whole.run()
     stopped = tuner(task, examples, whisper_backbone(), "decoder", folder=tmp_path / "stopped")
-    real, steps = stopped._step, []
-
-    def step(chosen):
-        if len(steps) == 17:
-            raise KeyboardInterrupt
-        steps.append(chosen)
-        return real(chosen)
-
-    monkeypatch.setattr(stopped, "_step", step)
+    stop_after(17, stopped, monkeypatch)
     assert stopped.run().progress.stopped == "interrupted"
     again = tuner(task, examples, whisper_backbone(), "decoder", folder=tmp_path / "stopped")
     assert again.run().progress.step == 30

@@ -11,6 +11,7 @@ from cuetune.tuning.augmentation import AREA, SIDES, Augmentation
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.settings import Settings
 from cuetune.tuning.task_run import TaskData
+from stopping import stop_after
 from tiny_vision import dark_and_light, image_backbone
 
 SIZE, SLOPE = 48, 5
@@ -108,15 +109,7 @@ def test_a_stopped_run_goes_on_to_the_same_numbers(monkeypatch, examples, tmp_pa
     whole = tuner(examples)
     whole.run()
     stopped = tuner(examples, tmp_path)
-    real, done = stopped._step, []
-
-    def step(chosen):
-        if len(done) == 7:
-            raise KeyboardInterrupt
-        done.append(chosen)
-        return real(chosen)
-
-    monkeypatch.setattr(stopped, "_step", step)
+    stop_after(7, stopped, monkeypatch)
     stopped.run()
     again = tuner(examples, tmp_path)
     assert again.run().progress.step == 12

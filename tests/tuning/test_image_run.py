@@ -16,6 +16,7 @@ from cuetune.tuning.image_run import ImageRun
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.settings import Settings
 from cuetune.tuning.task_run import TaskData
+from stopping import stop_after
 from tiny_vision import dark_and_light, image_backbone
 
 TASK = Task(template="{image}", labels=("dark", "light"), name="shades")
@@ -83,15 +84,7 @@ def test_a_stopped_run_goes_on_to_the_same_numbers(monkeypatch, examples, tmp_pa
     whole = tuner(examples, folder=tmp_path / "whole")
     whole.run()
     stopped = tuner(examples, folder=tmp_path / "stopped")
-    real, steps = stopped._step, []
-
-    def step(chosen):
-        if len(steps) == 17:
-            raise KeyboardInterrupt
-        steps.append(chosen)
-        return real(chosen)
-
-    monkeypatch.setattr(stopped, "_step", step)
+    stop_after(17, stopped, monkeypatch)
     assert stopped.run().progress.stopped == "interrupted"
     again = tuner(examples, folder=tmp_path / "stopped")
     assert again.run().progress.step == 30

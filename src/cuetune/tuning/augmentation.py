@@ -2,6 +2,7 @@
 
 import math
 from hashlib import sha256
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +10,8 @@ from torch import Tensor
 
 from cuetune.errors import CuetuneError
 
-KINDS = ("none", "crop", "flip", "crop,flip")
+Kind = Literal["none", "crop", "flip", "crop,flip"]
+KINDS: tuple[str, ...] = get_args(Kind)
 AREA = 0.5, 1.0  # of a cut, as a share of the picture
 SIDES = 3 / 4, 4 / 3  # width : height of a cut, before it is drawn at the picture's size again
 MIRRORED = 0.5  # of the pictures

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from cuetune.backbones.base import Backbone
 from cuetune.prompts.base import Prompt
+from cuetune.tuning.augmentation import Kind
 
 # AdamW moves each number by about the learning rate per step, so a step is stated relative to the size of the numbers
 # it moves: for virtual tokens the root mean square of the embedding table (SmolLM2: 0.136, so 0.01).
@@ -40,7 +41,7 @@ class Settings(BaseModel):
     readout: str = "auto"
     pooling: str | None = None
     read_layer: int | None = Field(None, ge=1)
-    augment: Literal["none", "crop", "flip", "crop,flip"] = "none"
+    augment: Kind = "none"
     head_start: Literal["probe", "random"] = "probe"
     steps: int | None = Field(None, ge=1)
     batch_size: int = Field(16, ge=1)
