@@ -51,7 +51,14 @@ def config_of(name):
 
 def test_the_uses_are_all_there():
     texts = {"negative-reviews", "customer-questions", "spam-mails", "news-topics", "english-french"}
-    others = {"emoji-categories", "drum-sounds", "spoken-numbers", "french-captions", "moving-drawings"}
+    others = {
+        "emoji-categories",
+        "drum-sounds",
+        "spoken-numbers",
+        "french-captions",
+        "moving-drawings",
+        "photos-to-cartoons",
+    }
     assert set(NAMES) == texts | others | {"blood-brain-barrier"}
 
 
@@ -67,12 +74,14 @@ def content(column, number, folder):
     return f"{column} {number} good" if path is None else path.name
 
 
-def rows_like(promised, folder):
-    """Rows of a data set's shape: its columns, its labels in turn."""
+def rows_like(promised, folder, hold_out):
+    """Rows of a data set's shape: its columns, its labels in turn; every ninth row is held out."""
     labels, made = list(promised.labels) or [f"mot {number}" for number in range(40)], []
     for number in range(max(40, 4 * len(labels) if promised.labels else 0)):
         row = {column: content(column, number, folder) for column in promised.columns}
-        made.append({**row, promised.asked: labels[number % len(labels)]})
+        wanted = {column: values.split(",") for column, values in hold_out.items()} if number % 9 == 0 else {}
+        aside = {column: values[number // 9 % len(values)] for column, values in wanted.items()}
+        made.append({**row, **aside, promised.asked: labels[number % len(labels)]})
     return made
 
 
@@ -104,7 +113,7 @@ def models(tmp_path_factory):
 def test_an_example_runs_on_rows_of_its_shape(name, cuetune, models, tmp_path, monkeypatch):
     path, config = config_of(name)
     promised = DATASETS[config["data"]]
-    stand_in = tiny.write_csv(tmp_path / "rows.csv", rows_like(promised, tmp_path))
+    stand_in = tiny.write_csv(tmp_path / "rows.csv", rows_like(promised, tmp_path, config.get("hold_out", {})))
     for reader in ("reading", "media"):
         monkeypatch.setattr(
             f"cuetune.tasks.{reader}.cached", lambda wanted: stand_in if wanted == promised.name else None

@@ -56,6 +56,8 @@ def compare(
     read_layer: o.ReadLayer = None,
     augment: o.Augment = "none",
     encoding: o.Encoding = "utf-8",
+    together: o.Together = None,
+    hold_out: o.HoldOut = None,
     model: o.AnyModel = None,
     revision: o.Revision = None,
     dtype: o.Dtype = "auto",
@@ -104,6 +106,8 @@ def compare(
         "columns": o.as_mapping(columns),
         "max_tokens": max_tokens,
         "encoding": encoding,
+        "together": together,
+        "hold_out": o.as_hold_out(hold_out),
     }
     try:
         made = run(data, to, say=tell, **arguments)

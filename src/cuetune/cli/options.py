@@ -33,6 +33,16 @@ Augment = Annotated[
     ),
 ]
 SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Leave out pictures and clips that cannot be read.")]
+Together = Annotated[
+    str | None,
+    typer.Option("--together", help="Column whose equal rows stay on one side of the split: a speaker, a patient."),
+]
+HoldOut = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--hold-out", help="column=value,… of the rows to score on, instead of rows at random: style=cartoon,drawing."
+    ),
+]
 Model = Annotated[str, typer.Option("--model", help="Bundled model, local folder or hub id (`cuetune models`).")]
 AnyModel = Annotated[
     str | None,
@@ -67,6 +77,16 @@ def as_mapping(
     if wrong:
         raise CuetuneError(f"{option} {wrong[0]!r}: write name=value, e.g. {option} {example}.")
     return {field: column for field, _, column in pairs}
+
+
+def as_hold_out(values: list[str] | None) -> dict[str, list[str]] | None:
+    """Repeated column=value,value as a dictionary of lists."""
+    said: dict[str, list[str]] = {}
+    for value in values or ():
+        pairs = as_mapping([value], "--hold-out", "style=cartoon,drawing") or {}
+        for column, cells in pairs.items():
+            said.setdefault(column, []).extend(cell.strip() for cell in cells.split(","))
+    return said or None
 
 
 def checked(settings: Any, values: dict[str, Any]) -> Any:

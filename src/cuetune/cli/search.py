@@ -33,6 +33,8 @@ def search(
     max_tokens: o.MaxTokens = None,
     generate: Annotated[bool, typer.Option("--generate", help="The answer is free text, not one of a set.")] = False,
     encoding: o.Encoding = "utf-8",
+    together: o.Together = None,
+    hold_out: o.HoldOut = None,
     seed: Annotated[int, typer.Option(help="Decides splits, rows and candidates.")] = 0,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start over instead of going on with a stopped search.")
@@ -77,6 +79,8 @@ def search(
         max_tokens=max_tokens,
         generate=generate,
         encoding=encoding,
+        together=together,
+        hold_out=o.as_hold_out(hold_out),
     )
     _report(found, data, to)
 

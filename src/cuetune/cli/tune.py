@@ -53,6 +53,8 @@ def tune(
     max_tokens: o.MaxTokens = None,
     generate: Annotated[bool, typer.Option("--generate", help="The answer is free text, not one of a set.")] = False,
     encoding: o.Encoding = "utf-8",
+    together: o.Together = None,
+    hold_out: o.HoldOut = None,
     skip_broken: o.SkipBroken = False,
     prompt: Annotated[str | None, typer.Option(help=PROMPTS)] = None,
     option: Annotated[
@@ -174,5 +176,7 @@ def tune(
         max_tokens=max_tokens,
         generate=generate,
         encoding=encoding,
+        together=together,
+        hold_out=o.as_hold_out(hold_out),
     )
     report_tuned(tuned, to)

@@ -37,6 +37,8 @@ def worth(
     columns: o.Columns = None,
     max_tokens: o.MaxTokens = None,
     encoding: o.Encoding = "utf-8",
+    together: o.Together = None,
+    hold_out: o.HoldOut = None,
     model: o.Model = "smollm2-135m",
     revision: o.Revision = None,
     dtype: o.Dtype = "auto",
@@ -77,6 +79,8 @@ def worth(
         "columns": o.as_mapping(columns),
         "max_tokens": max_tokens,
         "encoding": encoding,
+        "together": together,
+        "hold_out": o.as_hold_out(hold_out),
     }
     try:
         made = run(data, to, say=c.tell, **arguments)

@@ -208,9 +208,8 @@ def _job(
     prompt = hard_prompt(backbone, data.task) if start is None else _words_of(start, backbone)
     say(f"rows: {len(splits.train)} to search with, {len(splits.validation)} to choose by, {len(splits.test)} held out")
     say(f"the untouched prompt: {text_of(backbone, prompt.ids)!r}")
-    key = data.fingerprint
     return SearchJob(
-        backbone, data.task, splits.train, splits.validation, prompt, seed, folder, say, reporters, data_key=key
+        backbone, data.task, splits.train, splits.validation, prompt, seed, folder, say, reporters, data_key=data.key
     )
 
 

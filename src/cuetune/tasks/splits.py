@@ -31,30 +31,55 @@ def text_key(example: Example) -> str:
 
 
 def split_examples(
-    examples: Sequence[Example], *, validation: float = 0.1, test: float = 0.2, seed: int = 0, stratify: bool = True
+    examples: Sequence[Example],
+    *,
+    validation: float = 0.1,
+    test: float = 0.2,
+    seed: int = 0,
+    stratify: bool = True,
+    together: Sequence[str] | None = None,
 ) -> Splits:
     """Set fractions of the examples aside, label by label. Copies of one text stay together, so none leaks.
 
-    stratify=False is for free text, where every target is its own. A label's first text goes to `train`. Raises
-    CuetuneError when nothing is left to tune on.
+    stratify=False is for free text, where every target is its own. together: for each example what it has in common
+    with those that it must not be parted from (a speaker, a patient, an object); then fractions count such groups, and
+    one with several labels is of none. A label's first group goes to `train`. Raises CuetuneError when nothing is left
+    to tune on.
     """
     if not 0 <= validation + test < 1:
         raise CuetuneError(
             f"validation {validation} and test {test} leave nothing to tune on; they must sum to less than 1."
         )
-    groups: dict[str, list[Example]] = defaultdict(list)
-    for example in examples:
-        groups[text_key(example)].append(example)
     by_label: dict[str | None, list[list[Example]]] = defaultdict(list)
-    for group in groups.values():
-        by_label[group[0].label if stratify else None].append(group)
+    for group in _inseparable(examples, together):
+        whole = stratify and (together is None or len({example.label for example in group}) == 1)
+        by_label[group[0].label if whole else None].append(group)
     parts: dict[str, list[Example]] = {"train": [], "validation": [], "test": []}
     for _, same in sorted(by_label.items(), key=lambda item: str(item[0])):
         random.Random(seed).shuffle(same)
-        _deal(same, parts, validation, test)
+        _deal(same, parts, validation, test, least=0 if together is None else 1)
     for part in parts.values():
         random.Random(seed).shuffle(part)
     return Splits(parts["train"], parts["validation"], parts["test"])
+
+
+def _inseparable(examples: Sequence[Example], together: Sequence[str] | None) -> list[list[Example]]:
+    """Groups that no split may part: copies of a text, examples that belong together, and what these have in common."""
+    parents: dict[str, str] = {}
+
+    def root(key: str) -> str:
+        while (parent := parents.setdefault(key, key)) != key:
+            parents[key] = parents[parent]  # halves the way for the next one who asks
+            key = parent
+        return key
+
+    keys = [text_key(example) for example in examples]
+    for key, said in zip(keys, together or (), strict=together is not None):
+        parents[root(key)] = root(f"\x1e{said}")
+    groups: dict[str, list[Example]] = defaultdict(list)
+    for key, example in zip(keys, examples, strict=True):
+        groups[root(key)].append(example)
+    return list(groups.values())
 
 
 def first_of_each_label(rows: Sequence[Any], share: float) -> list[bool]:
@@ -71,9 +96,14 @@ def first_of_each_label(rows: Sequence[Any], share: float) -> list[bool]:
     return fits
 
 
-def _deal(groups: list[list[Example]], parts: dict[str, list[Example]], validation: float, test: float) -> None:
-    """Deal one label's texts: the first to train, then test and validation until each has its share."""
-    n_test, n_validation = round(len(groups) * test), round(len(groups) * validation)
+def _deal(
+    groups: list[list[Example]], parts: dict[str, list[Example]], validation: float, test: float, least: int
+) -> None:
+    """Deal one label's groups: the first to train, then test and validation until each that is asked for has its share.
+
+    least: groups that such a part has at the least, if there are so many.
+    """
+    n_test, n_validation = (share and max(least, round(len(groups) * share)) for share in (test, validation))
     n_test, n_validation = min(n_test, len(groups) - 1), min(n_validation, max(0, len(groups) - 1 - n_test))
     for number, group in enumerate(groups[::-1]):
         part = "test" if number < n_test else "validation" if number < n_test + n_validation else "train"

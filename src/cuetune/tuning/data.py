@@ -1,7 +1,7 @@
 """Labelled rows as a run takes them: read, understood as a task, and split."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from cuetune.backbones.base import Backbone
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.draws import draw
 from cuetune.modalities import Modality, modality_of, of_data, of_model, of_task
+from cuetune.tasks.parting import HoldOut, cells_together, hold_out_rows
 from cuetune.tasks.reading import first_rows
 from cuetune.tasks.skipped import Skipped
 from cuetune.tasks.splits import Splits, fingerprint, split_examples
@@ -18,12 +19,16 @@ from cuetune.tuning.settings import Settings
 
 @dataclass(frozen=True)
 class Data:
-    """A task and its labelled examples, split. notes: to tell of rows that were left out or converted."""
+    """A task and its labelled examples, split.
+
+    notes: to tell of rows that were left out or converted. parted: by which columns, if the user said so.
+    """
 
     task: Task
     splits: Splits
     source: str
     notes: tuple[str, ...] = ()
+    parted: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def modality(self) -> Modality:
@@ -32,6 +37,11 @@ class Data:
     @property
     def fingerprint(self) -> str:
         return fingerprint([*self.splits.train, *self.splits.validation, *self.splits.test])
+
+    @property
+    def key(self) -> str:
+        """Tells a run on this data from runs on other data, or on the same that is parted by other columns."""
+        return f"{self.fingerprint} {dict(self.parted)}" if self.parted else self.fingerprint
 
 
 def prepare(
@@ -43,18 +53,26 @@ def prepare(
     *,
     model: str | Backbone | None = None,
     skip_broken: bool = False,
+    together: str | None = None,
+    hold_out: HoldOut | None = None,
     **task_options: Any,
 ) -> Data:
     """Read, infer what is not said, and split. The task's labels come from the training data alone.
 
     model: the one that is to be tuned; where none is named, the rows decide which modality they are of. skip_broken:
-    leave rows out whose content cannot be read. Raises CuetuneError as `read_rows` and `infer_task`.
+    leave rows out whose content cannot be read. together: a column of `data`; rows that are equal there stay on one
+    side of the split. hold_out: column -> values of the rows that are the test rows. Raises CuetuneError as
+    `read_rows`, `infer_task` and `tasks.parting`.
     """
+    if hold_out and test is not None:
+        raise CuetuneError("--hold-out and --test both say which rows are held out; give one of them.")
     options = {key: value for key, value in task_options.items() if value is not None}
     encoding = options.pop("encoding", "utf-8")
     data = list(data) if isinstance(data, Iterator) else data
     modality = of_task(task) if task is not None else modality_for(data, model, options, encoding)
     rows = list(modality.read(data, encoding=encoding))
+    rows, aside = hold_out_rows(rows, hold_out) if hold_out else (rows, None)
+    cells = cells_together(rows, together) if together else None
     if task is None:
         task = modality.infer(rows, **options)
     skipped = Skipped() if skip_broken else None
@@ -68,17 +86,36 @@ def prepare(
         for name, source in (("validation", validation), ("test", test))
         if source is not None
     }
+    if aside is not None:
+        given["test"] = read(aside)
     splits = split_examples(
         examples,
         validation=0 if "validation" in given else 0.1,
         test=0 if "test" in given else 0.2,
         seed=settings.seed,
         stratify=not task.generates,
+        together=[cells[example.where] for example in examples] if cells else None,
     )
     splits = Splits(splits.train, given.get("validation", splits.validation), given.get("test", splits.test))
     source = Path(data).name if isinstance(data, str | Path) else type(data).__name__
-    notes = modality.notes([*splits.train, *splits.validation, *splits.test], task)
-    return Data(task, splits, source, (*(skipped.lines() if skipped else ()), *notes))
+    notes = [*_unlearned(task, splits), *modality.notes([*splits.train, *splits.validation, *splits.test], task)]
+    said = {"together": together, "hold_out": hold_out and _plain(hold_out)}
+    parted = {key: value for key, value in said.items() if value}
+    return Data(task, splits, source, (*(skipped.lines() if skipped else ()), *notes), parted)
+
+
+def _unlearned(task: Task, splits: Splits) -> list[str]:
+    """What to say of labels all of whose rows are held out, because they stay together with others."""
+    there = {example.label for example in splits.train}
+    return [
+        f"label {label!r}: no row to tune on has it; the rows that do stay together with held-out ones"
+        for label in task.labels
+        if label not in there
+    ]
+
+
+def _plain(hold_out: HoldOut) -> dict[str, list[str]]:
+    return {column: [values] if isinstance(values, str) else list(values) for column, values in hold_out.items()}
 
 
 def modality_for(data: Any, model: str | Backbone | None, options: dict[str, Any], encoding: str) -> Modality:

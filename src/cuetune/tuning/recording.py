@@ -17,7 +17,7 @@ def record(backbone: Backbone, prompt: Prompt, data: Data, outcome: Outcome | No
     splits = data.splits
     rows = {name: len(getattr(splits, name)) for name in ("train", "validation", "test")}
     kept: dict[str, Any] = {
-        "data": {"source": data.source, "fingerprint": data.fingerprint, "rows": rows},
+        "data": {"source": data.source, "fingerprint": data.fingerprint, "rows": rows, **data.parted},
         "versions": versions(),
         "created": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }

@@ -16,6 +16,7 @@ from cuetune.modalities import Modality, modality_of
 from cuetune.prompts.base import Prompt
 from cuetune.prompts.words import instructed
 from cuetune.tasks.inference import describe
+from cuetune.tasks.parting import HoldOut
 from cuetune.tasks.task import Task
 from cuetune.tuning.beginning import ancestor, first_prompt
 from cuetune.tuning.checkpoint import NAME as CHECKPOINT
@@ -43,6 +44,8 @@ def tune(
     task: Task | None = None,
     baselines: bool = True,
     skip_broken: bool = False,
+    together: str | None = None,
+    hold_out: HoldOut | None = None,
     fresh: bool = False,
     overwrite: bool = False,
     tensorboard: bool = False,
@@ -65,7 +68,9 @@ def tune(
     numbers the draw); then none are spent on validation, and the last step is kept. task: a `Task`, or None to infer it
     with `task_options` (text, label, template, labels, label_words, instruction, columns, max_tokens, generate; image).
     baselines: for texts the same task said in words, for pictures a linear probe on the same frozen states.
-    skip_broken: leave pictures out that cannot be read.
+    skip_broken: leave pictures out that cannot be read. together: a column of `data` whose equal rows stay on one side
+    of the split (a speaker, a patient). hold_out: column -> values of the rows that are tested, instead of rows at
+    random.
     A run that was stopped goes on when called again; fresh=True starts over. Raises CuetuneError for
     anything the user can mend.
     """
@@ -74,7 +79,10 @@ def tune(
         raise CuetuneError(f"{target}: exists already; choose another --to, or pass --overwrite.")
     check_replaceable(target)
     settings = settings or Settings()
-    prepared = prepare(data, validation, test, task, settings, model=model, skip_broken=skip_broken, **task_options)
+    prepared = prepare(
+        data, validation, test, task, settings,
+        model=model, skip_broken=skip_broken, together=together, hold_out=hold_out, **task_options,
+    )  # fmt: skip
     modality = prepared.modality
     if rows is not None:
         prepared = few_rows(prepared, rows, drawn, keep_validation=validation is not None)
@@ -160,7 +168,7 @@ def run(
         settings,
         folder=folder,
         reporters=reporters,
-        data_key=data.fingerprint,
+        data_key=data.key,
     )
     return tuner.run()
 

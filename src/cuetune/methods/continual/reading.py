@@ -5,13 +5,14 @@ Texts and pictures alike. A task's labels are its own; what is asked of a row in
 
 import math
 import random
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.draws import draw
 from cuetune.modalities import of_data
+from cuetune.tasks.parting import cell
 from cuetune.tasks.splits import split_examples
 from cuetune.tasks.stream import Kind, Source, StreamSpec, read_stream_file
 from cuetune.tasks.task import Example, Row, Task, default_words, format_value
@@ -136,7 +137,7 @@ class _Reader:
         spec = self.spec
         if not spec.domains:
             return []
-        found = sorted({_cell(row, spec.domains, spec.error, "domains") for row in rows})
+        found = sorted({cell(row, spec.domains, spec.error, "domains") for row in rows})
         for value in (each for each in spec.values or () if each not in found):
             there = ", ".join(found[:8])
             raise spec.error("values", f"values: no row has {value!r} in {spec.domains!r}; there are {there}.")
@@ -180,9 +181,9 @@ class _Reader:
         key = f"{source.data} {task.label_column}"
         if key not in self._sides:
             rows = self.rows(source.data, source)
-            cells = [(row, _cell(row, spec.together, spec.error, "together")) for row in rows]
+            cells = [(row, cell(row, spec.together, spec.error, "together")) for row in rows]
             label = task.label_column
-            whole = [Example(row.where, {"text": cell}, format_value(row.values.get(label))) for row, cell in cells]
+            whole = [Example(row.where, {"text": value}, format_value(row.values.get(label))) for row, value in cells]
             test = split_examples(whole, validation=0, test=HELD_OUT, seed=self.seed).test
             self._sides[key] = frozenset(each.where for each in test)
         return self._sides[key]
@@ -200,12 +201,6 @@ def dealt_labels(spec: StreamSpec, labels: Sequence[str]) -> list[tuple[str, ...
     return [tuple(drawn[start:end]) for start, end in zip(ends[:-1], ends[1:], strict=True)]
 
 
-def _cell(row: Row, column: str, error: Callable[[str, str], CuetuneError], key: str) -> str:
-    if column not in row.values:
-        raise error(key, f"{key}: {row.where} has no column {column!r}; it has {', '.join(map(repr, row.values))}.")
-    return format_value(row.values[column])
-
-
 def _selected(rows: list[Row], source: Source) -> list[Row]:
     """The rows that are this task's, by what its columns must hold. Raises CuetuneError when there are none."""
 
@@ -213,7 +208,7 @@ def _selected(rows: list[Row], source: Source) -> list[Row]:
         return CuetuneError(f"{source.where}: {message}")
 
     for column, value in source.select.items():
-        found = {_cell(row, column, error, "where") for row in rows}
+        found = {cell(row, column, error, "where") for row in rows}
         rows = [row for row in rows if format_value(row.values[column]) == value]
         if not rows:
             there = ", ".join(sorted(found)[:8])
