@@ -59,6 +59,14 @@ def test_groups_of_one_label_are_dealt_label_by_label():
     assert len(test) == 12
 
 
+def test_groups_of_several_labels_are_dealt_whatever_label_comes_first():
+    rows = [
+        {"text": f"{n} {turn}", "label": "abcdef"[(n + turn) % 6], "thing": n} for n in range(6) for turn in range(6)
+    ]
+    splits = parted(rows, together="thing").splits
+    assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [24, 6, 6]
+
+
 def test_what_is_held_out_by_its_column_is_the_test_part():
     made = parted(hold_out={"voice": ["bob", "eve"]})
     assert voices(made.splits.test) == {"bob", "eve"}
