@@ -167,12 +167,12 @@ def points(value: dict[str, Any]) -> str:
 
 
 def draw(lines: Sequence[dict[str, Any]], folder: Path) -> None:
-    """The mean accuracy matrices of each stream; with shuffled classes tasks have no names of their own."""
+    """The mean accuracy matrices, the best A_N first; with shuffled classes tasks have no names of their own."""
     for stream in dict.fromkeys(line["stream"] for line in lines):
         here = [line for line in lines if line["stream"] == stream and not line["method"].endswith(AT_ONCE)]
         runs = {
             m: [matrix(e["accuracies"]) for e in here if e["method"] == m]
-            for m in dict.fromkeys(e["method"] for e in here)
+            for m in sorted({e["method"] for e in here}, key=lambda m: -row(m, here)[0])
         }
         if runs:
             names = (

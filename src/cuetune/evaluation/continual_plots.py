@@ -28,7 +28,7 @@ def draw_matrices(path: Path, runs: Mapping[str, Sequence[np.ndarray]], tasks: S
         shown = _panel(axes, method, matrices, tasks)
     for axes in panels[len(runs) :]:
         axes.set_visible(False)
-    figure.colorbar(shown, ax=panels.tolist(), shrink=0.6, label="accuracy on held-out rows")
+    figure.colorbar(shown, ax=panels.tolist(), shrink=min(0.6, 1 / lines), label="accuracy on held-out rows")
     return save_figure(figure, path)
 
 
