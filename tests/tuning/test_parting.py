@@ -67,6 +67,17 @@ def test_groups_of_several_labels_are_dealt_whatever_label_comes_first():
     assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [24, 6, 6]
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_groups_of_unequal_size_count_with_their_rows(seed):
+    sizes = (80, 80, 75, 45, 35, 25, 20, 15, 12, 10, 10)
+    rows = [
+        {"text": f"{kit} {n}", "label": "ab"[n % 2], "kit": kit} for kit, size in enumerate(sizes) for n in range(size)
+    ]
+    splits = parted(rows, together="kit", seed=seed).splits
+    for part, share in ((splits.test, 0.2), (splits.validation, 0.1)):
+        assert abs(len(part) - share * len(rows)) <= 40, "at most half a kit off"
+
+
 def test_what_is_held_out_by_its_column_is_the_test_part():
     made = parted(hold_out={"voice": ["bob", "eve"]})
     assert voices(made.splits.test) == {"bob", "eve"}

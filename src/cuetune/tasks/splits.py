@@ -4,13 +4,15 @@ import hashlib
 import json
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cuetune.errors import CuetuneError
 from cuetune.tasks.content import content_key
 from cuetune.tasks.task import Example
+
+Group = list[Example]  # examples that no split may part
 
 
 @dataclass(frozen=True)
@@ -42,28 +44,30 @@ def split_examples(
     """Set fractions of the examples aside, label by label. Copies of one text stay together, so none leaks.
 
     stratify=False is for free text, where every target is its own. together: for each example what it has in common
-    with those that it must not be parted from (a speaker, a patient, an object); then fractions count such groups, and
-    one with several labels is of none. A label's first group goes to `train`. Raises CuetuneError when nothing is left
-    to tune on.
+    with those that it must not be parted from (a speaker, a patient, an object); then fractions are of rows, as nearly
+    as whole groups can be, and groups of several labels are dealt by themselves. A label's first group goes to `train`.
+    Raises CuetuneError when nothing is left to tune on.
     """
     if not 0 <= validation + test < 1:
         raise CuetuneError(
             f"validation {validation} and test {test} leave nothing to tune on; they must sum to less than 1."
         )
-    by_label: dict[str | None, list[list[Example]]] = defaultdict(list)
+    by_label: dict[str | None, list[Group]] = defaultdict(list)
     for group in _inseparable(examples, together):
         whole = stratify and (together is None or len({example.label for example in group}) == 1)
         by_label[group[0].label if whole else None].append(group)
     parts: dict[str, list[Example]] = {"train": [], "validation": [], "test": []}
-    for _, same in sorted(by_label.items(), key=lambda item: str(item[0])):
+    for label, same in sorted(by_label.items(), key=lambda item: str(item[0])):
         random.Random(seed).shuffle(same)
-        _deal(same, parts, validation, test, least=0 if together is None else 1)
+        size: Callable[[Group], int] = len if together is not None else lambda group: 1
+        few = label is None and together is not None  # a handful of speakers: no part goes without
+        _deal(same, parts, {"test": test, "validation": validation}, size, few)
     for part in parts.values():
         random.Random(seed).shuffle(part)
     return Splits(parts["train"], parts["validation"], parts["test"])
 
 
-def _inseparable(examples: Sequence[Example], together: Sequence[str] | None) -> list[list[Example]]:
+def _inseparable(examples: Sequence[Example], together: Sequence[str] | None) -> list[Group]:
     """Groups that no split may part: copies of a text, examples that belong together, and what these have in common."""
     parents: dict[str, str] = {}
 
@@ -76,7 +80,7 @@ def _inseparable(examples: Sequence[Example], together: Sequence[str] | None) ->
     keys = [text_key(example) for example in examples]
     for key, said in zip(keys, together or (), strict=together is not None):
         parents[root(key)] = root(f"\x1e{said}")
-    groups: dict[str, list[Example]] = defaultdict(list)
+    groups: dict[str, Group] = defaultdict(list)
     for key, example in zip(keys, examples, strict=True):
         groups[root(key)].append(example)
     return list(groups.values())
@@ -97,17 +101,30 @@ def first_of_each_label(rows: Sequence[Any], share: float) -> list[bool]:
 
 
 def _deal(
-    groups: list[list[Example]], parts: dict[str, list[Example]], validation: float, test: float, least: int
+    groups: list[Group],
+    parts: dict[str, list[Example]],
+    shares: dict[str, float],
+    size: Callable[[Group], int],
+    few: bool,
 ) -> None:
-    """Deal one label's groups: the first to train, then test and validation until each that is asked for has its share.
+    """Deal one label's groups: to each part what brings it nearest to its share, to train the rest, at least one.
 
-    least: groups that such a part has at the least, if there are so many.
+    few: a part that is asked for gets a group however large that is, if there is another.
     """
-    n_test, n_validation = (share and max(least, round(len(groups) * share)) for share in (test, validation))
-    n_test, n_validation = min(n_test, len(groups) - 1), min(n_validation, max(0, len(groups) - 1 - n_test))
-    for number, group in enumerate(groups[::-1]):
-        part = "test" if number < n_test else "validation" if number < n_test + n_validation else "train"
-        parts[part] += group
+    left, total = groups[::-1], sum(map(size, groups))
+    for part, share in shares.items():
+        target, taken, rest = round(total * share), 0, []
+        for group in left[:-1]:
+            if taken + size(group) / 2 <= target:
+                parts[part] += group
+                taken += size(group)
+            else:
+                rest.append(group)
+        if few and share and not taken and rest:
+            parts[part] += rest.pop(0)
+        left = [*rest, left[-1]]
+    for group in left:
+        parts["train"] += group
 
 
 def fingerprint(examples: Iterable[Example]) -> str:
