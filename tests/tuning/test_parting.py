@@ -107,6 +107,14 @@ def test_a_label_that_only_held_out_rows_have_is_said():
         parted(rows, hold_out={"voice": "zoe"})
 
 
+def test_numbers_are_values_too_and_a_label_that_no_row_has_is_no_news():
+    rows = [{**row, "year": 2020 + n % 3} for n, row in enumerate(SPOKEN)]
+    made = parted(rows, hold_out={"year": 2021}, labels=["yes", "no", "never"])
+    assert len(made.splits.test) == 13
+    assert made.parted == {"hold_out": {"year": ["2021"]}}
+    assert not made.notes
+
+
 @pytest.mark.parametrize(
     ("how", "said"),
     [

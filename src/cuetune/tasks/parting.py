@@ -1,12 +1,14 @@
 """What users say about a split, by columns of their rows: which rows are held out, and which stay on one side."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from cuetune.errors import CuetuneError
 from cuetune.tasks.task import Row, format_value
 
 # column -> the value, or values, of the rows that are held out.
-HoldOut = Mapping[str, str | Sequence[str]]
+HoldOut = Mapping[str, Any]
+HELD_OUT, TOGETHER = "--hold-out", "--together"
 
 
 def hold_out_rows(rows: Sequence[Row], hold_out: HoldOut) -> tuple[list[Row], list[Row]]:
@@ -15,20 +17,29 @@ def hold_out_rows(rows: Sequence[Row], hold_out: HoldOut) -> tuple[list[Row], li
     Raises CuetuneError for a column that a row lacks, a value that no row has, and where nothing is left to learn from.
     """
     aside: set[int] = set()
-    for column, values in hold_out.items():
-        cells = [cell(row, column, _error, "hold-out") for row in rows]
-        wanted = {values} if isinstance(values, str) else set(values)
-        for value in sorted(wanted.difference(cells)):
+    for column, wanted in listed(hold_out).items():
+        cells = [cell(row, column, _error, HELD_OUT) for row in rows]
+        for value in sorted(set(wanted).difference(cells)):
             there = sorted(set(cells))
             more = ", …" if len(there) > 8 else ""
-            raise _error("hold-out", f"no row has {value!r} in {column!r}; there are {', '.join(there[:8])}{more}.")
+            raise CuetuneError(
+                f"{HELD_OUT}: no row has {value!r} in {column!r}; there are {', '.join(there[:8])}{more}."
+            )
         aside.update(number for number, each in enumerate(cells) if each in wanted)
     if len(aside) == len(rows):
-        raise _error("hold-out", "all rows are held out and none is left to learn from; name fewer values.")
+        raise CuetuneError(f"{HELD_OUT}: all rows are held out and none is left to learn from; name fewer values.")
     parts: tuple[list[Row], list[Row]] = ([], [])
     for number, row in enumerate(rows):
         parts[number in aside].append(row)
     return parts
+
+
+def listed(hold_out: HoldOut) -> dict[str, list[str]]:
+    """Column -> the values, as the texts that they are in rows."""
+    return {
+        column: [format_value(each) for each in (values if isinstance(values, list | tuple | set) else [values])]
+        for column, values in hold_out.items()
+    }
 
 
 def cells_together(rows: Sequence[Row], column: str) -> dict[str, str]:
@@ -36,18 +47,20 @@ def cells_together(rows: Sequence[Row], column: str) -> dict[str, str]:
 
     Raises CuetuneError for a row without that column, and where all rows are equal in it.
     """
-    cells = {row.where: cell(row, column, _error, "together") for row in rows}
+    cells = {row.where: cell(row, column, _error, TOGETHER) for row in rows}
     if len(set(cells.values())) < 2:
-        raise _error("together", f"all rows have the same {column!r}, so none can be held out; name another column.")
+        raise CuetuneError(
+            f"{TOGETHER}: all rows have the same {column!r}, so none can be held out; name another column."
+        )
     return cells
 
 
 def cell(row: Row, column: str, error: Callable[[str, str], CuetuneError], key: str) -> str:
-    """What stands in a row's column, as text. error: makes the error of a row without it from key and message."""
+    """What stands in a row's column, as text. key: who asks for it. error: makes the error of a row without it."""
     if column not in row.values:
-        raise error(key, f"{row.where} has no column {column!r}; it has {', '.join(map(repr, row.values))}.")
+        raise error(key, f"{key}: {row.where} has no column {column!r}; it has {', '.join(map(repr, row.values))}.")
     return format_value(row.values[column])
 
 
-def _error(option: str, message: str) -> CuetuneError:
-    return CuetuneError(f"--{option}: {message}")
+def _error(_: str, message: str) -> CuetuneError:
+    return CuetuneError(message)

@@ -1,6 +1,6 @@
 """Labelled rows as a run takes them: read, understood as a task, and split."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from cuetune.backbones.base import Backbone
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.draws import draw
 from cuetune.modalities import Modality, modality_of, of_data, of_model, of_task
-from cuetune.tasks.parting import HoldOut, cells_together, hold_out_rows
+from cuetune.tasks.parting import HoldOut, cells_together, hold_out_rows, listed
 from cuetune.tasks.reading import first_rows
 from cuetune.tasks.skipped import Skipped
 from cuetune.tasks.splits import Splits, fingerprint, split_examples
@@ -98,24 +98,17 @@ def prepare(
     )
     splits = Splits(splits.train, given.get("validation", splits.validation), given.get("test", splits.test))
     source = Path(data).name if isinstance(data, str | Path) else type(data).__name__
-    notes = [*_unlearned(task, splits), *modality.notes([*splits.train, *splits.validation, *splits.test], task)]
-    said = {"together": together, "hold_out": hold_out and _plain(hold_out)}
+    notes = [*_unlearned(examples, splits), *modality.notes([*splits.train, *splits.validation, *splits.test], task)]
+    said = {"together": together, "hold_out": hold_out and listed(hold_out)}
     parted = {key: value for key, value in said.items() if value}
     return Data(task, splits, source, (*(skipped.lines() if skipped else ()), *notes), parted)
 
 
-def _unlearned(task: Task, splits: Splits) -> list[str]:
-    """What to say of labels all of whose rows are held out, because they stay together with others."""
+def _unlearned(examples: Sequence[Example], splits: Splits) -> list[str]:
+    """What to say of labels all of whose rows are set aside, because they stay together with others."""
     there = {example.label for example in splits.train}
-    return [
-        f"label {label!r}: no row to tune on has it; the rows that do stay together with held-out ones"
-        for label in task.labels
-        if label not in there
-    ]
-
-
-def _plain(hold_out: HoldOut) -> dict[str, list[str]]:
-    return {column: [values] if isinstance(values, str) else list(values) for column, values in hold_out.items()}
+    missing = sorted({str(example.label) for example in examples if example.label not in there})
+    return [f"label {each!r}: no row to tune on has it; the rows that do stay together with others" for each in missing]
 
 
 def modality_for(data: Any, model: str | Backbone | None, options: dict[str, Any], encoding: str) -> Modality:
