@@ -92,7 +92,7 @@ def test_data_of_a_task_that_is_learned_may_be_gone(tmp_path):
         (TASKS.replace("name: films", "name: Tweets"), 9, "the name stands on line 6 already"),
         (TASKS.replace("    data: films.csv\n", ""), 9, "task 'films': no key 'data', neither here nor above `tasks`"),
         (TASKS + "    template: '{text}'\n", 9, "`template` is the same for all tasks of a stream"),
-        (TASKS + "    validation: tweets.csv\n", 9, "no rows are spent on validation"),
+        (TASKS + "    validation: tweets.csv\n", 9, "say `validation_fraction: 0.1` above `tasks`"),
         (TASKS + "divide: 3\n", 1, "both are here"),
         ("model: smollm2-135m\n", 1, "there is neither"),
         ("divide: 3\n", 1, "name it with `data`"),

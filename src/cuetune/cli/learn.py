@@ -56,31 +56,27 @@ def learn(
     learned may be deleted.
     """
     from cuetune.methods.continual.learning import learn as run
-    from cuetune.methods.continual.learning import options_by_method
+    from cuetune.methods.continual.learning import learn_beside, options_by_method
     from cuetune.tuning.settings import Settings
 
     values: dict[str, Any] = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
     values = {name: value for name, value in values.items() if value is not None}
     values |= {"augment": augment} if augment != "none" else {}
-    methods = list(dict.fromkeys(part.strip() for part in method.split(",") if part.strip()))
+    methods = list(dict.fromkeys(part.strip() for part in method.split(",") if part.strip())) or [method]
     given = options_by_method(methods, o.as_mapping(option, "--option", "components=20") or {})
-    found = {}
-    for name in methods:
-        place = to if len(methods) == 1 else to / name
-        if len(methods) > 1:
-            typer.echo(f"{name}:")
-        found[name] = run(
-            stream,
-            place,
-            method=name,
-            tasks=1 if next_task else None,
-            model=model,
-            seed=seed,
-            class_order=class_order,
-            settings=o.checked(Settings, {**values, **given[name]}) if values or given[name] else None,
-            fresh=fresh,
-            model_options=o.model_options(revision, dtype, device, False),
-        )
+    settings = {name: o.checked(Settings, {**values, **own}) if values or own else None for name, own in given.items()}
+    how: dict[str, Any] = {
+        "tasks": 1 if next_task else None,
+        "model": model,
+        "seed": seed,
+        "class_order": class_order,
+        "fresh": fresh,
+        "model_options": o.model_options(revision, dtype, device, False),
+    }
+    if len(methods) == 1:
+        found = {methods[0]: run(stream, to, method=methods[0], settings=settings[methods[0]], **how)}
+    else:
+        found = learn_beside(stream, to, methods, settings=settings, **how)
     _report(found, stream, to)
 
 

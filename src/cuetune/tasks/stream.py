@@ -19,6 +19,7 @@ Kind = Literal["classes", "domains", "both"]
 
 # A prompt is not told which task a row is of, so that all tasks are asked in the same words.
 IN_COMMON = ("template", "instruction", "max_tokens")
+OF_THE_WHOLE = ("together", "divide", "class_order", "domains", "values", "validation_fraction")
 OF_A_TASK = ("test", "rows", "label", "labels", "text", "columns", "encoding", "image")
 
 
@@ -45,6 +46,7 @@ class StreamFile(TaskEntry):
     together: a column; rows that are equal there stay on one side of the split. divide: into so many tasks the labels
     are dealt, in the order that `class_order` draws (0: as they are sorted). domains: a column whose values are the
     tasks, in this order if `values` says it. tasks: or each on its own.
+    validation_fraction: of a task's rows, to choose on which of its steps is kept; None: the last is.
     """
 
     name: str = "stream"
@@ -57,6 +59,7 @@ class StreamFile(TaskEntry):
     class_order: int = Field(0, ge=0)
     domains: str | None = None
     values: tuple[str, ...] | None = Field(None, min_length=1)
+    validation_fraction: float | None = Field(None, gt=0, le=0.5)
     tasks: tuple[StreamTaskKeys, ...] = ()
 
     @model_validator(mode="after")
@@ -79,7 +82,7 @@ def _reject(keys: TaskEntry) -> None:
     if keys.generate:
         raise ValueError("a stream's tasks have labels; free text cannot be learned this way yet. Remove `generate`.")
     if keys.validation:
-        raise ValueError("no rows are spent on validation: the last step of a task is kept. Remove `validation`.")
+        raise ValueError("rows to choose on are a share of each task's: say `validation_fraction: 0.1` above `tasks`.")
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,7 @@ class StreamSpec:
     class_order: int = 0
     domains: str | None = None
     values: tuple[str, ...] | None = None
+    validation_fraction: float | None = None
     lined: Lined = field(repr=False, default_factory=lambda: Lined(Path(), None, {(): 1}))
 
     def error(self, key: str, message: str) -> CuetuneError:
@@ -137,7 +141,7 @@ def read_stream_file(path: str | Path, finished: Collection[str] = ()) -> Stream
     if not sources:
         sources = [_shared_source(lined, file)]
     common = {key: value for key in IN_COMMON if (value := getattr(file, key)) is not None}
-    how = {key: getattr(file, key) for key in ("together", "divide", "class_order", "domains", "values")}
+    how = {key: getattr(file, key) for key in OF_THE_WHOLE}
     words = dict(zip(file.labels or (), file.label_words or (), strict=False))
     return StreamSpec(Path(path), file.model, file.kind, tuple(sources), common, words, lined=lined, **how)
 

@@ -159,13 +159,13 @@ class Tuner:
             self._begin_heads()
 
     def _begin_heads(self) -> None:
-        """Heads begin as linear probes, which the first validation scores: what is kept is at least as good as they."""
+        """Let heads begin; what a head says before the first step is a step to choose, but for a random one's."""
         started = time.perf_counter()
         for number, run in enumerate(self.runs):
             begin_head(run, self.prompt.of_task(number), self.settings.head_start)
         self.best = self._tensors()
         self.progress.seconds += time.perf_counter() - started
-        begun = self.settings.head_start == "probe" or any(remaps(run) for run in self.runs)
+        begun = self.settings.head_start != "random" or any(remaps(run) for run in self.runs)
         if begun and any(run.head is not None and run.validation for run in self.runs):
             self._validate()
 

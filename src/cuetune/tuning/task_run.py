@@ -29,6 +29,11 @@ class TaskData:
     train: Sequence[Example]
     validation: Sequence[Example] = ()
 
+    @property
+    def all_rows(self) -> Sequence[Example]:
+        """Both, for what chooses no step."""
+        return [*self.train, *self.validation] if self.validation else self.train
+
 
 class Run(Protocol):
     """One task's part in the loop, whatever its rows are: `TaskRun` for texts, and one class for each other modality.

@@ -90,6 +90,21 @@ def test_two_tasks_of_pictures(name, pictures):
     assert all(torch.equal(value, before[key]) for key, value in frozen.model.state_dict().items())
 
 
+@pytest.mark.parametrize("name", ["coda", "dual", "ft++"])
+def test_a_task_that_diverges_spoils_nothing_where_there_are_rows_to_choose_on(name):
+    """Rows of the same labels come again and are tuned at an absurd rate: the best step is the one before the first."""
+    again = texts("pos", "neg", seed=3)
+    accuracies = []
+    for validation in ((), texts("pos", "neg", seed=4).train):
+        made = learner(name)
+        made.learn(FIRST)
+        assert accuracy(made, FIRST) >= 0.9
+        made.settings = made.settings.model_copy(update={"learning_rate": 50.0, "evaluate_every": 4})
+        made.learn(replace(again, validation=validation))
+        accuracies.append(accuracy(made, FIRST))
+    assert accuracies[0] < 0.9 <= accuracies[1]
+
+
 def test_what_earlier_tasks_learned_is_bit_identical():
     made = learner("coda", settings=FEW)
     made.learn(FIRST)

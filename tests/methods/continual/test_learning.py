@@ -10,6 +10,7 @@ from safetensors import safe_open
 
 from cuetune.errors import CuetuneError
 from cuetune.methods.continual import learning
+from cuetune.methods.continual.features import FrozenFeatures
 from cuetune.methods.continual.learned import STATE, Learned, is_learned
 from cuetune.methods.continual.learner import Learner
 from cuetune.methods.continual.learning import accuracy, learn, learn_beside
@@ -195,6 +196,45 @@ def test_several_methods_beside_each_other(tmp_path):
     )
     assert list(found) == ["simple-cil", "simple-cil-at-once"]
     assert all(is_learned(tmp_path / "out" / method) for method in found)
+
+
+def test_methods_beside_each_other_share_what_the_frozen_model_says(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(FrozenFeatures, "_computed", counting(FrozenFeatures._computed, asked))
+    path, settings = stream_file(tmp_path, tasks=1), {"coda": CODA, "dual": Settings(steps=2, options={"shared": 2})}
+    quiet = {"say": lambda line: None, "reporters": (), "model": backbone()}
+    found = learn_beside(path, tmp_path / "out", ["coda", "dual"], settings=settings, **quiet)
+    assert [each.settings["steps"] for each in found.values()] == [6, 2]
+    assert len(asked) == len(set(asked)) == 2, "the rows to learn and those held out, once for both"
+    monkeypatch.undo()
+    same(found["coda"], run(path, tmp_path / "alone", "coda"))
+
+
+def counting(computed, asked):
+    def also_counted(self, examples, task):
+        asked.append(tuple(each.where for each in examples))
+        return computed(self, examples, task)
+
+    return also_counted
+
+
+def test_rows_to_choose_on_are_counted_by_what_chooses_nothing(tmp_path):
+    path = stream_file(tmp_path)
+    before = run(path, tmp_path / "all")
+    path.write_text(path.read_text() + "validation_fraction: 0.25\n")
+    after = run(path, tmp_path / "parted")
+    assert torch.equal(before.tensors["counts"], after.tensors["counts"])
+    assert torch.allclose(before.tensors["sums"], after.tensors["sums"])
+    assert after.accuracies == before.accuracies
+
+
+def test_a_task_keeps_its_best_step_on_the_rows_to_choose_on(tmp_path):
+    path = stream_file(tmp_path, tasks=1)
+    path.write_text(path.read_text() + "validation_fraction: 0.25\n")
+    said = []
+    learned = run(path, tmp_path / "out", "coda", say=said.append)
+    assert "36 rows to learn, 12 to choose on, 12 held out" in said[0]
+    assert learned.tasks[0].report["validation"].keys() == {"accuracy", "loss"}
 
 
 @pytest.mark.parametrize(

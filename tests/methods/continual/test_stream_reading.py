@@ -49,6 +49,34 @@ def test_labels_are_dealt_into_tasks(tmp_path):
         assert len({task.task.template for task in found.tasks}) == 1
 
 
+def test_a_share_of_each_task_is_to_choose_on(tmp_path):
+    table(tmp_path, copies=10)
+    plain = stream(tmp_path, "data: rows.csv\ndivide: 2\n")
+    found = stream(tmp_path, "data: rows.csv\ndivide: 2\nvalidation_fraction: 0.25\n")
+    for before, task in zip(plain.tasks, found.tasks, strict=True):
+        assert (before.validation, task.test) == ([], before.test)
+        assert {each.label for each in task.validation} == set(task.task.labels)
+        assert len(task.validation) * 3 == len(task.train)
+        both = sorted(each.where for each in task.data.all_rows)
+        assert both == sorted(each.where for each in before.train), "the rows are dealt into two, none twice"
+
+
+def test_what_belongs_together_is_not_parted_to_choose_on(tmp_path):
+    table(tmp_path, copies=10)
+    text = "data: rows.csv\ndivide: 2\ntogether: name\nvalidation_fraction: 0.25\n"
+    for task in stream(tmp_path, text).tasks:
+        parts = [{each.fields["text"].split(" in ")[0] for each in part} for part in (task.train, task.validation)]
+        assert parts[1]
+        assert not parts[0] & parts[1]
+
+
+@pytest.mark.parametrize("share", ["0", "0.9", "lots"])
+def test_a_share_that_is_none(tmp_path, share):
+    table(tmp_path)
+    said = fault(tmp_path, f"data: rows.csv\ndivide: 2\nvalidation_fraction: {share}\n")
+    assert said.startswith("STREAM.yaml, line 3: validation_fraction")
+
+
 def test_a_seed_draws_the_order_of_labels(tmp_path):
     table(tmp_path)
     orders = [stream(tmp_path, "data: rows.csv\ndivide: 6\n", class_order=order).labels for order in (0, 1, 2)]

@@ -16,7 +16,7 @@ from torch import Tensor
 from cuetune.methods.continual.learner import Learner
 from cuetune.methods.continual.ridge import FIT, WIDTH, RandomRidge, one_hot
 from cuetune.tasks.splits import first_of_each_label
-from cuetune.tasks.task import Example
+from cuetune.tasks.task import Example, Task
 from cuetune.tuning.progress import Reporter
 from cuetune.tuning.task_run import TaskData
 
@@ -31,11 +31,12 @@ class Summing(Learner):
     ) -> dict[str, Any]:
         started = time.perf_counter()
         known = [*self.labels, *new]
-        self._begin(len(known), data)
+        rows = data.all_rows
+        self._begin(len(known), rows)
         for reporter in reporters:
-            reporter.start(len(data.train), 0)
+            reporter.start(len(rows), 0)
         try:
-            for done, z, y in self._batches(data, known):
+            for done, z, y in self._batches(rows, data.task, known):
                 self._add(z, y)
                 for reporter in reporters:
                     reporter.step(done, {})
@@ -45,16 +46,18 @@ class Summing(Learner):
         self._end()
         return {"steps": 0, "seconds": time.perf_counter() - started}
 
-    def _batches(self, data: TaskData, known: Sequence[str]) -> Iterator[tuple[int, Tensor, Tensor]]:
+    def _batches(
+        self, rows: Sequence[Example], task: Task, known: Sequence[str]
+    ) -> Iterator[tuple[int, Tensor, Tensor]]:
         """Rows done, features (B, D) and one-hot labels (B, C), both float64, of some rows at a time."""
-        for first in range(0, len(data.train), ROWS_AT_ONCE):
-            rows = data.train[first : first + ROWS_AT_ONCE]
-            yield first + len(rows), self.features(rows, data.task).double(), one_hot(rows, known)
+        for first in range(0, len(rows), ROWS_AT_ONCE):
+            some = rows[first : first + ROWS_AT_ONCE]
+            yield first + len(some), self.features(some, task).double(), one_hot(some, known)
 
     def _logits(self, examples: Sequence[Example]) -> Tensor:
         return self.scores(self.features(examples))
 
-    def _begin(self, n_labels: int, data: TaskData) -> None:
+    def _begin(self, n_labels: int, rows: Sequence[Example]) -> None:
         """Make room for a task's labels and rows."""
         raise NotImplementedError
 
@@ -78,7 +81,7 @@ class SimpleCIL(Summing):
     sums: Tensor  # (C, D)
     counts: Tensor  # (C,)
 
-    def _begin(self, n_labels: int, data: TaskData) -> None:
+    def _begin(self, n_labels: int, rows: Sequence[Example]) -> None:
         sums = torch.zeros(n_labels, int(self.backbone.state_width), dtype=torch.float64)
         counts = torch.zeros(n_labels, dtype=torch.float64)
         if self.labels:
@@ -116,8 +119,8 @@ class RanPAC(Summing):
         width, ridge = int(self.options["width"]), float(self.options["ridge"])
         self.regression = RandomRidge(int(self.backbone.state_width), width, self.seed, ridge)
 
-    def _begin(self, n_labels: int, data: TaskData) -> None:
-        self.regression.begin(n_labels, torch.tensor(first_of_each_label(data.train, FIT)))
+    def _begin(self, n_labels: int, rows: Sequence[Example]) -> None:
+        self.regression.begin(n_labels, torch.tensor(first_of_each_label(rows, FIT)))
 
     def _add(self, z: Tensor, y: Tensor) -> None:
         self.regression.add(z, y)

@@ -14,7 +14,7 @@ from typing import Any
 from cuetune.errors import CuetuneError
 from cuetune.methods.continual.learned import STATE, Learned, LearnedTask
 from cuetune.methods.continual.learner import Learner
-from cuetune.methods.continual.loading import Model, ReadyBackbone, backbone_for
+from cuetune.methods.continual.loading import Model, ReadyBackbone, Shared, backbone_for
 from cuetune.methods.continual.reading import Stream, StreamTask, read_stream
 from cuetune.methods.continual.weights import at_once
 from cuetune.modalities import modality_of
@@ -42,6 +42,7 @@ def learn(
     say: Callable[[str], None] = print,
     reporters: Sequence[Reporter] | None = None,
     model_options: dict[str, Any] | None = None,
+    shared: Shared | None = None,
 ) -> Learned:
     """Learn the tasks of a stream in their order, and keep what was learned in the folder `to`.
 
@@ -49,7 +50,7 @@ def learn(
     all tasks as one, which is what forgetting is held against. tasks: learn at most so many more; None all that are
     left. model: else what the file names, else the default of its rows. seed: of the split and of all that is
     drawn. class_order: of a stream whose labels are dealt into tasks, else the file's. settings: of every task's run.
-    fresh: start over instead of going on with what is in `to`.
+    fresh: start over instead of going on with what is in `to`. shared: with other runs (`learn_beside`).
     A task that was learned is not learned again, and its data need not be there any more: then it is not measured.
     Raises CuetuneError for anything the user can mend, among it a folder that holds another stream.
     """
@@ -63,10 +64,12 @@ def learn(
         _check_same(kept, folder, method, seed, class_order, settings, read)
     whole = _Stage(read, folder, method, say, reporters)
     known = kept.backbone.name if kept else None
-    backbone = backbone_for(model, read, known, model_options or {})
+    shared = shared or Shared()
+    backbone = shared.backbone = shared.backbone or backbone_for(model, read, known, model_options or {})
     modality_of(backbone).augmentation(settings.augment, seed)  # raises for rows that nothing is known to do to
     learned = kept or _nothing(read, method, seed, class_order, settings, backbone)
     learner = Learner.named(name, backbone, settings, seed)
+    shared.lend(learner)
     learner.kind = read.kind
     if fresh:
         shutil.rmtree(folder / RUN, ignore_errors=True)
@@ -92,9 +95,27 @@ def options_by_method(methods: Sequence[str], options: Mapping[str, Any]) -> dic
     return {name: {"options": each} if each else {} for name, each in kept.items()}
 
 
-def learn_beside(stream: str | Path, to: str | Path, methods: Sequence[str], **how: Any) -> dict[str, Learned]:
-    """The same stream by several methods, each in a folder of its own in `to`. how: as of `learn`."""
-    return {method: learn(stream, Path(to) / method, method=method, **how) for method in dict.fromkeys(methods)}
+def learn_beside(
+    stream: str | Path,
+    to: str | Path,
+    methods: Sequence[str],
+    *,
+    settings: Settings | Mapping[str, Settings | None] | None = None,
+    say: Callable[[str], None] = print,
+    **how: Any,
+) -> dict[str, Learned]:
+    """The same stream by several methods, each in a folder of its own in `to`.
+
+    settings: of all, or by method. how: as of `learn`. The model is loaded once, and its queries are computed once.
+    """
+    shared, found = Shared(), {}
+    by_method = settings if isinstance(settings, Mapping) else dict.fromkeys(methods, settings)
+    for method in dict.fromkeys(methods):
+        say(f"{method}:")
+        found[method] = learn(
+            stream, Path(to) / method, method=method, settings=by_method.get(method), say=say, shared=shared, **how
+        )
+    return found
 
 
 def _nothing(
@@ -146,7 +167,9 @@ class _Stage:
         task, run = self.stream.tasks[number], self.folder / RUN / f"task-{number + 1}"
         what = f"task {number + 1} of {len(self.stream.tasks)}"
         labels = ", ".join(task.task.labels[:6]) + (", …" if len(task.task.labels) > 6 else "")
-        self.say(f"{what}: {task.name} ({labels}), {len(task.train):,} rows to learn, {len(task.test):,} held out")
+        choosing = f"{len(task.validation):,} to choose on, " if task.validation else ""
+        rows = f"{len(task.train):,} rows to learn, {choosing}{len(task.test):,} held out"
+        self.say(f"{what}: {task.name} ({labels}), {rows}")
         report = learner.learn(task.data, self._watching(what, run), run)
         learned.tasks.append(_task(task, report))
         self._keep(learner, learned)

@@ -1,16 +1,32 @@
 """The frozen model that a stream is learned on: what is given, what the file names, or the default of its rows."""
 
+from dataclasses import dataclass, field
 from typing import Any
 
 from cuetune.backbones.loading import load_backbone
 from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
+from cuetune.methods.continual.features import FrozenFeatures
+from cuetune.methods.continual.learner import Learner
 from cuetune.methods.continual.reading import Stream
 from cuetune.modalities import MODALITIES, modality_of
 
 ReadyBackbone = TextBackbone | SeeingBackbone
 Model = str | ReadyBackbone
+
+
+@dataclass
+class Shared:
+    """What runs of several methods on one stream have in common: the frozen model, and what it says of rows, once."""
+
+    backbone: ReadyBackbone | None = None
+    features: dict[tuple[int | None, str | None], FrozenFeatures] = field(default_factory=dict, repr=False)
+
+    def lend(self, learner: Learner) -> None:
+        """Let a learner on this model remember rows' features together with the others."""
+        key = (learner.frozen.read_layer, learner.frozen.pooling)
+        learner.frozen = self.features.setdefault(key, learner.frozen)
 
 
 def backbone_for(model: Model | None, stream: Stream, known: str | None, options: dict[str, Any]) -> ReadyBackbone:

@@ -71,11 +71,11 @@ class PoolLearner(TunedLearner):
 
     def _count(self, data: TaskData) -> None:
         """Add the task's rows, as they are under the pool now, to the sums."""
-        regression, done = self.regression, 0
+        regression, rows, done = self.regression, data.all_rows, 0
         assert regression is not None
-        regression.begin(len(self.head.labels), torch.tensor(first_of_each_label(data.train, FIT)))
-        for states in self.states_of(data.train, data.task):
-            regression.add(states, one_hot(data.train[done : done + len(states)], self.head.labels))
+        regression.begin(len(self.head.labels), torch.tensor(first_of_each_label(rows, FIT)))
+        for states in self.states_of(rows, data.task):
+            regression.add(states, one_hot(rows[done : done + len(states)], self.head.labels))
             done += len(states)
         regression.end()
 

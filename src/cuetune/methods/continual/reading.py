@@ -23,7 +23,11 @@ HELD_OUT = 0.2
 
 @dataclass(frozen=True)
 class StreamTask:
-    """One task of a stream. task: with its own labels. gone: learned already, and its data is not there any more."""
+    """One task of a stream.
+
+    task: with its own labels. validation: rows to choose on which step of the task is kept. gone: learned already, and
+    its data is not there any more.
+    """
 
     name: str
     task: Task
@@ -31,11 +35,12 @@ class StreamTask:
     test: Sequence[Example]
     where: str
     gone: bool = False
+    validation: Sequence[Example] = ()
 
     @property
     def data(self) -> TaskData:
         """As learners take it."""
-        return TaskData(self.task, self.train)
+        return TaskData(self.task, self.train, self.validation)
 
 
 @dataclass(frozen=True)
@@ -111,10 +116,13 @@ class _Reader:
             rows = _selected(self.rows(source.data, source), source)
             task = self._understood(rows, source)
             test = _selected(self.rows(source.test, source), source) if source.test else None
-            train, held_out = self._split(task, rows, test, source)
+            learned, held_out = self._split(task, rows, test, source)
+            train, validation = self._to_choose_on(learned, rows)
             if "labels" not in source.options:  # of the rows that are learned from; a rare label may be tested only
                 task = _with_labels(replace(task, labels=_seen(task, train), label_words=()), self.spec.words)
-                held_out = [each for each in held_out if each.label in task.labels]
+                held_out, validation = (
+                    [each for each in part if each.label in task.labels] for part in (held_out, validation)
+                )
         except CuetuneError as error:
             told = str(error).startswith(str(self.spec.path))
             raise error if told else CuetuneError(f"{source.where}: {error}") from None
@@ -122,7 +130,7 @@ class _Reader:
             self._first = task
         elif self._first.fields == task.fields:
             task = replace(task, template=self._first.template, instruction=self._first.instruction)
-        return _checked(StreamTask(source.name, task, train, held_out, source.where))
+        return _checked(StreamTask(source.name, task, train, held_out, source.where, validation=validation))
 
     def rows(self, data: str, source: Source) -> list[Row]:
         """The rows of some data, texts or pictures; the last data that was read is kept."""
@@ -173,6 +181,17 @@ class _Reader:
             part if share >= 1 else draw(part, max(1, round(len(part) * share)), self.seed)
             for part in (train, held_out)
         )
+
+    def _to_choose_on(self, learned: list[Example], rows: Sequence[Row]) -> tuple[list[Example], list[Example]]:
+        """Rows to learn from, and the share of them that chooses which step is kept."""
+        share, column, together = self.spec.validation_fraction, self.spec.together, None
+        if not share:
+            return learned, []
+        if column:
+            cells = {row.where: cell(row, column, self.spec.error, "together") for row in rows}
+            together = [cells[each.where] for each in learned]
+        splits = split_examples(learned, validation=share, test=0, seed=self.seed, together=together)
+        return splits.train, splits.validation
 
     def _aside(self, task: Task, source: Source) -> frozenset[str]:
         """Which rows of all data are held out where what is equal in a column stays together, over all tasks."""
