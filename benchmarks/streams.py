@@ -4,8 +4,9 @@
     python benchmarks/streams.py --streams stamps --methods coda simple-cil ranpac --seeds 1
 
 Streams x seeds x methods; a seed also draws the order of classes and the split. All tuned methods have the same steps
-for each task, nothing is chosen on held-out rows, and the last step counts. A run that is stopped goes on within its
-task; what is finished is kept in results/streams.jsonl, and tables and plots are drawn from there.
+for each task, and nothing is chosen on held-out rows: the last step counts, in reviews the best one on a tenth of the
+task's rows. A run that is stopped goes on within its task; what is finished is kept in results/streams.jsonl, and
+tables and plots are drawn from there.
 """
 
 import argparse
@@ -15,12 +16,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cuetune.backbones.loading import load_backbone
 from cuetune.evaluation.continual import matrix, over_runs
 from cuetune.evaluation.continual_plots import draw_matrices
 from cuetune.evaluation.report import amount
 from cuetune.methods.continual.learner import Learner
 from cuetune.methods.continual.learning import AT_ONCE, learn
+from cuetune.methods.continual.loading import Shared
 from cuetune.tuning.settings import Settings
 from side_by_side import RESULTS, described, machine
 
@@ -79,22 +80,21 @@ def kept(path: Path) -> dict[tuple[str, str, int], dict[str, Any]]:
 def measure(arguments: argparse.Namespace, path: Path) -> list[dict[str, Any]]:
     done = kept(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    loaded: dict[str, Any] = {}
     for seed in range(arguments.seeds):
         for stream in arguments.streams:
+            shared = Shared()
             for method in arguments.methods:
                 if (stream, method, seed) not in done:
-                    line = one(stream, method, seed, arguments, loaded)
+                    line = one(stream, method, seed, arguments, shared)
                     done[stream, method, seed] = line
                     with path.open("a") as file:
                         file.write(json.dumps(line) + "\n")
     return list(done.values())
 
 
-def one(stream: str, method: str, seed: int, arguments: argparse.Namespace, loaded: dict[str, Any]) -> dict[str, Any]:
-    """One run; its folder is removed when its line is kept."""
+def one(stream: str, method: str, seed: int, arguments: argparse.Namespace, shared: Shared) -> dict[str, Any]:
+    """One run; its folder is removed when its line is kept. shared: with other methods on the same rows."""
     name = arguments.model_texts if stream == "reviews" else arguments.model_pictures
-    backbone = loaded.setdefault(name, load_backbone(name, device=arguments.device, dtype=arguments.dtype))
     folder = arguments.folder / stream / f"{method}-{seed}"
     settings = settings_for(stream, method, arguments)
     order = seed if stream.startswith("emoji") else None
@@ -103,7 +103,9 @@ def one(stream: str, method: str, seed: int, arguments: argparse.Namespace, load
         stream_file(stream, arguments.folder),
         folder,
         method=method.removesuffix(SUMS).removesuffix(FIRST),
-        model=backbone,
+        model=name,
+        model_options={"device": arguments.device, "dtype": arguments.dtype},
+        shared=shared,
         seed=seed,
         class_order=order,
         settings=settings,
@@ -116,7 +118,7 @@ def one(stream: str, method: str, seed: int, arguments: argparse.Namespace, load
         "stream": stream,
         "method": method,
         "seed": seed,
-        "model": backbone.identity.name,
+        "model": learned.backbone.name,
         "settings": dict(learned.settings),
         "tasks": learned.names,
         "rows": rows,
