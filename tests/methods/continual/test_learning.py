@@ -107,10 +107,13 @@ def test_a_run_killed_at_any_write_goes_on_to_the_same_numbers(tmp_path, monkeyp
             assert sorted(each.name for each in to.iterdir()) == [STATE]
 
 
+@pytest.mark.parametrize("choosing", ["", "validation_fraction: 0.25\n"])
 @pytest.mark.parametrize("task", [1, 2])
-def test_a_run_killed_within_a_task_goes_on_from_its_checkpoint(tmp_path, task):
+def test_a_run_killed_within_a_task_goes_on_from_its_checkpoint(tmp_path, task, choosing):
     path = stream_file(tmp_path, tasks=2)
-    whole = run(path, tmp_path / "whole", "coda")
+    path.write_text(path.read_text() + choosing)
+    how = {"settings": CODA.model_copy(update={"evaluate_every": 1})}
+    whole = run(path, tmp_path / "whole", "coda", **how)
 
     class Kill:
         """Kills at the fourth step of one task; `steps` are those that were seen."""
@@ -133,10 +136,10 @@ def test_a_run_killed_within_a_task_goes_on_from_its_checkpoint(tmp_path, task):
             pass
 
     with pytest.raises(Killed):
-        run(path, tmp_path / "cut", "coda", reporters=[Kill(True)])
+        run(path, tmp_path / "cut", "coda", reporters=[Kill(True)], **how)
     assert (tmp_path / "cut" / "run" / f"task-{task}" / "checkpoint.safetensors").exists()
     watch = Kill(False)
-    same(run(path, tmp_path / "cut", "coda", reporters=[watch]), whole)
+    same(run(path, tmp_path / "cut", "coda", reporters=[watch], **how), whole)
     assert watch.steps[0] == 3  # steps 1 and 2 are in the checkpoint
 
 
