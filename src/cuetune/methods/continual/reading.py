@@ -3,22 +3,18 @@
 Texts and pictures alike. A task's labels are its own; what is asked of a row in the end is the stream's, all labels.
 """
 
-import math
 import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cuetune.errors import CuetuneError
-from cuetune.evaluation.draws import draw
+from cuetune.methods.continual.sides import Sides
 from cuetune.modalities import of_data
 from cuetune.tasks.parting import cell
-from cuetune.tasks.splits import split_examples
 from cuetune.tasks.stream import Kind, Source, StreamSpec, read_stream_file
 from cuetune.tasks.task import Example, Row, Task, default_words, format_value
 from cuetune.tuning.task_run import TaskData
-
-HELD_OUT = 0.2
 
 
 @dataclass(frozen=True)
@@ -85,9 +81,9 @@ class _Reader:
     """Reads the sources of one file, each of its data once."""
 
     def __init__(self, spec: StreamSpec, seed: int) -> None:
-        self.spec, self.seed = spec, seed
+        self.spec = spec
         self._known: dict[str, list[Row]] = {}
-        self._sides: dict[str, frozenset[str]] = {}
+        self.sides = Sides(spec, seed)
         self._first: Task | None = None
 
     def sources(self) -> Sequence[Source]:
@@ -113,11 +109,11 @@ class _Reader:
         if source.gone:
             return StreamTask(source.name, self._gone(source), (), (), source.where, gone=True)
         try:
-            rows = _selected(self.rows(source.data, source), source)
+            whole = self.rows(source.data, source)
+            rows = _selected(whole, source)
             task = self._understood(rows, source)
             test = _selected(self.rows(source.test, source), source) if source.test else None
-            learned, held_out = self._split(task, rows, test, source)
-            train, validation = self._to_choose_on(learned, rows)
+            train, validation, held_out = self.sides.of(task, source, whole, rows, test)
             if "labels" not in source.options:  # of the rows that are learned from; a rare label may be tested only
                 task = _with_labels(replace(task, labels=_seen(task, train), label_words=()), self.spec.words)
                 held_out, validation = (
@@ -161,51 +157,6 @@ class _Reader:
         """What is known of a task whose data is gone: its labels, if the file says them."""
         labels = tuple(source.options.get("labels", ()))
         return _with_labels(Task(labels=labels, name=source.name), self.spec.words)
-
-    def _split(
-        self, task: Task, rows: Sequence[Row], test: Sequence[Row] | None, source: Source
-    ) -> tuple[list[Example], list[Example]]:
-        """Examples to learn and to test on; rows of labels that are not the task's are other tasks' and left out."""
-        train, held_out = (
-            [task.example(row) for row in part if format_value(row.values.get(task.label_column)) in task.labels]
-            for part in (rows, test or ())
-        )
-        if test is None and self.spec.together:
-            aside = self._aside(task, source)
-            train, held_out = ([each for each in train if (each.where in aside) is side] for side in (False, True))
-        elif test is None:
-            splits = split_examples(train, validation=0, test=HELD_OUT, seed=self.seed)
-            train, held_out = splits.train, splits.test
-        share = (source.rows or math.inf) / max(1, len(train) + len(held_out))
-        return tuple(  # type: ignore[return-value]
-            part if share >= 1 else draw(part, max(1, round(len(part) * share)), self.seed)
-            for part in (train, held_out)
-        )
-
-    def _to_choose_on(self, learned: list[Example], rows: Sequence[Row]) -> tuple[list[Example], list[Example]]:
-        """Rows to learn from, and the share of them that chooses which step is kept."""
-        share, column, together = self.spec.validation_fraction, self.spec.together, None
-        if not share:
-            return learned, []
-        if column:
-            cells = {row.where: cell(row, column, self.spec.error, "together") for row in rows}
-            together = [cells[each.where] for each in learned]
-        splits = split_examples(learned, validation=share, test=0, seed=self.seed, together=together)
-        return splits.train, splits.validation
-
-    def _aside(self, task: Task, source: Source) -> frozenset[str]:
-        """Which rows of all data are held out where what is equal in a column stays together, over all tasks."""
-        spec = self.spec
-        assert spec.together is not None
-        key = f"{source.data} {task.label_column}"
-        if key not in self._sides:
-            rows = self.rows(source.data, source)
-            cells = [(row, cell(row, spec.together, spec.error, "together")) for row in rows]
-            label = task.label_column
-            whole = [Example(row.where, {"text": value}, format_value(row.values.get(label))) for row, value in cells]
-            test = split_examples(whole, validation=0, test=HELD_OUT, seed=self.seed).test
-            self._sides[key] = frozenset(each.where for each in test)
-        return self._sides[key]
 
 
 def dealt_labels(spec: StreamSpec, labels: Sequence[str]) -> list[tuple[str, ...]]:

@@ -1,0 +1,77 @@
+"""Which side of a stream's split each row is on: learned from, to choose a task's step on, or held out."""
+
+import math
+from collections.abc import Sequence
+
+from cuetune.evaluation.draws import draw
+from cuetune.tasks.parting import cell
+from cuetune.tasks.splits import split_examples
+from cuetune.tasks.stream import Source, StreamSpec
+from cuetune.tasks.task import Example, Row, Task, format_value
+
+HELD_OUT = 0.2
+
+Part = list[Example]
+
+
+class Sides:
+    """Splits the rows of a stream's tasks, all by one seed."""
+
+    def __init__(self, spec: StreamSpec, seed: int) -> None:
+        self.spec, self.seed = spec, seed
+        self._held_out: dict[str, frozenset[str]] = {}
+
+    def of(
+        self, task: Task, source: Source, whole: Sequence[Row], rows: Sequence[Row], test: Sequence[Row] | None
+    ) -> tuple[Part, Part, Part]:
+        """Examples to learn from, to choose on and to test on; rows of other tasks' labels are left out.
+
+        whole: the rows of the task's data; rows: those of them that are the task's; test: those that the file names.
+        """
+        examples, held_out = (
+            [task.example(row) for row in part if format_value(row.values.get(task.label_column)) in task.labels]
+            for part in (rows, test or ())
+        )
+        if test is None and self.spec.together:
+            aside = self._aside(task, source, whole)
+            examples, held_out = (
+                [each for each in examples if (each.where in aside) is side] for side in (False, True)
+            )
+        elif test is None:
+            splits = split_examples(examples, validation=0, test=HELD_OUT, seed=self.seed)
+            examples, held_out = splits.train, splits.test
+        share = (source.rows or math.inf) / max(1, len(examples) + len(held_out))
+        examples, held_out = (
+            part if share >= 1 else draw(part, max(1, round(len(part) * share)), self.seed)
+            for part in (examples, held_out)
+        )
+        return *self._to_choose_on(examples, rows), held_out
+
+    def _to_choose_on(self, examples: Part, rows: Sequence[Row]) -> tuple[Part, Part]:
+        """Examples to learn from, and the share of them that chooses which step is kept."""
+        share, together = self.spec.validation_fraction, None
+        if not share:
+            return examples, []
+        if self.spec.together:
+            cells = self._cells(rows)
+            together = [cells[each.where] for each in examples]
+        splits = split_examples(examples, validation=share, test=0, seed=self.seed, together=together)
+        return splits.train, splits.validation
+
+    def _aside(self, task: Task, source: Source, whole: Sequence[Row]) -> frozenset[str]:
+        """Which rows of all data are held out where what is equal in a column stays together, over all tasks."""
+        key = f"{source.data} {task.label_column}"
+        if key not in self._held_out:
+            cells, label = self._cells(whole), task.label_column
+            examples = [
+                Example(row.where, {"text": cells[row.where]}, format_value(row.values.get(label))) for row in whole
+            ]
+            test = split_examples(examples, validation=0, test=HELD_OUT, seed=self.seed).test
+            self._held_out[key] = frozenset(each.where for each in test)
+        return self._held_out[key]
+
+    def _cells(self, rows: Sequence[Row]) -> dict[str, str]:
+        """Place of a row -> what stands in the column whose equal rows stay together."""
+        column = self.spec.together
+        assert column is not None
+        return {row.where: cell(row, column, self.spec.error, "together") for row in rows}
