@@ -56,6 +56,7 @@ class Tuner:
     go, None for none. reporters: see `tuning.progress`. batches: which rows a step sees, by default passes over the
     only task. data_key: anything that tells this data and these objectives from others. queries: (N, D) of each task's
     rows, for a prompt that goes by them (`prompts.query`); where they are not given, each step asks for its own.
+    head_known: whoever calls lets the heads go on from what was learned before, so that step 0 is one to choose.
     """
 
     def __init__(
@@ -71,10 +72,12 @@ class Tuner:
         batches: Batches | None = None,
         data_key: str = "",
         queries: Sequence[Tensor] = (),
+        head_known: bool = False,
     ) -> None:
         tasks = [data] if isinstance(data, TaskData) else list(data)
         self.backbone, self.prompt, self.settings = backbone, prompt.to(backbone.device), settings
         self.folder, self.reporters, self.objectives = folder, reporters, objectives
+        self.head_known = head_known
         modality, share = modality_of(backbone), max(1, settings.validation_rows // len(tasks))
         reading = [objective for objective in objectives if objective.reads_text]
         if reading and modality.name != "text":
@@ -165,7 +168,8 @@ class Tuner:
             begin_head(run, self.prompt.of_task(number), self.settings.head_start)
         self.best = self._tensors()
         self.progress.seconds += time.perf_counter() - started
-        begun = self.settings.head_start != "random" or any(remaps(run) for run in self.runs)
+        known = self.head_known or self.settings.head_start == "probe"
+        begun = known or any(remaps(run) for run in self.runs)
         if begun and any(run.head is not None and run.validation for run in self.runs):
             self._validate()
 

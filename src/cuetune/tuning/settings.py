@@ -15,8 +15,7 @@ from cuetune.tuning.augmentation import Kind
 RATE_PER_RMS = 0.075
 # A head's step is stated by what it does: how far it can move a logit at the usual rate of the prompt beside it. From a
 # probe, steps of 1 lead away from the answers first, and a run has to come back (benchmarks, "Pictures").
-# One that earlier tasks of a stream have trained has to follow the rows to another domain.
-LOGIT_STEP = {"random": 1.0, "probe": 0.1, "known": 1.0}
+LOGIT_STEP = {"random": 1.0, "probe": 0.1}
 
 
 class Settings(BaseModel):
@@ -25,8 +24,7 @@ class Settings(BaseModel):
     init, init_text, length: where the prompt starts and how many virtual tokens it has. options: what only this kind of
     prompt has, e.g. {"rank": 64} (see `prompts.building`).
     readout, pooling: how answers are read (see `readouts.readout_for`); a head is trained with the prompt.
-    head_start: where a head begins, as a linear probe on the frozen model, at random, or as one that is "known" already
-    (see `tuning.head_start`).
+    head_start: where a head begins, as a linear probe on the frozen model or at random (see `tuning.head_start`).
     read_layer: a head on pictures reads the states that enter this layer; None reads the final ones.
     augment: how pictures that are learned from are changed at random in every step (see `tuning.augmentation`).
     steps, batch_size: how long and how many rows at a time. learning_rate: AdamW's, reached after `warmup` steps and
@@ -44,7 +42,7 @@ class Settings(BaseModel):
     pooling: str | None = None
     read_layer: int | None = Field(None, ge=1)
     augment: Kind = "none"
-    head_start: Literal["probe", "random", "known"] = "probe"
+    head_start: Literal["probe", "random"] = "probe"
     steps: int | None = Field(None, ge=1)
     batch_size: int = Field(16, ge=1)
     learning_rate: float | None = Field(None, gt=0)

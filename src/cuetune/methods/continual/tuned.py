@@ -93,7 +93,6 @@ class TunedLearner(Learner):
         # differ in size, and answers of one task drown another's: on three tasks of emoji CODA-Prompt ends at 0.44
         # instead of 0.58, though each task by itself is learned better.
         start = "probe" if self.kind == "domains" and not self.tasks else "random"
-        start = "known" if set(task.labels) <= set(self.head.labels) else start
         own = {"readout": "head", "head_start": start, "seed": seed, "options": {}}
         settings = self.settings.model_copy(update=own)
         tuner = Tuner(
@@ -106,6 +105,7 @@ class TunedLearner(Learner):
             objectives=(cross_entropy, PoolPenalty()) if by_query else (cross_entropy,),
             data_key=f"{self.name} {self.options} {self.tasks} {fingerprint([*data.train, *data.validation])}",
             queries=[self.features(data.train, task)] if by_query else (),
+            head_known=set(task.labels) <= set(self.head.labels),
         )
         self.head.begin(tuner.runs[0].head, task.labels, self.fixed)
         return tuner.run()
