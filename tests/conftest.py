@@ -42,6 +42,7 @@ def cuetune(monkeypatch, capsys):
     def run(*words):
         monkeypatch.setattr(sys, "argv", ["cuetune", *map(str, words)])
         code = 0
+        capsys.readouterr()  # what fixtures have printed, such as a bar over the first model that is written
         try:
             main()
         except SystemExit as ended:
