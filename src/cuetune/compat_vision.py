@@ -4,7 +4,7 @@ import inspect
 from typing import Any
 
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoModelForImageClassification, PreTrainedModel
+from transformers import AutoConfig, AutoModel, AutoModelForImageClassification, PreTrainedConfig, PreTrainedModel
 from transformers.image_processing_base import ImageProcessingMixin
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
@@ -45,6 +45,15 @@ def processor_config(source: str, **options: Any) -> dict[str, Any]:
     """What `preprocessor_config.json` holds, of a folder or of the hub. Raises OSError where there is none."""
     config, _ = ImageProcessingMixin.get_image_processor_dict(source, **options)
     return config
+
+
+def model_type(source: str, **options: Any) -> str:
+    """The type of the model in a folder or of the hub; empty where its configuration names none."""
+    try:
+        config, _ = PreTrainedConfig.get_config_dict(source, **options)
+    except (OSError, ValueError):
+        return ""
+    return str(config.get("model_type") or "")
 
 
 def seeing_part(model: PreTrainedModel) -> nn.Module:

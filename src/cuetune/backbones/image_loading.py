@@ -70,5 +70,5 @@ def load_preprocessing(name: str = DEFAULT_IMAGE, *, revision: str | None = None
         raise CuetuneError(
             f"{name}: no preprocessor_config.json, which says how pictures are prepared; copy it beside the weights."
         ) from error
-    own = Preprocessing.from_config(config, plain)
+    own = Preprocessing.from_config(config, plain, compat_vision.model_type(resolve(plain), revision=revision))
     return own if side is None else own.sized(side)

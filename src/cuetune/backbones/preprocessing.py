@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cuetune.backbones import image_processors
 from cuetune.errors import CuetuneError
 
 BILINEAR = 2  # Pillow's number
@@ -23,6 +24,7 @@ class Preprocessing:
     size: (H, W) of the result. resize: the length that a picture's shorter side is brought to, or the (height, width)
     that it is stretched to; the middle of that is cut out. None stretches it to `size`. resample: Pillow's number of
     the filter. scale: what a byte is multiplied by. mean, std: of each channel, taken off and divided by after that.
+    asked: a processor of transformers as text, which makes the bytes where these steps are not its own; else empty.
     """
 
     size: tuple[int, int]
@@ -31,33 +33,80 @@ class Preprocessing:
     scale: float = 1 / 255
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
     std: tuple[float, ...] = (0.5, 0.5, 0.5)
+    asked: str = ""
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any], where: str) -> "Preprocessing":
-        """As `preprocessor_config.json` says. where: the model. Raises CuetuneError where sizes are missing."""
-        crop = _pair(config.get("crop_size")) if config.get("do_center_crop", "crop_size" in config) else None
-        resize = _resize(config, crop is not None)
-        size = crop or _shown(config) or (resize if isinstance(resize, tuple) else (resize, resize) if resize else None)
+    def from_config(cls, config: Mapping[str, Any], where: str, model_type: str = "") -> Self:
+        """As `preprocessor_config.json` says; what it leaves out is the processor's own default.
+
+        where: the model. model_type: names the processor where the file does not. Its pixels are compared with those
+        of transformers' processor on noise. Raises CuetuneError for a processor whose pixels no model here can take.
+        """
+        processor = image_processors.instantiated(config, model_type, where)
+        try:
+            for make in (cls._by_steps, cls._by_asking):
+                made = make(processor)
+                if made is not None and made._agrees(processor):
+                    return made
+            reason = "makes other pixels than can be kept as bytes"
+        except image_processors.UNTRUE as error:
+            reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        kind = image_processors.settings_of(processor)["image_processor_type"]
+        raise CuetuneError(f"{where}: its images are prepared by {kind}, which {reason}; take another model.")
+
+    @classmethod
+    def _by_steps(cls, processor: Any) -> Self | None:
+        """The processor's settings as the steps of this class; None where they name no size."""
+        config = image_processors.settings_of(processor)
+        crop = _pair(config.get("crop_size")) if config.get("do_center_crop") else None
+        resize = _resize(config)
+        size = crop or _shown(config) or (resize if isinstance(resize, tuple) else None)
         if size is None:
-            raise CuetuneError(f"{where}: preprocessor_config.json names no size of the pictures; add a `size`.")
-        plain = not config.get("do_normalize", True)
-        mean = (0.0,) * 3 if plain else tuple(config.get("image_mean") or cls.mean)
-        std = (1.0,) * 3 if plain else tuple(config.get("image_std") or cls.std)
-        if config.get("rescale_offset"):  # to numbers from -1 on
+            return None
+        plain = not config.get("do_normalize")
+        mean = (0.0,) * 3 if plain else _triple(config["image_mean"])
+        std = (1.0,) * 3 if plain else _triple(config["image_std"])
+        if config.get("rescale_offset") or config.get("offset"):  # to numbers from -1 on
             mean = tuple(1 + each for each in mean)
         if config.get("include_top"):  # EfficientNet's processor divides by the deviation once more
-            std = tuple(each * again for each, again in zip(std, config["image_std"], strict=True))
+            std = tuple(each * again for each, again in zip(std, _triple(config["image_std"]), strict=True))
+        resample = config.get("resample")
         return cls(
             size=size,
             resize=None if resize == size else resize,
-            resample=int(config.get("resample") or BILINEAR),
-            scale=float(config.get("rescale_factor", 1 / 255)) if config.get("do_rescale", True) else 1.0,
+            resample=BILINEAR if resample is None else int(resample),
+            scale=float(config["rescale_factor"]) if config.get("do_rescale") else 1.0,
             mean=mean,
             std=std,
         )
 
+    @classmethod
+    def _by_asking(cls, processor: Any) -> Self:
+        """The processor itself makes the bytes of every image."""
+        size, mean, std = image_processors.asked_range(processor)
+        return cls(size=size, mean=mean, std=std, asked=image_processors.described(processor))
+
+    def _agrees(self, processor: Any) -> bool:
+        """Whether pixels of noise are the processor's own."""
+        for image in image_processors.noise():
+            theirs = image_processors.pixels_of(processor, image)
+            if theirs.shape != self.shape:
+                if self.asked:
+                    raise ValueError("makes images of different sizes")
+                return False
+            ours = self.normalised(self.bytes_of(image)[None])[0].numpy()
+            if not np.allclose(ours, theirs, rtol=1e-4, atol=1e-4):
+                return False
+        return True
+
     def sized(self, side: int) -> Self:
-        """The same to pictures of (side, side): what is cut out of a picture stays, in fewer or more pixels."""
+        """The same to pictures of (side, side): what is cut out of a picture stays, in fewer or more pixels.
+
+        Raises CuetuneError for a processor that is asked for every image: it knows one size.
+        """
+        if self.asked:
+            kind = json.loads(self.asked)["image_processor_type"]
+            raise CuetuneError(f"@{side}: {kind} prepares images of {self.size[0]} x {self.size[1]} pixels alone.")
         resize = self.resize
         if isinstance(resize, int):
             resize = round(resize * side / min(self.size))
@@ -73,6 +122,8 @@ class Preprocessing:
 
     def bytes_of(self, picture: Any) -> Tensor:
         """(3, H, W) uint8 of a Pillow picture in RGB: resized and cut, not yet normalised."""
+        if self.asked:
+            return torch.from_numpy(image_processors.asked_bytes(self.asked, picture))
         (height, width), resize = self.size, self.resize or self.size
         shape = _shortened(picture, resize) if isinstance(resize, int) else (resize[1], resize[0])
         picture = picture.resize(shape, self.resample)
@@ -88,24 +139,20 @@ class Preprocessing:
     @property
     def hash(self) -> str:
         """SHA-256 of all of it: a prompt found under one preprocessing does not belong to another."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        said = {name: value for name, value in asdict(self).items() if name != "asked" or value}
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
-def _resize(config: Mapping[str, Any], cropped: bool) -> int | tuple[int, int] | None:
-    """The length of the shorter side, or (H, W), of any form that image processors write it in; None where unsaid.
-
-    One number alone is a square where nothing is cut out of it. Where something is, it is the shorter side, except to
-    the processors of DeiT and BEiT.
-    """
-    value = config.get("size") if config.get("do_resize", True) else None
+def _resize(config: Mapping[str, Any]) -> int | tuple[int, int] | None:
+    """The length of the shorter side, or (H, W), of a processor's settings; None where they say neither."""
+    if not config.get("do_resize"):
+        return None
     if shown := _shown(config):
-        return int(shown[0] / config.get("crop_pct", 224 / 256)) if shown[0] < WHOLE else shown
-    if isinstance(value, Mapping) and value.get("shortest_edge"):
-        return int(value["shortest_edge"])
-    kind = _kind(config)
-    if isinstance(value, int) and cropped and not kind.startswith(("DeiT", "Beit")):
-        return value
-    return _pair(value)
+        return int(shown[0] / config["crop_pct"]) if shown[0] < WHOLE else shown
+    size = config.get("size")
+    if isinstance(size, Mapping) and size.get("shortest_edge"):
+        return int(size["shortest_edge"])
+    return _pair(size)
 
 
 def _shown(config: Mapping[str, Any]) -> tuple[int, int] | None:
@@ -114,23 +161,22 @@ def _shown(config: Mapping[str, Any]) -> tuple[int, int] | None:
     Below 384 it is the middle of a larger one.
     """
     size = config.get("size")
-    if not _kind(config).startswith("ConvNext") or not size:
+    if not str(config["image_processor_type"]).startswith("ConvNext") or not size:
         return None
-    side = int(size["shortest_edge"] if isinstance(size, Mapping) else size)
+    side = int(size.get("shortest_edge") or size["height"])
     return side, side
 
 
-def _kind(config: Mapping[str, Any]) -> str:
-    return str(config.get("image_processor_type") or config.get("feature_extractor_type"))
+def _triple(value: Any) -> tuple[float, ...]:
+    """A number for each channel."""
+    return tuple(map(float, value)) if isinstance(value, list | tuple) else (float(value),) * 3
 
 
 def _pair(value: Any) -> tuple[int, int] | None:
-    """(H, W) of a mapping, a pair or one number."""
-    if isinstance(value, Mapping):
-        return (int(value["height"]), int(value["width"])) if value.get("height") and value.get("width") else None
-    if isinstance(value, list | tuple) and len(value) == 2:
-        return int(value[0]), int(value[1])
-    return (int(value), int(value)) if value else None
+    """(H, W) of a mapping."""
+    if isinstance(value, Mapping) and value.get("height") and value.get("width"):
+        return int(value["height"]), int(value["width"])
+    return None
 
 
 def _shortened(picture: Any, length: int) -> tuple[int, int]:
