@@ -16,6 +16,7 @@ from transformers import (
 from transformers.feature_extraction_utils import FeatureExtractionMixin
 
 from cuetune import compat
+from cuetune.backbones.whole_weights import load_whole
 
 # Families of transformers over sound, with the states that stand before a sound's own: AST has two for all of it.
 FAMILIES = {"whisper": 0, "audio-spectrogram-transformer": 2, "wav2vec2": 0, "hubert": 0}
@@ -27,8 +28,8 @@ def load_audio(source: str, **options: Any) -> PreTrainedModel:
     if config.model_type not in FAMILIES:
         raise ValueError(f"a model of type {config.model_type!r} is none of {', '.join(FAMILIES)}")
     if config.model_type == "whisper":
-        return WhisperForConditionalGeneration.from_pretrained(source, **options)
-    model = AutoModel.from_pretrained(source, **options)
+        return load_whole(WhisperForConditionalGeneration, source, **options)
+    model = load_whole(AutoModel, source, **options)
     return as_wav2vec2(model) if config.model_type == "hubert" else model
 
 

@@ -11,6 +11,7 @@ from transformers import AttentionInterface, AutoModel, PreTrainedModel
 from transformers.models.videomae.modeling_videomae import VideoMAEEncoder, VideoMAESelfAttention
 
 from cuetune.backbones.attention import packed_attention
+from cuetune.backbones.whole_weights import load_whole
 
 TUBES = ("videomae",)  # families whose states stand for tubes: patches over several frames
 HANDED_ON = "cuetune_handed_on"
@@ -23,7 +24,7 @@ def sees_tubes(config: Any) -> bool:
 
 def load_tubes(source: str, **options: Any) -> PreTrainedModel:
     """What sees of the model in a folder or of the hub: without the classes or the decoder of its pre-training."""
-    return AutoModel.from_pretrained(source, **options)
+    return load_whole(AutoModel, source, **options)
 
 
 class _Running(threading.local):

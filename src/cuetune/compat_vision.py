@@ -10,6 +10,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
 
 from cuetune import compat
+from cuetune.backbones.whole_weights import load_whole
 
 # Models of pictures and words in one, of which the part that sees is loaded alone.
 SEES_AND_READS = {"clip": "CLIPVisionModel"}
@@ -36,9 +37,9 @@ def load_vision(source: str, **options: Any) -> PreTrainedModel:
     if not is_vision(config):
         raise ValueError(f"a model of type {config.model_type!r} does not see pictures")
     if config.model_type in SEES_AND_READS:
-        return getattr(transformers, SEES_AND_READS[config.model_type]).from_pretrained(source, **options)
+        return load_whole(getattr(transformers, SEES_AND_READS[config.model_type]), source, **options)
     classifies = any("ForImageClassification" in name for name in config.architectures or ())
-    return (AutoModelForImageClassification if classifies else AutoModel).from_pretrained(source, **options)
+    return load_whole(AutoModelForImageClassification if classifies else AutoModel, source, **options)
 
 
 def processor_config(source: str, **options: Any) -> dict[str, Any]:

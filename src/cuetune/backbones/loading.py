@@ -96,29 +96,21 @@ def kind_of(config: Any) -> str:
 
 def _read(source: str, **options: Any) -> tuple[Any, type["TextBackbone"]]:
     """The model at `source` and the class of backbone that it makes."""
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM
 
     from cuetune.backbones.encoder import EncoderBackbone
     from cuetune.backbones.encoder_decoder import EncoderDecoderBackbone
     from cuetune.backbones.text import TextBackbone
+    from cuetune.backbones.whole_weights import check_config, load_encoder, load_whole
 
+    check_config(source)
     named = {name: options[name] for name in ("revision", "trust_remote_code")}
     kind = kind_of(AutoConfig.from_pretrained(source, **named))
     if kind == "encoder":
-        return _encoder(source, **options), EncoderBackbone
+        return load_encoder(AutoModelForMaskedLM, source, **options), EncoderBackbone
     if kind == "encoder-decoder":
-        return AutoModelForSeq2SeqLM.from_pretrained(source, **options), EncoderDecoderBackbone
-    return AutoModelForCausalLM.from_pretrained(source, **options), TextBackbone
-
-
-def _encoder(source: str, **options: Any) -> Any:
-    """A masked language model; without its head where the weights have none, as those of sentence encoders."""
-    from transformers import AutoModelForMaskedLM
-
-    model, found = AutoModelForMaskedLM.from_pretrained(source, output_loading_info=True, **options)
-    own = f"{model.base_model_prefix}."
-    missing = [name for name in found["missing_keys"] if not name.startswith(own)]
-    return model.base_model if missing else model
+        return load_whole(AutoModelForSeq2SeqLM, source, **options), EncoderDecoderBackbone
+    return load_whole(AutoModelForCausalLM, source, **options), TextBackbone
 
 
 def load_tokenizer(name: str = DEFAULT, *, revision: str | None = None, trust_remote_code: bool = False) -> Any:
@@ -129,7 +121,7 @@ def load_tokenizer(name: str = DEFAULT, *, revision: str | None = None, trust_re
     quiet()
     try:
         return AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, ImportError, KeyError) as error:
+    except Exception as error:  # tokenizers raises plain ones, and transformers any for a damaged file
         raise CuetuneError(_not_loaded(name, source, error)) from error
 
 

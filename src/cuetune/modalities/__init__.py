@@ -13,6 +13,7 @@ from cuetune.modalities.base import Modality
 from cuetune.modalities.image import ImageModality
 from cuetune.modalities.text import TextModality
 from cuetune.modalities.video import VideoModality
+from cuetune.strict_json import DAMAGED
 
 if TYPE_CHECKING:
     from cuetune.backbones.base import Backbone
@@ -61,7 +62,7 @@ def of_model(name: str, **options: Any) -> Modality:
     known = {key: options[key] for key in ("revision", "trust_remote_code") if key in options}
     try:
         config = AutoConfig.from_pretrained(resolve(name), **known)
-    except (OSError, ValueError, KeyError):
+    except (OSError, *DAMAGED):
         return TEXT  # loading it will say what is wrong
     return next(modality for modality in MODALITIES.values() if modality.loads(config))
 
