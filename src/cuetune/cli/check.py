@@ -1,15 +1,15 @@
 """`cuetune check`: look at the data before tuning on it."""
 
-import json as json_module
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from cuetune import console
 from cuetune.cli import options as o
 
 STYLES = {"prompt": "magenta", "template": "blue", "text": "default", "answer": "bold green"}
-MARKS = {"error": "[red]error[/red]", "warning": "[yellow]warning[/yellow]", "note": "note"}
+SEVERITIES = {"error": "red", "warning": "yellow", "note": ""}
 
 
 def check(
@@ -72,7 +72,7 @@ def check(
     }
     report = check_data(parts, task, tokenizer, lambda examples: modality.faults(examples, task))
     if json:
-        typer.echo(json_module.dumps({"task": task.to_dict(), **report.to_dict()}, indent=2, ensure_ascii=False))
+        console.show_json({"task": task.to_dict(), **report.to_dict()})
     else:
         _print(report, describe(task))
         if tokenizer is not None:
@@ -88,54 +88,44 @@ def _part(name: str, number: int) -> str:
 
 
 def _print_lines(lines: list[str]) -> None:
-    from cuetune.cli.tables import console
-
     for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.say(line)
 
 
 def _print(report: Any, lines: list[str]) -> None:
-    from rich.table import Table
-
-    from cuetune.cli.tables import console
-
     _print_lines(lines)
-    console.print("rows: " + ", ".join(f"{count:,} in {part}" for part, count in report.rows.items()), highlight=False)
+    console.say("rows: " + ", ".join(f"{count:,} in {part}" for part, count in report.rows.items()))
     if report.labels:
-        console.print(
-            "labels: " + ", ".join(f"{label} {count:,}" for label, count in report.labels.items()), highlight=False
-        )
+        console.say("labels: " + ", ".join(f"{label} {count:,}" for label, count in report.labels.items()))
     if report.longest is not None:
-        console.print(f"longest text: {report.longest:,} tokens", highlight=False)
+        console.say(f"longest text: {report.longest:,} tokens")
     if not report.findings:
-        console.print("[green]nothing found that would spoil a task.[/green]")
+        console.say("nothing found that would spoil a task.", style="green")
         return
-    table = Table("", "found", "rows", "where first", "what to do")
+    table = console.table("", "found", "rows", "where first", "what to do")
     for each in report.findings:
-        table.add_row(MARKS[each.severity], each.what, f"{each.count:,}", "\n".join(each.examples), each.advice)
-    console.print(table)
+        severity = console.styled(each.severity, SEVERITIES[each.severity])
+        table.add_row(severity, each.what, f"{each.count:,}", "\n".join(each.examples), each.advice)
+    console.show(table)
 
 
 def _print_example(tokenizer: Any, task: Any, example: Any) -> None:
     """The first row as tokens, coloured by role; without colour the brackets still tell tokens apart."""
-    from rich.text import Text
-
-    from cuetune.cli.tables import console
     from cuetune.tasks.showing import show_example
 
     shown = show_example(tokenizer, task, example, task.instruction + "\n\n" if task.instruction else "")
-    console.print(f"\n{example.where} as the model reads it, one [token] after another:", highlight=False, markup=False)
-    role = ""
-    line = Text()
+    console.say()
+    console.say(f"{example.where} as the model reads it, one [token] after another:")
+    role, parts = "", []
     for token, its in shown.tokens:
         if its != role:
-            line.append(f"\n{its:>9} " if role else f"{its:>9} ", style="dim")
+            parts.append(console.styled(f"\n{its:>9} " if role else f"{its:>9} ", "dim"))
             role = its
-        line.append(f"[{token}]".replace("\n", "⏎"), style=STYLES[its])
-    console.print(line)
+        parts.append(console.styled(f"[{token}]".replace("\n", "⏎"), STYLES[its]))
+    console.show(console.joined(*parts))
     for number, tokens in enumerate(shown.answers[:20]):
+        scored = console.styled("".join(f"[{token}]" for token in tokens), STYLES["answer"])
         name = f" ({task.labels[number]})" if task.labels else " (target)"
-        line = Text("   scored ", style="dim").append("".join(f"[{token}]" for token in tokens), style=STYLES["answer"])
-        console.print(line.append(name, style="dim"))
+        console.show(console.joined(console.styled("   scored ", "dim"), scored, console.styled(name, "dim")))
     if shown.cut:
-        console.print(f"{shown.cut:,} tokens were cut out of the middle of this text.")
+        console.say(f"{shown.cut:,} tokens were cut out of the middle of this text.")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cuetune import console
 from cuetune.cli import options as o
 from cuetune.errors import CuetuneError
 
@@ -72,7 +73,6 @@ def compare(
 
     A comparison that was stopped goes on when the same command is given again.
     """
-    from cuetune.cli.tables import console
     from cuetune.evaluation.compare import compare as run
     from cuetune.evaluation.report import terminal_table
 
@@ -110,24 +110,20 @@ def compare(
         "hold_out": o.as_hold_out(hold_out),
     }
     try:
-        made = run(data, to, say=tell, **arguments)
+        made = run(data, to, say=console.note, **arguments)
     except KeyboardInterrupt:
         stopped(to)
     for size in made.sizes:
-        console.print(terminal_table(made.rows, size))
+        console.show(terminal_table(made.rows, size))
     for note in made.notes:
-        console.print(note, highlight=False, markup=False)
-    console.print(f"written to [bold]{to}[/bold]", highlight=False)
+        console.say(note)
+    console.say("written to ", console.strong(to))
 
 
 def stopped(folder: Path) -> None:
     """What a person should know who stopped a comparison."""
-    typer.secho(f"stopped; finished runs are kept in {folder}. The same command goes on.", err=True)
+    console.note(f"stopped; finished runs are kept in {folder}. The same command goes on.")
     sys.exit(130)
-
-
-def tell(line: str) -> None:
-    typer.echo(line, err=True)
 
 
 def numbers(text: str | None, option: str) -> tuple[int, ...] | None:

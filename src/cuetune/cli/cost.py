@@ -1,17 +1,15 @@
 """`cuetune cost`: what tuning will cost, by method, before anything runs."""
 
-import json as json_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cuetune import console
 from cuetune.cli import options as o
 from cuetune.errors import CuetuneError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from cuetune.cost.planner import Plan
 
 
@@ -60,7 +58,7 @@ def cost(
     if json:
         said = {"model": shape.name, "parameters": shape.parameters, "shape": shape.source, "job": job.model_dump()}
         plan_list = [plan.to_dict() for plan in made]
-        typer.echo(json_module.dumps({**said, "rates": _rates(rates), "plans": plan_list}, indent=2))
+        console.show_json({**said, "rates": _rates(rates), "plans": plan_list})
         return
     _print(made, shape, job, rates)
     if explain:
@@ -83,8 +81,6 @@ def _rates(rates: Any) -> dict[str, Any]:
 
 
 def _print(made: "list[Plan]", shape: Any, job: Any, rates: Any) -> None:
-    from cuetune.cli.tables import console
-
     gpu = rates.prices.gpu(rates.gpu)
     price = gpu.usd_per_hour if rates.price_per_hour is None else rates.price_per_hour
     lines = [
@@ -95,18 +91,16 @@ def _print(made: "list[Plan]", shape: Any, job: Any, rates: Any) -> None:
         f"{gpu.watts:g} W, ${price:.2f} an hour ({gpu.source if rates.price_per_hour is None else 'as given'})",
     ]
     for line in lines:
-        console.print(line, highlight=False, markup=False)
-    console.print(_run_table(made, rates.gpu))
-    console.print(_place_table(made, rates.gpu))
+        console.say(line)
+    console.show(_run_table(made, rates.gpu))
+    console.show(_place_table(made, rates.gpu))
 
 
-def _run_table(made: "list[Plan]", gpu: str) -> "Table":
-    from rich.table import Table
-
+def _run_table(made: "list[Plan]", gpu: str) -> "console.Table":
     from cuetune.cost.planner import METHODS
 
     first = made[0]["flops"]
-    table = Table(title="one run", title_justify="left")
+    table = console.table(title="one run")
     table.add_column("method")
     for name in ("FLOP", f"x {made[0].method}", "GPU time", f"{gpu}s", "kWh", "USD", "kg CO2"):
         table.add_column(name, justify="right")
@@ -125,12 +119,10 @@ def _run_table(made: "list[Plan]", gpu: str) -> "Table":
     return table
 
 
-def _place_table(made: "list[Plan]", gpu: str) -> "Table":
-    from rich.table import Table
-
+def _place_table(made: "list[Plan]", gpu: str) -> "console.Table":
     from cuetune.cost.planner import METHODS
 
-    table = Table(title="memory, and what is kept (a frozen model counted once)", title_justify="left")
+    table = console.table(title="memory, and what is kept (a frozen model counted once)")
     table.add_column("method")
     numbers = list(made[0].tasks)
     for name in ("memory", "smallest GPU", *(f"{n:,} task{'s' if n > 1 else ''}" for n in numbers)):
@@ -143,22 +135,24 @@ def _place_table(made: "list[Plan]", gpu: str) -> "Table":
 
 
 def _explain(made: "list[Plan]") -> None:
-    from cuetune.cli.tables import console
     from cuetune.cost.formulas import SYMBOLS
     from cuetune.cost.planner import METHODS
 
     figures = [figure for plan in made for figure in plan.figures.values()]
     used = {symbol: value for figure in figures for symbol, value in figure.used.items()}
-    console.print("\nsymbols", style="bold")
+    console.say()
+    console.say("symbols", style="bold")
     for symbol, meaning in SYMBOLS.items():
         if symbol in used and symbol not in {"S", "t", "a"}:
-            console.print(f"  {symbol} = {used[symbol]:.6g}  {meaning}", highlight=False, markup=False)
+            console.say(f"  {symbol} = {used[symbol]:.6g}  {meaning}")
     for plan in made:
-        console.print(f"\n{METHODS[plan.method]}", style="bold")
+        console.say()
+        console.say(METHODS[plan.method], style="bold")
         for figure in plan.figures.values():
             source = f"  ({figure.source})" if figure.source else ""
-            said = f"  {figure.name} = {figure.formula}\n    = {figure.numbers}\n    = {figure.value:.6g} {figure.unit}"
-            console.print(said + source, highlight=False, markup=False, soft_wrap=True)
+            console.say(f"  {figure.name} = {figure.formula}")
+            console.say(f"    = {figure.numbers}")
+            console.say(f"    = {figure.value:.6g} {figure.unit}{source}")
 
 
 def _time(hours: float) -> str:

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from cuetune import console
+
 app = typer.Typer(help="Labelled data to try things on: list it, or pull it as CSV.", invoke_without_command=True)
 
 
@@ -17,23 +19,19 @@ def data(context: typer.Context) -> None:
 
 def data_list() -> None:
     """Print the data sets: rows, licence, rows by label or what is to be written, and what they are."""
-    from rich.console import Console
-    from rich.table import Table
-
     from cuetune.tasks.datasets import DATASETS
 
-    console = Console(highlight=False)  # the shared console of the tables would load torch for a list
-    table = Table()
+    table = console.table()
     table.add_column("data", no_wrap=True)
     table.add_column("rows", justify="right")
     for heading in ("licence", "task", "what it is"):
         table.add_column(heading, overflow="fold")
     for name, each in DATASETS.items():
         table.add_row(name, f"{each.rows:,}", each.licence, each.task, each.description)
-    console.print(table)
-    console.print("A name stands for its file wherever data is read: cuetune check spam-mails")
-    console.print("Whom to cite, and what to know of each: docs/data.md")
-    console.print("next: cuetune data pull reviews-amazon --to data")
+    console.show(table)
+    console.say("A name stands for its file wherever data is read: cuetune check spam-mails")
+    console.say("Whom to cite, and what to know of each: docs/data.md")
+    console.say("next: cuetune data pull reviews-amazon --to data")
 
 
 @app.command("pull")
@@ -45,12 +43,12 @@ def data_pull(
 
     `cuetune data pull reviews-amazon --to data`
     """
-    from cuetune.cli.tables import console, downloading
+    from cuetune.cli.tables import downloading
     from cuetune.tasks.datasets import DATASETS, pull_data
 
     for each in DATASETS if name == "all" else [name]:
         with downloading(each) as progress:
             path = pull_data(each, to, progress)
-        console.print(f"{each} is in {path}", highlight=False, soft_wrap=True)
-        console.print(f"  {DATASETS[each].licence}; cite: {DATASETS[each].citation}", highlight=False, soft_wrap=True)
-    console.print(f"next: cuetune check {path}", highlight=False, soft_wrap=True)
+        console.say(f"{each} is in {path}")
+        console.say(f"  {DATASETS[each].licence}; cite: {DATASETS[each].citation}")
+    console.say(f"next: cuetune check {console.quoted(path)}")

@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from cuetune import console
+
 SENTENCES = (
     "Stopped working after a week and support never answered.",
     "Crisp picture, easy to set up, worth every cent.",
@@ -28,7 +30,7 @@ def demo(
     from cuetune.backbones.loading import DEFAULT, load_backbone
     from cuetune.cli.predict import show_answers
     from cuetune.cli.report import report_tuned
-    from cuetune.cli.tables import console, downloading
+    from cuetune.cli.tables import downloading
     from cuetune.tasks.datasets import pull_data
     from cuetune.tuning.session import tune
     from cuetune.tuning.settings import Settings
@@ -36,16 +38,13 @@ def demo(
 
     data = to.parent / "data"
     if not is_cached(DEFAULT):
-        console.print(f"fetching {DEFAULT} ({CATALOGUE[DEFAULT].size / 2**20:.0f} MiB, once) …", highlight=False)
+        console.say(f"fetching {DEFAULT} ({CATALOGUE[DEFAULT].size / 2**20:.0f} MiB, once) …")
     with downloading(DEFAULT) as progress:
         pull(DEFAULT, progress)
     with downloading("reviews-amazon") as progress:
         path = pull_data("reviews-amazon", data, progress)
-    console.print(
-        f"$ cuetune tune {path} --to {to} --steps {steps} --evaluate-every 20 --template …",
-        highlight=False,
-        style="bold",
-    )
+    where = f"{console.quoted(path)} --to {console.quoted(to)}"
+    console.say(f"$ cuetune tune {where} --steps {steps} --evaluate-every 20 --template …", style="bold")
     backbone = load_backbone(DEFAULT, device=device, dtype=dtype)
     options: dict[str, Any] = {
         "instruction": "Classify the sentiment of the review as negative or positive.",
@@ -58,10 +57,10 @@ def demo(
         settings=Settings(steps=steps, evaluate_every=min(steps, 20)),
         overwrite=True,
         fresh=True,
-        say=lambda line: console.print(line, highlight=False, markup=False),
         **options,
     )
-    console.print("\nnew sentences:", style="bold")
+    console.say()
+    console.say("new sentences:", style="bold")
     rows = [{"text": sentence} for sentence in SENTENCES]
     show_answers(tuned.task, predict_rows(tuned, rows, model=backbone))
     report_tuned(tuned, to)

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from cuetune import console
+
 
 def ensemble(
     prompts: Annotated[list[Path], typer.Argument(help="Folders of saved prompts for one model and one task.")],
@@ -18,9 +20,8 @@ def ensemble(
 
     `cuetune ensemble prompts/* --vote mean --to prompts/voting`
     """
-    from cuetune.cli.tables import console
     from cuetune.methods.ensembling import ensemble as run
 
     run(prompts, to, vote=vote, overwrite=overwrite)
-    console.print(f"{len(prompts)} prompts answer as one: [bold]{to}[/bold]", highlight=False, soft_wrap=True)
-    console.print(f"next: cuetune evaluate {to} LABELLED_ROWS.csv", highlight=False, soft_wrap=True)
+    console.say(f"{len(prompts)} prompts answer as one: ", console.strong(to))
+    console.say(f"next: cuetune evaluate {console.quoted(to)} LABELLED_ROWS.csv")

@@ -1,11 +1,11 @@
 """`cuetune evaluate`: a saved prompt on labelled rows, beside the same task said in words."""
 
-import json as json_module
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from cuetune import console
 from cuetune.cli import options as o
 
 
@@ -35,7 +35,7 @@ def evaluate(
     `cuetune evaluate prompts/reviews test.csv --demonstrations train.csv --shots 4`
     """
     from cuetune.cli.report import report_skipped
-    from cuetune.cli.tables import confusion_table, console, scores_table
+    from cuetune.cli.tables import confusion_table, scores_table
     from cuetune.modalities import of_task
     from cuetune.tasks.skipped import Skipped
     from cuetune.tuning.progress import Counter
@@ -57,12 +57,12 @@ def evaluate(
             **o.model_options(revision, dtype, device, trust_remote_code),
         )
     if json:
-        typer.echo(json_module.dumps(result.to_dict(), indent=2))
+        console.show_json(result.to_dict())
         return
     report_skipped(skipped)
-    console.print(scores_table(result))
+    console.show(scores_table(result))
     first = next(iter(result.results.values()))
     if first.confusion is not None and len(result.task.labels) <= 20:
-        console.print(confusion_table(result.task.labels, first.confusion))
+        console.show(confusion_table(result.task.labels, first.confusion))
     if first.cut_rows:
-        console.print(of_task(result.task).cut(first.cut_rows, result.task), highlight=False)
+        console.say(of_task(result.task).cut(first.cut_rows, result.task))

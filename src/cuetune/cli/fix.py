@@ -1,11 +1,11 @@
 """`cuetune fix`: mistakes of a saved prompt corrected, without keeping the rows."""
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from cuetune import console
 from cuetune.cli import options as o
 
 if TYPE_CHECKING:
@@ -71,41 +71,34 @@ def fix(
 
 
 def _undo(prompt: Path, to: Path | None, overwrite: bool) -> None:
-    from cuetune.cli.tables import console
     from cuetune.methods.correcting.rolling_back import roll_back
 
     former = roll_back(prompt, to=to, overwrite=overwrite)
     left = len(former.record.get("fixes", []))
-    console.print(f"the last fix is taken back: {former.prompt.described()}", highlight=False, soft_wrap=True)
-    console.print(f"saved to [bold]{to or prompt}[/bold]; {left} fixes are left", highlight=False, soft_wrap=True)
+    console.say(f"the last fix is taken back: {former.prompt.described()}")
+    console.say("saved to ", console.strong(to or prompt), f"; {left} fixes are left")
 
 
 def _report(fixed: "Fixed", folder: Path, corrections: str) -> None:
     """What a person wants to know: corrected, effect on other rows, where it is, what to do next."""
     from cuetune.cli.report import recorded_scores
-    from cuetune.cli.tables import console
 
     lines = [f"corrected: {fixed.corrected} of {fixed.mistakes} mistakes"]
     if fixed.right:
         lines.append(f"right already: {fixed.kept} of {fixed.right} are still")
     for line in lines:
-        console.print(line, highlight=False)
+        console.say(line)
     if "scores" in fixed.tuned.record:
-        console.print(recorded_scores(fixed.tuned.record))
+        console.show(recorded_scores(fixed.tuned.record))
     if fixed.changed is not None:
         changed = fixed.changed
-        console.print(
+        console.say(
             f"held-out answers that changed: {changed.answers} ({changed.to_right} to right, {changed.to_wrong} to "
-            "wrong)",
-            highlight=False,
+            "wrong)"
         )
-    place = shlex.quote(str(folder))
     prompt = cast("CorrectedPrompt", fixed.tuned.prompt)
     added = sum(part.numel() for part in prompt.each[-1].parameters())
-    for line in (
-        f"changed: {added:,} new numbers; {prompt.described()}",
-        f"saved to [bold]{folder}[/bold]; it holds nothing of the rows",
-        f"next: rm {shlex.quote(corrections)}" if Path(corrections).is_file() else "next:",
-        f"      cuetune fix {place} --undo",
-    ):
-        console.print(line, highlight=False, soft_wrap=True)
+    console.say(f"changed: {added:,} new numbers; {prompt.described()}")
+    console.say("saved to ", console.strong(folder), "; it holds nothing of the rows")
+    console.say(f"next: rm {console.quoted(Path(corrections))}" if Path(corrections).is_file() else "next:")
+    console.say(f"      cuetune fix {console.quoted(folder)} --undo")

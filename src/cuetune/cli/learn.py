@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cuetune import console
 from cuetune.cli import options as o
 
 if TYPE_CHECKING:
@@ -82,26 +83,22 @@ def learn(
 
 def _report(found: "Mapping[str, Learned]", stream: Path, to: Path) -> None:
     """Matrices, what methods come to and took, where all of it is, what to do next."""
-    from cuetune.cli.tables import console
-
     for name, learned in found.items():
-        console.print(f"{name}: accuracy on held-out rows", highlight=False)
-        console.print(_matrix(learned))
-    console.print(_summary(found))
+        console.say(f"{name}: accuracy on held-out rows")
+        console.show(_matrix(learned))
+    console.show(_summary(found))
     plot = _draw(found, to)
-    console.print(f"saved to [bold]{to}[/bold]; no row of any task is in it", highlight=False, soft_wrap=True)
-    console.print(plot, highlight=False, soft_wrap=True)
+    console.say("saved to ", console.strong(to), "; no row of any task is in it")
+    console.say(plot)
     first = next(iter(found))
     place = to if len(found) == 1 else to / first
-    console.print(f"next: cuetune predict {place} NEW_ROWS.csv --to answers.csv", highlight=False, soft_wrap=True)
-    console.print(f"      or add a task to {stream} and give the same command again", highlight=False, soft_wrap=True)
+    console.say(f"next: cuetune predict {console.quoted(place)} NEW_ROWS.csv --to answers.csv")
+    console.say(f"      or add a task to {stream} and give the same command again")
 
 
 def _matrix(learned: "Learned") -> Any:
     """R as a table: after each task down, asked about across."""
-    from rich.table import Table
-
-    table = Table("after learning")
+    table = console.table("after learning")
     for task in learned.names:
         table.add_column(task, justify="right")
     for task, row in zip(learned.names, learned.accuracies, strict=True):
@@ -112,12 +109,10 @@ def _matrix(learned: "Learned") -> Any:
 
 def _summary(found: "Mapping[str, Learned]") -> Any:
     """One line for each method."""
-    from rich.table import Table
-
     from cuetune.evaluation.continual import NAMES
     from cuetune.evaluation.report import amount
 
-    table = Table("method", "A_N", "mean A_t", "forgotten", "one step", "seconds", "trained", "kept")
+    table = console.table("method", "A_N", "mean A_t", "forgotten", "one step", "seconds", "trained", "kept")
     table.caption = (
         "A_N: mean over tasks in the end; forgotten: best so far - final; one step: mean loss by a task more"
     )

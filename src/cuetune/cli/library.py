@@ -1,11 +1,11 @@
 """`cuetune library`: prompts kept together, with versions, search and lineage."""
 
-import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cuetune import console
 from cuetune.errors import CuetuneError
 
 if TYPE_CHECKING:
@@ -32,12 +32,13 @@ def list_prompts(library: Library) -> None:
     counts = {name: sum(entry.name == name for entry in entries) for name in newest}
     _print_entries([newest[name] for name in sorted(newest)], counts)
     for fault in faults:
-        _say(f"passed over: {fault}")
-    place = shlex.quote(library)
+        console.say(f"passed over: {fault}")
+    place = console.quoted(library)
     if entries:
-        _say(f"next: cuetune library show {place} {entries[0].name}")
+        console.say(f"next: cuetune library show {place} {entries[0].name}")
     else:
-        _say(f"{library}: no prompts yet\nnext: cuetune library add {place} PROMPT")
+        console.say(f"{library}: no prompts yet")
+        console.say(f"next: cuetune library add {place} PROMPT")
 
 
 @app.command("add")
@@ -57,8 +58,8 @@ def add(
     shelf = PromptLibrary(library)
     entry = shelf.add(prompt, name)
     count = len(shelf.versions(entry.name))
-    _say(f"{entry.name} is in {library} as version {entry.version}, one of {count}")
-    _say(f"next: cuetune library show {shlex.quote(library)} {entry.name}")
+    console.say(f"{entry.name} is in {library} as version {entry.version}, one of {count}")
+    console.say(f"next: cuetune library show {console.quoted(library)} {entry.name}")
 
 
 @app.command("show")
@@ -104,11 +105,12 @@ def search(
         " ".join(text or []), task=task, backbone=backbone, label=label, kind=kind, min_score=min_score
     )
     _print_entries(found)
-    place = shlex.quote(library)
+    place = console.quoted(library)
     if found:
-        _say(f"next: cuetune library show {place} {found[0].name} --version {found[0].version}")
+        console.say(f"next: cuetune library show {place} {found[0].name} --version {found[0].version}")
     else:
-        _say(f"nothing in {library} meets that\nnext: cuetune library list {place}")
+        console.say(f"nothing in {library} meets that")
+        console.say(f"next: cuetune library list {place}")
 
 
 @app.command("remove")
@@ -132,15 +134,13 @@ def remove(
         known = ", ".join(entry.version for entry in there[:5])
         raise CuetuneError(f"{name} has {len(there)} versions ({known}); say which with --version, or --all.")
     for entry in shelf.remove(name, version):
-        _say(f"removed {entry.name}, version {entry.version}")
-    _say(f"next: cuetune library list {shlex.quote(library)}")
+        console.say(f"removed {entry.name}, version {entry.version}")
+    console.say(f"next: cuetune library list {console.quoted(library)}")
 
 
 def _print_entries(entries: "list[Entry]", counts: dict[str, int] | None = None) -> None:
     """counts: how many versions there are of each name, where only one of them is shown."""
-    from rich.table import Table
-
-    table = Table()
+    table = console.table()
     for heading in ("prompt", "version"):
         table.add_column(heading, no_wrap=True)
     if counts:
@@ -149,9 +149,9 @@ def _print_entries(entries: "list[Entry]", counts: dict[str, int] | None = None)
         table.add_column(heading, overflow="fold")
     for entry in entries:
         of = [str(counts[entry.name])] if counts else []
-        table.add_row(*map(_harmless, (entry.name, entry.version, *of, entry.task, *_about(entry))))
+        table.add_row(entry.name, entry.version, *of, entry.task, *_about(entry))
     if entries:
-        _console().print(table)
+        console.show(table)
 
 
 def _about(entry: "Entry") -> tuple[str, ...]:
@@ -168,40 +168,20 @@ def _score(entry: "Entry") -> str:
 
 
 def _print_versions(versions: "list[Entry]", shown: "Entry") -> None:
-    from rich.table import Table
-
-    table = Table("version", "created", "added", "score", "", title=f"versions of {shown.name}", title_justify="left")
+    table = console.table("version", "created", "added", "score", "", title=f"versions of {shown.name}")
     for entry in versions:
         here = "this one" if entry == shown else ""
-        table.add_row(*map(_harmless, (entry.version, entry.created, entry.added[:16], _score(entry), here)))
-    _console().print(table)
+        table.add_row(entry.version, entry.created, entry.added[:16], _score(entry), here)
+    console.show(table)
 
 
 def _print_lineage(lineage: "Lineage") -> None:
     for kin in lineage.ancestors:
-        _say(f"{kin.relation} {_who(kin)}")
+        console.say(f"{kin.relation} {_who(kin)}")
     for kin in lineage.descendants:
-        _say(f"{_who(kin)} was made from it: {kin.relation}")
+        console.say(f"{_who(kin)} was made from it: {kin.relation}")
 
 
 def _who(kin: "Kin") -> str:
     where = f"version {kin.entry.version}" if kin.entry else f"{kin.digest[:16]}, which is not in this library"
     return f"{kin.name} ({where}{f', {kin.steps} steps away' if kin.steps > 1 else ''})"
-
-
-def _say(line: str) -> None:
-    """A line as it stands, strangers' words included, and never broken: commands in it can be copied."""
-    _console().print("\n".join(map(_harmless, line.split("\n"))), highlight=False, soft_wrap=True)
-
-
-def _harmless(text: str) -> str:
-    """Without markup for rich and without control characters for the terminal."""
-    from rich.markup import escape
-
-    return escape("".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text))
-
-
-def _console() -> Any:
-    from rich.console import Console
-
-    return Console(highlight=False)  # the shared console of the tables would load torch for a list

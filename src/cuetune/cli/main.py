@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import typer
 
+from cuetune import console
 from cuetune.cli import (
     check,
     compare,
@@ -27,6 +28,7 @@ from cuetune.cli import (
     worth,
 )
 from cuetune.errors import CuetuneError
+from cuetune.standard_output import Output, OutputError, ReaderGoneError, standard_streams
 
 VERBS: dict[str, Callable[..., None]] = {
     "demo": demo.demo,
@@ -64,7 +66,7 @@ def version(wanted: bool) -> None:
     if wanted:
         from cuetune import __version__
 
-        typer.echo(f"cuetune {__version__}")
+        console.say(f"cuetune {__version__}")
         raise typer.Exit
 
 
@@ -76,15 +78,41 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line. Mistakes that a user can mend end with one line and exit code 2, Ctrl-C with 130."""
+    """Run the command line. Mistakes that a user can mend end with one line and exit code 2, Ctrl-C with 130.
+
+    A reader that has gone away (`| head`) ends it quietly with 141; standard output that is full, with one line and 74.
+    """
+    with standard_streams() as out:
+        sys.exit(_run(out))
+
+
+def _run(out: Output) -> int:
+    """The exit code of the command that was given."""
     try:
-        app()
+        code = app(standalone_mode=False) or 0
+        out.flush()
+    except OutputError as error:
+        out.abandon()
+        if isinstance(error, ReaderGoneError):
+            return 141
+        console.fail(error)
+        return 74  # EX_IOERR
     except CuetuneError as error:
-        typer.secho(f"error: {error}", err=True, fg="red")
-        sys.exit(2)
+        console.fail(error)
+        return 2
+    except typer.TyperException as error:  # of an option or an argument
+        return _misused(error)
     except KeyboardInterrupt:
-        typer.secho("stopped.", err=True)
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(141)
+        code = 130
+    if code == 130:
+        console.note("stopped.")
+    return code
+
+
+def _misused(error: typer.TyperException) -> int:
+    """One line for words that are no command, with where to read on. Help that was printed instead is all there is."""
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ != "NoArgsIsHelpError":
+        more = f" See {context.command_path} --help." if context else ""
+        console.fail(f"{error.format_message().rstrip('.')}.{more}")
+    return error.exit_code

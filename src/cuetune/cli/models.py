@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from cuetune import console
+
 app = typer.Typer(help="Foundation models: list what is known, or pull a bundled one.", invoke_without_command=True)
 
 
@@ -20,29 +22,25 @@ def models(context: typer.Context) -> None:
 
 def models_list() -> None:
     """Print the bundled models: what each is for, size, licence, whether and where it is cached."""
-    from rich.console import Console
-    from rich.table import Table
-
     from cuetune.backbones.bundled import CATALOGUE, folder_of, is_cached
     from cuetune.backbones.loading import DEFAULT
 
-    console = Console(highlight=False)  # the shared console of the tables would load torch for a list
-    table = Table()
+    table = console.table()
     for heading in ("model", "kind", "parameters", "licence", "download"):
         table.add_column(heading, no_wrap=True)
     for name, model in CATALOGUE.items():
         size = "cached" if is_cached(name) else f"{model.size / 2**20:.0f} MiB"
         table.add_row(name, model.kind, f"{model.parameters / 1e6:.1f} M", model.licence, size)
-    console.print(table)
+    console.show(table)
     for name, model in CATALOGUE.items():
-        console.print(f"{name}: {model.description}")
-    console.print(
+        console.say(f"{name}: {model.description}")
+    console.say(
         f"The default is {DEFAULT}. Hub ids and local folders of causal models, encoders and encoder-decoders work by "
         "name too."
     )
     for name in filter(is_cached, CATALOGUE):
-        console.print(f"{name} is in {folder_of(name)}", soft_wrap=True)
-    console.print("next: cuetune demo" if is_cached(DEFAULT) else f"next: cuetune models pull {DEFAULT}")
+        console.say(f"{name} is in {folder_of(name)}")
+    console.say("next: cuetune demo" if is_cached(DEFAULT) else f"next: cuetune models pull {DEFAULT}")
 
 
 @app.command("pull")
@@ -53,10 +51,10 @@ def models_pull(name: Annotated[str, typer.Argument(help="A bundled model, e.g. 
     """
     from cuetune.backbones.bundled import pull
     from cuetune.backbones.loading import DEFAULT
-    from cuetune.cli.tables import console, downloading
+    from cuetune.cli.tables import downloading
 
     with downloading(name) as progress:
         folder = pull(name, progress)
-    console.print(f"{name} is ready in {folder}", highlight=False, soft_wrap=True)
-    chosen = "" if name == DEFAULT else f" --model {name}"
-    console.print(f"next: cuetune tune YOUR_ROWS.csv --to prompts/first{chosen}", highlight=False, soft_wrap=True)
+    console.say(f"{name} is ready in {folder}")
+    chosen = "" if name == DEFAULT else f" --model {console.quoted(name)}"
+    console.say(f"next: cuetune tune YOUR_ROWS.csv --to prompts/first{chosen}")

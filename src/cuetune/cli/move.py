@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from cuetune import console
 from cuetune.cli import options as o
 
 
@@ -27,7 +28,6 @@ def move(
     What arrives is worse than a prompt that was tuned there; take it as a start: `cuetune tune … --start`.
     """
     from cuetune.backbones.loading import text_backbone
-    from cuetune.cli.tables import console
     from cuetune.methods.recycling.moving import move as run
     from cuetune.verbs import backbone_for, load
 
@@ -36,6 +36,6 @@ def move(
     moved = run(tuned, ours, text_backbone(model, **o.model_options(revision, dtype, device, False)))
     moved.save(to, overwrite=overwrite)
     explained = moved.record["map_explains"]
-    console.print(f"the map of the words explains {explained:.0%} of what words held out differ in", highlight=False)
-    console.print(f"saved to [bold]{to}[/bold]", highlight=False)
-    console.print(f"next: cuetune evaluate {to} LABELLED_ROWS.csv", highlight=False)
+    console.say(f"the map of the words explains {explained:.0%} of what words held out differ in")
+    console.say("saved to ", console.strong(to))
+    console.say(f"next: cuetune evaluate {console.quoted(to)} LABELLED_ROWS.csv")

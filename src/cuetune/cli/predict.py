@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cuetune import console
 from cuetune.cli import options as o
 from cuetune.errors import CuetuneError
 
@@ -82,20 +83,16 @@ def spoken(task: Any, texts: list[str]) -> list[dict[str, str]]:
 
 
 def show_answers(task: Any, answers: Iterator[Any]) -> None:
-    from rich.table import Table
-
-    from cuetune.cli.tables import console
     from cuetune.tasks.task import said
 
-    table = Table(task.modality, "answer", *(["probability"] if task.labels else []))
+    table = console.table(task.modality, "answer", *(["probability"] if task.labels else []))
     for _, example, answer in answers:
         sure = [f"{max(answer.probabilities):.3f}"] if task.labels else []
         table.add_row(" | ".join(map(said, example.fields.values())), answer.label, *sure)
-    console.print(table)
+    console.show(table)
 
 
 def _write(task: Any, answers: Iterator[Any], to: Path) -> None:
-    from cuetune.cli.tables import console
     from cuetune.cli.writing import answer_writer
     from cuetune.modalities import of_task
     from cuetune.tuning.progress import counted
@@ -109,11 +106,10 @@ def _write(task: Any, answers: Iterator[Any], to: Path) -> None:
             counts["labelled"] += example.label is not None
             counts["right"] += example.label is not None and answer.label == example.label
     if not counts["rows"]:
-        console.print("[yellow]no rows to answer.[/yellow]")
-    console.print(f"{counts['rows']:,} answers in [bold]{to}[/bold]", highlight=False)
+        console.say("no rows to answer.", style="yellow")
+    console.say(f"{counts['rows']:,} answers in ", console.strong(to))
     if counts["cut"]:
-        console.print(of_task(task).cut(counts["cut"], task), highlight=False)
+        console.say(of_task(task).cut(counts["cut"], task))
     if counts["labelled"]:
-        console.print(
-            f"accuracy on the {counts['labelled']:,} rows with a label: {counts['right'] / counts['labelled']:.3f}"
-        )
+        accuracy = counts["right"] / counts["labelled"]
+        console.say(f"accuracy on the {counts['labelled']:,} rows with a label: {accuracy:.3f}")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cuetune import console
 from cuetune.cli import options as o
 
 if TYPE_CHECKING:
@@ -87,25 +88,23 @@ def search(
 
 def _report(found: "TunedPrompt", data: str, folder: Path) -> None:
     """The words, both prompts side by side, cost, and what to do with it."""
-    import shlex
-
     from cuetune.cli.report import recorded_scores
-    from cuetune.cli.tables import console, cost_line
+    from cuetune.cli.tables import cost_line
 
     record, words = found.record, found.record["search"]
     if record["stopped"] == "interrupted":
-        console.print("[yellow]stopped by you; the best words so far are saved.[/yellow]")
+        console.say("stopped by you; the best words so far are saved.", style="yellow")
     if words["note"]:
-        console.print(words["note"], highlight=False, markup=False)
-    console.print(f"untouched: {words['untouched']!r}", highlight=False, markup=False, soft_wrap=True)
-    console.print(f"found:     {words['found']!r}", highlight=False, markup=False, soft_wrap=True)
+        console.say(words["note"])
+    console.say(f"untouched: {words['untouched']!r}")
+    console.say(f"found:     {words['found']!r}")
     if "scores" in record:
-        console.print(recorded_scores(record))
-    console.print(cost_line(record["cost"]), highlight=False)
+        console.show(recorded_scores(record))
+    console.say(cost_line(record["cost"]))
     if words["calls"]:
-        console.print(f"{words['calls']:,} calls of the proposer", highlight=False)
-    console.print(f"saved to [bold]{folder}[/bold]", highlight=False)
-    place = shlex.quote(str(folder))
-    console.print(f"next: cuetune predict {place} NEW_ROWS.csv --to answers.csv", highlight=False, soft_wrap=True)
-    again = f"cuetune tune {shlex.quote(data)} --start {place} --to {shlex.quote(f'{folder}-tuned')}"
-    console.print(f"      {again}", highlight=False, markup=False, soft_wrap=True)
+        console.say(f"{words['calls']:,} calls of the proposer")
+    console.say("saved to ", console.strong(folder))
+    place = console.quoted(folder)
+    console.say(f"next: cuetune predict {place} NEW_ROWS.csv --to answers.csv")
+    again = f"cuetune tune {console.quoted(data)} --start {place} --to {console.quoted(Path(f'{folder}-tuned'))}"
+    console.say(f"      {again}")

@@ -1,10 +1,11 @@
 """`cuetune show`: a saved prompt, readable."""
 
-import json as json_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from cuetune import console
 
 if TYPE_CHECKING:
     from cuetune.library.tuned import TunedPrompt
@@ -24,7 +25,7 @@ def show(
     places = sorted(prompt.iterdir()) if prompt.is_dir() else [prompt]
     files = {path.name: path.stat().st_size for path in places if path.is_file()}
     if json:
-        typer.echo(json_module.dumps(as_dict(tuned, files), indent=2, ensure_ascii=False))
+        console.show_json(as_dict(tuned, files))
     else:
         show_page(tuned, prompt, files)
 
@@ -50,21 +51,20 @@ def as_dict(tuned: "TunedPrompt", files: dict[str, int]) -> dict[str, Any]:
 def show_page(tuned: "TunedPrompt", folder: Path, files: dict[str, int]) -> None:
     """Print the page: what it is, what it is asked, how it was made, how well it does, what it cost, what is next."""
     from cuetune.cli.report import recorded_scores
-    from cuetune.cli.tables import console, cost_line
+    from cuetune.cli.tables import cost_line
     from cuetune.tasks.inference import describe
 
-    # What strangers wrote is printed as it stands: no colours or links of theirs, no control characters.
-    record = _harmless(tuned.record)
+    record = tuned.record
     for line in [_headline(tuned, folder), *describe(tuned.task), *_mapped(tuned), *_made(tuned)]:
-        console.print(_harmless(line), highlight=False, soft_wrap=True)
+        console.say(line)
     if record.get("settings"):
-        console.print(_settings_table(tuned.record["settings"]))
+        console.show(_settings_table(record["settings"]))
     if any(record.get("scores", {}).values()):
-        console.print(recorded_scores(record))
+        console.show(recorded_scores(record))
     if record.get("cost"):
-        console.print(cost_line(record["cost"]), highlight=False, soft_wrap=True)
+        console.say(cost_line(record["cost"]))
     for line in _files_and_next(folder, files):
-        console.print(_harmless(line), highlight=False, soft_wrap=True)
+        console.say(line)
 
 
 def _headline(tuned: "TunedPrompt", folder: Path) -> str:
@@ -112,21 +112,17 @@ def _made(tuned: "TunedPrompt") -> list[str]:
 
 
 def _settings_table(settings: dict[str, Any]) -> Any:
-    from rich.table import Table
-
-    table = Table("setting", "value", title="settings, as used", title_justify="left")
+    table = console.table("setting", "value", title="settings, as used")
     for name, value in settings.items():
         if value not in (None, ""):
-            table.add_row(_harmless(name.replace("_", " ")), _harmless(str(value)))
+            table.add_row(name.replace("_", " "), str(value))
     return table
 
 
 def _files_and_next(folder: Path, files: dict[str, int]) -> list[str]:
-    import shlex
-
     from cuetune.library.saving import CARD
 
-    place = shlex.quote(str(folder))
+    place = console.quoted(folder)
     listed = ", ".join(f"{name} {size:,}" for name, size in files.items())
     about = [f"{folder / CARD} is its card"] if CARD in files else []
     return [
@@ -135,17 +131,3 @@ def _files_and_next(folder: Path, files: dict[str, int]) -> list[str]:
         f"next: cuetune predict {place} NEW_ROWS.csv --to answers.csv",
         f"      cuetune evaluate {place} LABELLED_ROWS.csv",
     ]
-
-
-def _harmless(value: Any) -> Any:
-    """Strings, in any nesting, without markup for rich and without control characters for the terminal."""
-    from rich.markup import escape
-
-    if isinstance(value, dict):
-        return {_harmless(key): _harmless(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_harmless(each) for each in value]
-    if not isinstance(value, str):
-        return value
-    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in value)
-    return escape(shown)

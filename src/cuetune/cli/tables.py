@@ -4,19 +4,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
+from cuetune import bars, console
 
 if TYPE_CHECKING:
     from cuetune.evaluation.evaluate import Evaluation
 
-console = Console()
 
-
-def scores_table(evaluation: "Evaluation") -> Table:
+def scores_table(evaluation: "Evaluation") -> console.Table:
     """Method by metric with 95 % intervals; the best value of each column stands out."""
     names = list(next(iter(evaluation.results.values())).scores)
-    table = Table(title=f"{evaluation.rows:,} held-out rows, 95 % confidence intervals", title_justify="left")
+    table = console.table(title=f"{evaluation.rows:,} held-out rows, 95 % confidence intervals")
     table.add_column("prompt")
     for name in names:
         table.add_column(name.replace("_", "-"))
@@ -26,22 +23,22 @@ def scores_table(evaluation: "Evaluation") -> Table:
     table.add_column("rows/s", justify="right")
     for method, result in evaluation.results.items():
         best = {name: max(other.scores[name].value for other in evaluation.results.values()) for name in names}
-        cells = [f"[bold]{s}[/bold]" if s.value == best[name] else str(s) for name, s in result.scores.items()]
+        cells = [console.strong(s) if s.value == best[name] else str(s) for name, s in result.scores.items()]
         if calibrated:
             cells.append("" if result.calibration_error is None else f"{result.calibration_error:.3f}")
         table.add_row(method, *cells, f"{evaluation.rows / max(result.seconds, 1e-9):.0f}")
     return table
 
 
-def confusion_table(labels: Sequence[str], counts: Any) -> Table:
+def confusion_table(labels: Sequence[str], counts: Any) -> console.Table:
     """True labels down, predicted labels across."""
-    table = Table(title="confusion: true label down, predicted across", title_justify="left")
+    table = console.table(title="confusion: true label down, predicted across")
     table.add_column("")
     for label in labels:
         table.add_column(label, justify="right")
     for row, label in enumerate(labels):
         table.add_row(
-            label, *(f"[bold]{n:,}[/bold]" if row == column else f"{n:,}" for column, n in enumerate(counts[row]))
+            label, *(console.strong(f"{n:,}") if row == column else f"{n:,}" for column, n in enumerate(counts[row]))
         )
     return table
 
@@ -58,16 +55,6 @@ def cost_line(cost: Mapping[str, Any]) -> str:
 @contextmanager
 def downloading(what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar that grows with the bytes of a download; pass what it yields as `progress`."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-    stderr = Console(stderr=True)
-    columns = (
-        TextColumn(f"fetching {what}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=stderr, disable=not stderr.is_terminal, transient=True) as bar:
-        task = bar.add_task(what, total=None)
+    with bars.download_bar() as bar:
+        task = bar.add_task(f"fetching {what}", total=None)
         yield lambda done, size: bar.update(task, completed=done, total=max(size, done) or None)

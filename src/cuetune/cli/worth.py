@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cuetune import console
 from cuetune.cli import compare as c
 from cuetune.cli import options as o
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from cuetune.evaluation.worth import Worth
 
 
@@ -53,7 +52,6 @@ def worth(
 
     What was stopped goes on when the same command is given again.
     """
-    from cuetune.cli.tables import console
     from cuetune.evaluation.worth import worth as run
 
     arguments: dict[str, Any] = {
@@ -83,20 +81,18 @@ def worth(
         "hold_out": o.as_hold_out(hold_out),
     }
     try:
-        made = run(data, to, say=c.tell, **arguments)
+        made = run(data, to, say=console.note, **arguments)
     except KeyboardInterrupt:
         c.stopped(to)
-    console.print(_table(made, method, against))
-    console.print(f"[bold]{made.advantage.sentence}[/bold]", highlight=False)
-    console.print(f"written to [bold]{to}[/bold]", highlight=False)
+    console.show(_table(made, method, against))
+    console.say(console.strong(made.advantage.sentence))
+    console.say("written to ", console.strong(to))
 
 
-def _table(made: "Worth", method: str, against: str) -> "Table":
-    from rich.table import Table
-
+def _table(made: "Worth", method: str, against: str) -> "console.Table":
     from cuetune.evaluation.report import score
 
-    table = Table(title="accuracy by training rows, 95 % confidence intervals over seeds", title_justify="left")
+    table = console.table(title="accuracy by training rows, 95 % confidence intervals over seeds")
     rows = {(row["method"], row["size"]): score(row["accuracy"]) for row in made.compared.rows}
     for name in ("rows", method, against):
         table.add_column(name, justify="right")

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cuetune import console
 from cuetune.backbones.base import Backbone
 from cuetune.cost.prices import Prices, gpu_called
 from cuetune.errors import CuetuneError
@@ -53,7 +54,7 @@ def compare(
     price_per_hour: float | None = None,
     prices: Prices | None = None,
     watts: float | None = None,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = console.say,
     model_options: dict[str, Any] | None = None,
     **task_options: Any,
 ) -> Compared:

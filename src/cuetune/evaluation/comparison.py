@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from cuetune import console
 from cuetune.backbones.base import Backbone
 from cuetune.cost.meter import reset_peak, settled_memory, weight_bytes
 from cuetune.errors import CuetuneError
@@ -45,7 +46,7 @@ class Comparison:
         splits: Splits,
         plan: Plan,
         folder: Path,
-        say: Callable[[str], None] = print,
+        say: Callable[[str], None] = console.say,
     ) -> None:
         if task.generates:
             raise CuetuneError("only tasks with labels can be compared; name them with --labels or --label.")

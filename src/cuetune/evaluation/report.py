@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cuetune import console
 from cuetune.evaluation.contenders import contender
 from cuetune.files import atomic_file
 
@@ -172,11 +173,9 @@ def searched(row: dict[str, Any]) -> str:
     return f"{row['method']}: {tried}; taken {row['rate']:.2g} ({row['search_seconds']:.0f} s)"
 
 
-def terminal_table(rows: Sequence[dict[str, Any]], size: int) -> Any:
-    """The table of one size for rich, the best score in bold."""
-    from rich.table import Table
-
-    table = Table(title=f"{size:,} training rows", title_justify="left")
+def terminal_table(rows: Sequence[dict[str, Any]], size: int) -> console.Table:
+    """The table of one size for the terminal, the best score in bold."""
+    table = console.table(title=f"{size:,} training rows")
     ordered, shown = best_first(rows, size), columns(rows)
     for name in shown:
         table.add_column(name, justify="left" if name == "method" else "right", no_wrap=name == "method")

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from cuetune import console
 from cuetune.backbones.loading import DEFAULT
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
@@ -48,7 +49,7 @@ def worth(
     model: str | TextBackbone = DEFAULT,
     task: Task | None = None,
     watts: float | None = None,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = console.say,
     model_options: dict[str, Any] | None = None,
     **task_options: Any,
 ) -> Worth:
@@ -76,7 +77,7 @@ def worth(
     return conclude(compared, method, against, say)
 
 
-def conclude(compared: Compared, method: str, against: str, say: Callable[[str], None] = print) -> Worth:
+def conclude(compared: Compared, method: str, against: str, say: Callable[[str], None] = console.say) -> Worth:
     """What `method` is worth against `against` by the runs of a comparison; written beside them."""
     scores = {name: scores_of(compared, name) for name in (against, method)}
     found = advantage(compared.sizes, scores[against], scores[method], name_a=against, name_b=method)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cuetune import console
 from cuetune.errors import CuetuneError
 from cuetune.files import disk_error
 
@@ -132,13 +133,13 @@ def allowed_calls(estimate: Estimate, budget: int | None, prices: Prices, say: C
     if budget is not None and estimate.calls <= budget:
         return budget
     wanted = estimate.calls + max(2, estimate.calls // 4)  # room for retries
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         found = "no budget was given" if budget is None else f"the budget is {budget}"
         raise CuetuneError(
             f"the search may take {estimate.calls} calls to the endpoint and {found}; nothing was sent. Allow it with "
             f"budget={wanted} (room for retries), or make the search smaller."
         )
     most = wanted if budget is None else budget
-    if input(f"spend up to {most} calls? [y/N] ").strip().lower() not in ("y", "yes"):
+    if console.ask(f"spend up to {most} calls? [y/N]").lower() not in ("y", "yes"):
         raise CuetuneError("not agreed to; nothing was sent to the endpoint.")
     return most

@@ -13,6 +13,7 @@ from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, ValidationError, create_model
 
+from cuetune import console
 from cuetune.backbones.loading import DEFAULT, text_backbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.cost.meter import peak_memory, reset_peak
@@ -53,7 +54,7 @@ class SearchJob:
     start: HardPrompt
     seed: int = 0
     folder: Path | None = None
-    say: Callable[[str], Any] = print
+    say: Callable[[str], Any] = console.say
     reporters: Sequence[Reporter] = ()
     data_key: str = ""
 
@@ -148,7 +149,7 @@ def search(
     seed: int = 0,
     fresh: bool = False,
     overwrite: bool = False,
-    say: Callable[[str], Any] = print,
+    say: Callable[[str], Any] = console.say,
     reporters: Sequence[Reporter] | None = None,
     model_options: dict[str, Any] | None = None,
     **task_options: Any,

@@ -1,12 +1,13 @@
 """What a person sees of a run, and what is kept of it: a bar with time left, a JSONL log, TensorBoard if wanted."""
 
 import json
-import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
+
+from cuetune import bars, console
 
 
 class Reporter(Protocol):
@@ -32,73 +33,34 @@ class Bar:
         self._last = 0.0
 
     def start(self, total: int, done: int) -> None:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-
-        console = Console(stderr=True)
-        self._bar = Progress(
-            TextColumn(self._doing),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
+        self._bar = bars.step_bar()
         self._bar.start()
         self._task = self._bar.add_task(self._doing, total=total, completed=done, note="")
         self._total = total
         if done:
-            self._say(f"going on from step {done}")
+            console.note(f"going on from step {done}")
 
     def step(self, step: int, values: Mapping[str, float]) -> None:
         self._loss = f"loss {values['loss']:.3f}" if "loss" in values else ""  # some methods only count rows
         self._bar.update(self._task, completed=step, note=f"{self._loss}{self._note}")
         if self._bar.disable and time.monotonic() - self._last > 10:
             self._last = time.monotonic()
-            self._say(f"step {step} of {self._total}: {self._loss}{self._note}")
+            console.note(f"step {step} of {self._total}: {self._loss}{self._note}")
 
     def validation(self, step: int, scores: Mapping[str, float], best: bool) -> None:
         shown = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
         self._note = f", validation {shown}"
-        self._say(f"step {step}: {self._loss}, validation {shown}{' (best so far)' if best else ''}")
+        console.note(f"step {step}: {self._loss}, validation {shown}{' (best so far)' if best else ''}")
 
     def stop(self) -> None:
         self._bar.stop()
-
-    def _say(self, line: str) -> None:
-        if self._bar.disable:
-            print(line, file=sys.stderr, flush=True)
-        else:
-            self._bar.console.print(line, highlight=False)
 
 
 class Counter:
     """Rows done, with the rate, for work whose total is not known; silent where there is no terminal."""
 
     def __init__(self, what: str) -> None:
-        from rich.console import Console
-        from rich.progress import Progress, TextColumn, TimeElapsedColumn
-
-        console = Console(stderr=True)
-        self._bar = Progress(
-            TextColumn(what),
-            TextColumn("{task.completed:,.0f} rows"),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[rate]}"),
-            console=console,
-            disable=not console.is_terminal,
-            transient=True,
-        )
+        self._bar = bars.row_bar()
         self._task = self._bar.add_task(what, total=None, rate="")
         self._started = time.monotonic()
         self._count = 0

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from cuetune import console
 from cuetune.backbones.base import Backbone
 from cuetune.backbones.loading import load_backbone
 from cuetune.errors import CuetuneError
@@ -49,7 +50,7 @@ def tune(
     fresh: bool = False,
     overwrite: bool = False,
     tensorboard: bool = False,
-    say: Any = print,
+    say: Any = console.say,
     reporters: Sequence[Reporter] | None = None,
     model_options: dict[str, Any] | None = None,
     **task_options: Any,

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from cuetune import console
 from cuetune.errors import CuetuneError
 from cuetune.methods.continual.learned import STATE, Learned, LearnedTask
 from cuetune.methods.continual.learner import Learner
@@ -39,7 +40,7 @@ def learn(
     class_order: int | None = None,
     settings: Settings | None = None,
     fresh: bool = False,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = console.say,
     reporters: Sequence[Reporter] | None = None,
     model_options: dict[str, Any] | None = None,
     shared: Shared | None = None,
@@ -101,7 +102,7 @@ def learn_beside(
     methods: Sequence[str],
     *,
     settings: Settings | Mapping[str, Settings | None] | None = None,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = console.say,
     **how: Any,
 ) -> dict[str, Learned]:
     """The same stream by several methods, each in a folder of its own in `to`.

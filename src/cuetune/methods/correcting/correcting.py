@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from cuetune import console
 from cuetune.backbones.loading import load_backbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.corrected_prediction import queries_for
@@ -47,7 +48,7 @@ def fix(
     seed: int = 0,
     overwrite: bool = False,
     encoding: str = "utf-8",
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = console.say,
     reporters: Sequence[Reporter] | None = None,
     model_options: dict[str, Any] | None = None,
 ) -> Fixed:

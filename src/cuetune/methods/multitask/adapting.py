@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from cuetune import console
 from cuetune.backbones.loading import text_backbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
@@ -23,7 +24,7 @@ def adapt(
     model: str | TextBackbone | None = None,
     settings: Settings | None = None,
     shared: bool = True,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = console.say,
     model_options: dict[str, Any] | None = None,
     **options: Any,
 ) -> Sequence[TunedPrompt]:

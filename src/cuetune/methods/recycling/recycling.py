@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cuetune import console
 from cuetune.backbones.loading import DEFAULT, text_backbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
@@ -56,7 +57,7 @@ def recycle(
     model: str | TextBackbone = DEFAULT,
     settings: Settings | None = None,
     overwrite: bool = False,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = console.say,
     reporters: Sequence[Reporter] | None = None,
     model_options: dict[str, Any] | None = None,
     **task_options: Any,
