@@ -27,6 +27,8 @@ def predict(
     seed: Annotated[int, typer.Option(help="For sampling.")] = 0,
     ignore_labels: Annotated[bool, typer.Option("--ignore-labels", help="Do not read a label column.")] = False,
     skip_broken: o.SkipBroken = False,
+    media_root: o.MediaRoot = None,
+    allow_download: o.AllowDownload = False,
     encoding: o.Encoding = "utf-8",
     model: o.SavedModel = None,
     revision: o.Revision = None,
@@ -44,7 +46,7 @@ def predict(
     column, the accuracy is printed too.
     """
     from cuetune.backbones.generation import Writing
-    from cuetune.cli.report import report_skipped
+    from cuetune.cli.report import report_notes, report_skipped
     from cuetune.tasks.skipped import Skipped
     from cuetune.verbs import load, predict_rows
 
@@ -54,7 +56,9 @@ def predict(
         raise CuetuneError("say where the answers go: --to answers.csv (or .tsv, .jsonl).")
     tuned = load(prompt)
     skipped = Skipped() if skip_broken else None
-    source: Any = data if data is not None else spoken(tuned.task, say or [])
+    source: Any = spoken(tuned.task, say or [], allow_download)
+    if data is not None:
+        source = o.source(data, False, media_root, allow_download)
     answers = predict_rows(
         tuned,
         source,
@@ -70,16 +74,23 @@ def predict(
     else:
         _write(tuned.task, answers, to)
     report_skipped(skipped)
+    report_notes(source)
 
 
-def spoken(task: Any, texts: list[str]) -> list[dict[str, str]]:
-    """Sentences from the command line as rows; the task must read a single column."""
+def spoken(task: Any, texts: list[str], allow_download: bool = False) -> list[dict[str, str]]:
+    """Sentences from the command line as rows; the task must read a single column.
+
+    allow_download: an http(s) address of a file may be fetched.
+    """
+    from cuetune.tasks.locating import ADDRESS, Address
+
     if len(task.fields) != 1:
         raise CuetuneError(
             f"this prompt reads {len(task.fields)} columns ({', '.join(task.fields)}); give it a file of rows."
         )
     column = task.columns.get(task.fields[0], task.fields[0])
-    return [{column: text} for text in texts]
+    fetched = allow_download and task.modality != "text"
+    return [{column: Address(text) if fetched and ADDRESS.match(text) else text} for text in texts]
 
 
 def show_answers(task: Any, answers: Iterator[Any]) -> None:

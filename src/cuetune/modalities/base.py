@@ -69,6 +69,14 @@ class Modality(ABC):
     def read(self, source: Any, *, encoding: str = "utf-8", labelled: bool = True) -> Iterator["Row"]:
         """Rows of a source in order. labelled: they are to have labels."""
 
+    def parts(self, source: Any, *, encoding: str = "utf-8") -> dict[str, Iterator["Row"]]:
+        """Split ("train", "validation", "test") -> its labelled rows, where a folder is split; else empty."""
+        return {}
+
+    def placed(self, rows: Sequence["Row"], source: Any) -> Sequence["Row"]:
+        """Rows of a table with the paths in it as they are opened."""
+        return rows
+
     @abstractmethod
     def infer(self, rows: Sequence["Row"], **options: Any) -> "Task":
         """The task of labelled rows. Raises CuetuneError for what cannot be told, or an option it has no use for."""

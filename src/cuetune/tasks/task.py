@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cuetune.errors import CuetuneError
+from cuetune.tasks.locating import ADDRESS, Inline
 
 FIELD = re.compile(r"\{(\w+)\}")
 # Fields whose content is no text, and what people call it; such a field is the whole template.
@@ -125,9 +126,16 @@ def _text(row: Row, column: str) -> str:
 
 
 def _content(row: Row, column: str) -> Any:
-    """The value of a column that is no text: a path, or what the data holds."""
-    value = _cell(row, column)
-    return Path(value) if isinstance(value, str) else value
+    """The value of a column that is no text: a path, or what the data holds; None of an empty cell.
+
+    What is wrong with it is told when it is opened, so that such a row can be left out.
+    """
+    value = row.values[column] if row.values.get(column, 0) is None else _cell(row, column)
+    if not isinstance(value, str):
+        return value
+    if isinstance(value, Inline):
+        return value.content
+    return value if ADDRESS.match(value) or value.startswith("data:") else Path(value) if value.strip() else None
 
 
 def _cell(row: Row, column: str) -> Any:
