@@ -70,4 +70,6 @@ def evaluate(
     if first.confusion is not None and len(result.task.labels) <= 20:
         console.show(confusion_table(result.task.labels, first.confusion))
     if first.cut_rows:
-        console.say(of_task(result.task).cut(first.cut_rows, result.task))
+        console.say(of_task(result.task).cut(first.cut_rows, result.task, first.limit))
+    if first.unfinished:
+        console.say(of_task(result.task).unfinished(first.unfinished, first.answer_limit))

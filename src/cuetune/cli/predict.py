@@ -20,7 +20,13 @@ def predict(
     say: Annotated[
         list[str] | None, typer.Option("--say", help="A text, or the path of a picture or clip, to answer; repeatable.")
     ] = None,
-    max_new_tokens: Annotated[int, typer.Option(help="Longest written answer.")] = 64,
+    max_new_tokens: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Longest written answer in tokens. Default: that of the data the prompt was tuned on, at least 64.",
+        ),
+    ] = None,
     temperature: Annotated[float, typer.Option(help="0 writes greedily; above samples.")] = 0.0,
     top_p: Annotated[float, typer.Option(help="Sample from the likeliest tokens of this total probability.")] = 1.0,
     stop: Annotated[list[str] | None, typer.Option(help="A text that ends a written answer; repeatable.")] = None,
@@ -108,19 +114,25 @@ def _write(task: Any, answers: Iterator[Any], to: Path) -> None:
     from cuetune.modalities import of_task
     from cuetune.tuning.progress import counted
 
-    counts = {"rows": 0, "cut": 0, "labelled": 0, "right": 0}
+    counts = {"rows": 0, "cut": 0, "limit": 0, "unfinished": 0, "longest": 0, "labelled": 0, "right": 0}
     with answer_writer(to, task) as write:
         for row, example, answer in counted(answers, "predicting"):
             write(row, answer)
             counts["rows"] += 1
             counts["cut"] += answer.cut > 0
+            counts["limit"] = max(counts["limit"], answer.limit)
+            counts["unfinished"] += answer.unfinished > 0
+            counts["longest"] = max(counts["longest"], answer.unfinished)
             counts["labelled"] += example.label is not None
             counts["right"] += example.label is not None and answer.label == example.label
     if not counts["rows"]:
         console.say("no rows to answer.", style="yellow")
     console.say(f"{counts['rows']:,} answers in ", console.strong(to))
     if counts["cut"]:
-        console.say(of_task(task).cut(counts["cut"], task))
+        console.say(of_task(task).cut(counts["cut"], task, counts["limit"]))
+    if counts["unfinished"]:
+        line = of_task(task).unfinished(counts["unfinished"], counts["longest"])
+        console.say(f"{line} Set another length with --max-new-tokens.")
     if counts["labelled"]:
         accuracy = counts["right"] / counts["labelled"]
         console.say(f"accuracy on the {counts['labelled']:,} rows with a label: {accuracy:.3f}")

@@ -137,6 +137,7 @@ class TaskFile(Shape):
     columns: dict[str, str]
     max_tokens: Size
     name: str
+    max_answer: Size | None = None
 
 
 class BackboneFile(Shape):

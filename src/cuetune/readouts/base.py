@@ -32,7 +32,7 @@ class LabelReadout(ABC):
     @property
     @abstractmethod
     def n_answer(self) -> int:
-        """Tokens that stand behind every row."""
+        """Positions that an answer takes behind every row: tokens that see each other, not branches side by side."""
 
     @abstractmethod
     def rows(self, rendered: Sequence[Rendered], shared: Sequence[int]) -> Rows:

@@ -13,7 +13,7 @@ from cuetune.backbones.tokens import surroundings
 from cuetune.errors import CuetuneError
 from cuetune.readouts.answer_tree import AnswerTree
 from cuetune.readouts.base import LabelReadout, in_chunks
-from cuetune.tasks.rendering import Rendered, encode
+from cuetune.tasks.rendering import Rendered, answer_ids, encode
 from cuetune.tasks.task import Task
 
 
@@ -28,17 +28,22 @@ class LabelWords(LabelReadout):
 
     def __init__(self, backbone: TextBackbone, task: Task) -> None:
         super().__init__(task)
-        words = encode(backbone.tokenizer, list(task.label_words), control_tokens=True)
+        words = self._encoded(backbone, task)
         self._refuse_unusable(task, words)
         if any(a is not b and b[: len(a)] == a for a in words for b in words):
             line_end = encode(backbone.tokenizer, ["\n"], control_tokens=True)[0]
-            close = line_end if backbone.causal else [backbone.tokenizer.eos_token_id]
+            close = line_end if backbone.causal else backbone.ends[:1]
             words = [word + close for word in words]
         self.words = words
+        self._apart = backbone.answers_apart
         self.tree = AnswerTree.of(words)
         self._tokens = torch.tensor(sorted({token for path in self.tree.paths for _, token in path}))
         place = {int(token): number for number, token in enumerate(self._tokens)}
         self._steps = [[(node, place[token]) for node, token in path] for path in self.tree.paths]
+
+    def _encoded(self, backbone: TextBackbone, task: Task) -> list[list[int]]:
+        """The tokens of each label's words as they stand behind the row."""
+        return answer_ids(backbone.tokenizer, task, task.label_words, control_tokens=True)
 
     @staticmethod
     def _refuse_unusable(task: Task, words: list[list[int]]) -> None:
@@ -55,7 +60,7 @@ class LabelWords(LabelReadout):
 
     @property
     def n_answer(self) -> int:
-        return len(self.tree.ids)
+        return 0 if self._apart else int(self.tree.depth.max()) if len(self.tree.depth) else 0
 
     def rows(self, rendered: Sequence[Rendered], shared: Sequence[int]) -> Rows:
         """Pack rendered rows with the answer tree behind each; read the row's end and every node of the tree."""
@@ -106,6 +111,12 @@ class MaskedWords(LabelWords):
         if masks > 1:
             raise CuetuneError(f"template {task.template!r} has {masks} masks; leave one, where the label stands.")
         self._behind = ([] if masks else [self.mask]) + surroundings(tokenizer)[1]
+
+    def _encoded(self, backbone: TextBackbone, task: Task) -> list[list[int]]:
+        """As they stand at a mask: a word of its own, whether or not it is written with a space before it."""
+        words, tokenizer = task.label_words, backbone.tokenizer
+        pairs = [encode(tokenizer, [word], control_tokens=True, begins=word[:1] != " ") for word in words]
+        return [ids for (ids,) in pairs]
 
     @property
     def n_answer(self) -> int:

@@ -46,6 +46,7 @@ class Task:
     label_words: the text scored for each label, in the order of `labels`.
     instruction: said before the text by hard prompts; the words that a soft prompt may start from.
     max_tokens: the longest text in tokens; the middle of a longer one is cut, counted and reported.
+    max_answer: the longest written answer in tokens, its end included, of the data that was tuned on; None: not known.
     """
 
     template: str = "Text: {text}\nLabel:"
@@ -56,6 +57,7 @@ class Task:
     columns: Mapping[str, str] = field(default_factory=dict)
     max_tokens: int = 512
     name: str = "task"
+    max_answer: int | None = None
 
     def __post_init__(self) -> None:
         if not FIELD.search(self.template):
@@ -106,8 +108,9 @@ class Task:
         return label
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON-ready values; `Task.from_dict` reads them back."""
-        return {**asdict(self), "labels": list(self.labels), "label_words": list(self.label_words)}
+        """As JSON-ready values; `Task.from_dict` reads them back. What was added later stands there where it is set."""
+        values = {**asdict(self), "labels": list(self.labels), "label_words": list(self.label_words)}
+        return {key: value for key, value in values.items() if key != "max_answer" or value is not None}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Task":
