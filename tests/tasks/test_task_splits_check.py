@@ -30,6 +30,19 @@ def test_columns_labels_template_and_words_are_inferred():
     assert "neg or pos" in task.instruction
 
 
+@pytest.mark.parametrize(("labels", "rows"), [(250, 1000), (250, 500), (1000, 3000)])
+def test_many_labels_are_labels_where_most_occur_again(labels, rows):
+    task = infer([{"text": f"text {n}", "label": f"c {n % labels}"} for n in range(rows)])
+    assert len(task.labels) == labels
+
+
+@pytest.mark.parametrize(("repeated", "once"), [(0, 300), (100, 300), (300, 301)])
+def test_values_of_which_most_occur_once_are_free_text(repeated, once):
+    values = [f"answer {n}" for n in range(repeated)] * 4 + [f"other answer {n}" for n in range(once)]
+    with pytest.raises(CuetuneError, match=r"looks like free text; pass --generate"):
+        infer([{"text": f"text {n}", "label": value} for n, value in enumerate(values)])
+
+
 def test_columns_with_odd_names_are_mapped():
     task = infer([{"my text": "a", "y": 1}, {"my text": "b", "y": 0}], text="my text")
     assert task.columns == {"text": "my text"}

@@ -9,6 +9,7 @@ from cuetune import console
 from cuetune.cli import options as o
 
 STYLES = {"prompt": "magenta", "template": "blue", "text": "default", "answer": "bold green"}
+SHOWN = 20  # labels at most
 SEVERITIES = {"error": "red", "warning": "yellow", "note": ""}
 
 
@@ -30,9 +31,6 @@ def check(
     generate: Annotated[bool, typer.Option("--generate", help="The answer is free text, not one of a set.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     encoding: o.Encoding = "utf-8",
-    no_splits: o.NoSplits = False,
-    media_root: o.MediaRoot = None,
-    allow_download: o.AllowDownload = False,
     model: o.AnyModel = None,
 ) -> None:
     """Find copies across parts, conflicting and rare labels, empty and overlong texts; show one example as tokens.
@@ -47,7 +45,6 @@ def check(
     """
     from cuetune.tasks.checking import check_data
     from cuetune.tasks.inference import describe
-    from cuetune.tasks.sources import notes_of
     from cuetune.tuning.data import modality_for
 
     given: dict[str, Any] = {
@@ -65,25 +62,20 @@ def check(
         "generate": generate or None,
     }
     said = {key: value for key, value in given.items() if value is not None}
-    sources = [o.source(each, no_splits, media_root, allow_download) for each in data]
-    modality = modality_for(sources[0], model, said, encoding)
-    splits = modality.parts(sources[0], encoding=encoding) if len(sources) == 1 else {}
-    found = {name: list(rows) for name, rows in splits.items()}
-    first = next(iter(found.values())) if found else list(modality.read(sources[0], encoding=encoding))
+    modality = modality_for(data[0], model, said, encoding)
+    first = list(modality.read(data[0], encoding=encoding))
     task = modality.infer(first, **said)
     model = model or modality.model
     tokenizer = modality.tokenizer(model)
     parts: dict[str, Any] = {
         _part(name, number): map(task.example, modality.read(name, encoding=encoding) if number else first)
-        for number, name in enumerate(sources)
+        for number, name in enumerate(data)
     }
-    if found:
-        parts = {name: map(task.example, rows) for name, rows in found.items()}
     report = check_data(parts, task, tokenizer, lambda examples: modality.faults(examples, task))
     if json:
         console.show_json({"task": task.to_dict(), **report.to_dict()})
     else:
-        _print(report, [*describe(task), *(note for each in sources for note in notes_of(each))])
+        _print(report, describe(task))
         if tokenizer is not None:
             _print_example(tokenizer, task, task.example(first[0]))
         elif report.ok:
@@ -105,7 +97,9 @@ def _print(report: Any, lines: list[str]) -> None:
     _print_lines(lines)
     console.say("rows: " + ", ".join(f"{count:,} in {part}" for part, count in report.rows.items()))
     if report.labels:
-        console.say("labels: " + ", ".join(f"{label} {count:,}" for label, count in report.labels.items()))
+        shown = [f"{label} {count:,}" for label, count in list(report.labels.items())[:SHOWN]]
+        more = f", … {len(report.labels):,} labels in all" if len(report.labels) > SHOWN else ""
+        console.say(f"labels: {', '.join(shown)}{more}")
     if report.longest is not None:
         console.say(f"longest text: {report.longest:,} tokens")
     if not report.findings:
@@ -132,7 +126,7 @@ def _print_example(tokenizer: Any, task: Any, example: Any) -> None:
             role = its
         parts.append(console.styled(f"[{token}]".replace("\n", "⏎"), STYLES[its]))
     console.show(console.joined(*parts))
-    for number, tokens in enumerate(shown.answers[:20]):
+    for number, tokens in enumerate(shown.answers[:SHOWN]):
         scored = console.styled("".join(f"[{token}]" for token in tokens), STYLES["answer"])
         name = f" ({task.labels[number]})" if task.labels else " (target)"
         console.show(console.joined(console.styled("   scored ", "dim"), scored, console.styled(name, "dim")))

@@ -40,7 +40,7 @@ LABEL_NAMES = (
     "response",
     "y",
 )
-MOST_LABELS = 200
+FEW_LABELS, MANY_LABELS = 20, 200  # so few are never free text; more than so many are where most occur once
 
 
 def infer_task(
@@ -122,12 +122,19 @@ def _labels(rows: Sequence[Row], label: str) -> tuple[str, ...]:
             f"column {label!r} has one label only, {next(iter(counts))!r}: there is nothing to tell apart. "
             "Add rows of another label, or name another column with --label."
         )
-    if len(counts) > MOST_LABELS or (len(counts) > 20 and len(counts) > len(rows) / 2):
+    if _free_text(counts):
         raise CuetuneError(
             f"column {label!r} has {len(counts)} different values in {len(rows)} rows: this looks like free "
             "text; pass --generate, or name another column with --label."
         )
     return tuple(sorted(counts))
+
+
+def _free_text(counts: Counter[str]) -> bool:
+    """Whether values that occur so often are texts to be written, and not labels."""
+    once = sum(count == 1 for count in counts.values())
+    many = len(counts) > MANY_LABELS and once > len(counts) / 2
+    return len(counts) > FEW_LABELS and (len(counts) > counts.total() / 2 or many)
 
 
 def _instruction(text: str, labels: Sequence[str], words: Sequence[str], generate: bool, label: str) -> str:
