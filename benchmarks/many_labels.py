@@ -1,0 +1,259 @@
+"""Many labels, each of several tokens: what a step and an answer cost, and how right the answers are.
+
+    python benchmarks/many_labels.py                      # all parts, SmolLM2-135M, this CPU
+    python benchmarks/many_labels.py --parts cost accuracy
+    python benchmarks/many_labels.py --quick --model FOLDER
+
+cost: steps and answers with 2 labels of one token and with 77 of three, on the same texts, in turn in one process; peak
+memory in a process of its own. "whole tree" is what cuetune did before: every label's tokens behind every row,
+normalised over the vocabulary. accuracy: the walk beside the whole tree on WordNet's 41 files of nouns and verbs.
+heads: label words beside a head, for growing numbers of labels. What was measured is kept after each run, so that a run
+that was stopped goes on.
+"""
+
+import argparse
+import json
+import random
+import re
+import statistics
+import time
+from collections import defaultdict
+from dataclasses import replace
+from typing import Any
+
+import many_labels_data
+from cuetune.backbones.loading import DEFAULT, load_backbone
+from cuetune.prediction import Predictor
+from cuetune.prompts.initial import soft_prompt
+from cuetune.readouts import LinearHead
+from cuetune.tasks.task import Example, Task
+from cuetune.tuning.loop import Tuner
+from cuetune.tuning.settings import Settings
+from cuetune.tuning.task_run import TaskData
+from side_by_side import RESULTS, Memory, ask, keep, machine, timed
+
+SIDES = ("2 labels", "77 labels, no common beginnings", "77 labels, 5 x 4 x 4", "77 labels, whole tree")
+PARTS = ("cost", "accuracy", "heads")
+
+
+def label_words(tokenizer: Any, side: str) -> list[str]:
+    """The side's labels: words of one token each, one of them or three."""
+    known = sorted(token[1:] for token in tokenizer.get_vocab() if re.fullmatch("Ġ[a-z]{3,8}", token))
+    words = random.Random(0).sample(known, 231) if len(known) >= 231 else [f"{n:03}" for n in range(231)]
+    if side == SIDES[0]:
+        return words[:2]
+    if side == SIDES[1]:
+        return [" ".join(words[3 * n : 3 * n + 3]) for n in range(77)]
+    return [" ".join((words[a], words[5 + b], words[9 + c])) for a in range(5) for b in range(4) for c in range(4)][:77]
+
+
+def task_of(backbone: Any, side: str) -> Task:
+    labels = tuple(label_words(backbone.tokenizer, side))
+    return Task(labels=labels, scoring="vocabulary" if side == SIDES[3] else "walk", name=side)
+
+
+def tuner(backbone: Any, side: str, batch: int) -> Tuner:
+    """The loop as `cuetune tune` sets it up; the same texts for every side, with labels by turns."""
+    task, rows = task_of(backbone, side), texts(backbone, 16 * batch)
+    examples = [replace(row, label=task.labels[n % len(task.labels)]) for n, row in enumerate(rows)]
+    prompt = soft_prompt(backbone, replace(task, instruction="Classify the text."))
+    settings = Settings(steps=100, batch_size=batch).resolved(backbone, len(examples), prompt)
+    return Tuner(backbone, prompt, TaskData(task, examples), settings)
+
+
+def texts(backbone: Any, count: int) -> list[Example]:
+    rows = definitions(backbone, "files")[:count]
+    return [Example(f"row {n}", {"text": row["text"]}, None) for n, row in enumerate(rows)]
+
+
+def definitions(backbone: Any, kind: str, n_labels: int = 0) -> list[dict[str, str]]:
+    """Rows in a random order; of a tiny model, which is for smoke tests, made up."""
+    if backbone.width < 64:
+        rows = [{"text": f"text {n}", "label": f"noun.kind {n % 6}"} for n in range(400)]
+    else:
+        rows = many_labels_data.files() if kind == "files" else many_labels_data.kinds(n_labels)
+    random.Random(0).shuffle(rows)
+    return rows
+
+
+def cost(backbone: Any, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Seconds of steps and rows a second, the sides in turn, and peak bytes of each in a process of its own."""
+    tuners = {side: tuner(backbone, side, arguments.batch) for side in SIDES}
+    predictors = {side: Predictor(backbone, task_of(backbone, side), each.prompt) for side, each in tuners.items()}
+    asked = texts(backbone, arguments.predicted)
+    taken: dict[str, dict[str, list[float]]] = {"step": defaultdict(list), "predict": defaultdict(list)}
+    for number in range(arguments.repeats):
+        for side, each in tuners.items():
+            rows = each.batches.of(number)
+            taken["step"][side] += timed(lambda each=each, rows=rows: each._step(rows), 1, arguments.device)
+        for side, source in predictors.items():
+            started = time.perf_counter()
+            list(source.predict(asked))
+            taken["predict"][side].append(time.perf_counter() - started)
+    peaks = {side: ask(__file__, vars(arguments) | {"side": side, "worker": None}) for side in SIDES}
+    nodes = {side: len(each.runs[0].readout.tree.ids) for side, each in tuners.items()}
+    return {"seconds": taken, "peaks": peaks, "nodes": nodes, "rows": len(asked)}
+
+
+def worker(options: dict[str, Any]) -> dict[str, int]:
+    """Peak bytes of three steps, and of answering."""
+    backbone = load_backbone(options["model"], device=options["device"], dtype=options["dtype"])
+    run, asked = tuner(backbone, options["side"], options["batch"]), texts(backbone, options["predicted"])
+    memory = Memory(options["device"])
+    for number in range(3):
+        run._step(run.batches.of(number))
+    step = memory.peak()
+    memory = Memory(options["device"])
+    list(Predictor(backbone, run.runs[0].task, run.prompt).predict(asked))
+    return {"step": step, "predict": memory.peak()}
+
+
+def tuned(backbone: Any, task: Task, rows: list[dict[str, str]], arguments: Any, seed: int, readout: str) -> float:
+    """Accuracy on held-out rows after tuning 20 virtual tokens."""
+    order = random.Random(seed).sample(rows, len(rows))
+    examples = [Example(f"row {n}", {"text": row["text"]}, row["label"]) for n, row in enumerate(order)]
+    held, shown, learned = parts(examples, arguments.test, arguments.validation, arguments.train)
+    settings = Settings(steps=arguments.steps, evaluate_every=max(1, arguments.steps // 3), readout=readout, seed=seed)
+    prompt = soft_prompt(backbone, task)
+    run = Tuner(backbone, prompt, TaskData(task, learned, shown), settings.resolved(backbone, len(learned), prompt))
+    head = run.run().head
+    source = Predictor(backbone, task, run.prompt, readout=LinearHead.of(backbone, task, head) if head else None)
+    right = [each.label == example.label for each, example in zip(source.predict(held), held, strict=True)]
+    return sum(right) / len(right)
+
+
+def parts(examples: list[Example], *sizes: int) -> list[list[Example]]:
+    ends = [sum(sizes[:n]) for n in range(len(sizes) + 1)]
+    return [examples[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+
+
+def wordnet_task(rows: list[dict[str, str]], scoring: str = "walk") -> Task:
+    labels = tuple(sorted({row["label"] for row in rows}))
+    task = Task(template="Definition: {text}\nKind:", labels=labels, scoring=scoring)
+    return replace(task, instruction="Classify the definition.", name="definitions")
+
+
+def measure(arguments: argparse.Namespace, result: dict[str, Any], save: Any) -> dict[str, Any]:
+    backbone = load_backbone(arguments.model, device=arguments.device, dtype=arguments.dtype)
+    result |= {"machine": machine(arguments.device), "model": arguments.model, "steps": arguments.steps}
+    if "cost" in arguments.parts:
+        result["cost"] = cost(backbone, arguments)
+        save(result)
+    runs = result.setdefault("runs", {})
+    for name, rows, seed, scoring, readout in _runs(backbone, arguments):
+        if name not in runs:
+            task, started = wordnet_task(rows, scoring), time.perf_counter()
+            found = tuned(backbone, task, rows, arguments, seed, readout)
+            runs[name] = {"accuracy": found, "seconds": time.perf_counter() - started, "labels": len(task.labels)}
+            print(name, runs[name], flush=True)
+            save(result)
+    return result
+
+
+def _runs(backbone: Any, arguments: argparse.Namespace) -> Any:
+    """Name, rows, seed, scoring and readout of every run that is asked for."""
+    if "accuracy" in arguments.parts:
+        rows = definitions(backbone, "files")
+        for seed in range(arguments.seeds):
+            yield f"walk, seed {seed}", rows, seed, "walk", "words"
+            yield f"whole tree, seed {seed}", rows, seed, "vocabulary", "words"
+    if "heads" in arguments.parts:
+        for n_labels in arguments.labels:
+            for readout in ("words", "head"):
+                yield f"{readout}, {n_labels} kinds", definitions(backbone, "kinds", n_labels), 0, "walk", readout
+
+
+def summary(result: dict[str, Any]) -> list[str]:
+    found = result["machine"]
+    lines = [f"{result['model']}, {found['device']}, {found['threads']} threads, torch {found['torch']}.", ""]
+    if "cost" in result:
+        lines += _costs(result["cost"])
+    runs = result["runs"]
+    walks, trees = ([each for name, each in runs.items() if name.startswith(kind)] for kind in ("walk", "whole"))
+    if walks:
+        lines += [f"{walks[0]['labels']} labels, {result['steps']} steps:", "", "| | accuracy by seed | mean |"]
+        lines += ["| --- | --- | --- |", *(_accuracies(*each) for each in (("walk", walks), ("whole tree", trees)))]
+    heads = {name.split(", ")[1]: name for name in runs if name.startswith("head")}
+    if heads:
+        lines += ["", "| labels | words | head |", "| --- | --- | --- |"]
+    for kinds, name in heads.items():
+        words = runs[f"words, {kinds}"]
+        lines.append(f"| {words['labels']} | {words['accuracy']:.3f} | {runs[name]['accuracy']:.3f} |")
+    return lines
+
+
+def _costs(cost: dict[str, Any]) -> list[str]:
+    head = [
+        "",
+        "tokens behind",
+        "s/step",
+        "times",
+        "rows/s",
+        "times",
+        "memory, step",
+        "times",
+        "memory, answers",
+        "times",
+    ]
+    lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
+    for side in SIDES:
+        middle = {what: statistics.median(cost["seconds"][what][side]) for what in ("step", "predict")}
+        step, predict = (1 / _ratio(cost, what, side) for what in ("step", "predict"))
+        cells = [side, str(cost["nodes"][side]), f"{middle['step']:.2f}", f"{1 / step:.2f}"]
+        cells += [f"{cost['rows'] / middle['predict']:.0f}", f"{predict:.2f}"]
+        for what in ("step", "predict"):
+            peak, least = cost["peaks"][side][what], cost["peaks"][SIDES[0]][what]
+            cells += [f"{peak / 2**20:,.0f} MiB", f"{peak / max(1, least):.2f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+def _ratio(cost: dict[str, Any], what: str, side: str) -> float:
+    """How many times the seconds of the first side: the median over rounds."""
+    pairs = zip(cost["seconds"][what][side], cost["seconds"][what][SIDES[0]], strict=True)
+    return statistics.median(a / b for a, b in pairs)
+
+
+def _accuracies(name: str, runs: list[dict[str, Any]]) -> str:
+    values = [each["accuracy"] for each in runs]
+    return f"| {name} | {', '.join(f'{each:.3f}' for each in values)} | {statistics.mean(values):.3f} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default=DEFAULT)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--predicted", type=int, default=256)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=80)
+    parser.add_argument("--train", type=int, default=1500)
+    parser.add_argument("--validation", type=int, default=100)
+    parser.add_argument("--test", type=int, default=1000)
+    parser.add_argument("--labels", type=int, nargs="+", default=[5, 10, 20, 40, 80])
+    parser.add_argument("--quick", action="store_true", help="a smoke test; keeps nothing")
+    parser.add_argument("--worker")
+    arguments = parser.parse_args()
+    if arguments.worker:
+        print(json.dumps(worker(json.loads(arguments.worker))))
+        return
+    if arguments.quick:
+        small = {"batch": 4, "repeats": 2, "predicted": 8, "seeds": 1, "steps": 3, "train": 60, "validation": 8}
+        vars(arguments).update(small, test=16, labels=[5])
+    path = RESULTS / f"many-labels-{'cuda' if arguments.device.startswith('cuda') else 'cpu'}.json"
+    known = json.loads(path.read_text()) if path.exists() and not arguments.quick else {}
+
+    def save(result: dict[str, Any]) -> None:
+        if not arguments.quick:
+            keep("many-labels", arguments.device, result, summary(result | {"runs": result.get("runs", {})}))
+
+    result = measure(arguments, known, save)
+    save(result)
+    print("\n".join(summary(result)))
+
+
+if __name__ == "__main__":
+    main()
