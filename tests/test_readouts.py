@@ -10,7 +10,7 @@ from cuetune.backbones.injection import Injection
 from cuetune.errors import CuetuneError
 from cuetune.prediction import Predictor
 from cuetune.prompts import HardPrompt, SoftPrompt
-from cuetune.readouts import GeneratedText, LabelWords
+from cuetune.readouts import GeneratedText, LabelWords, VocabularyWords
 from cuetune.tasks.rendering import Renderer
 from cuetune.tasks.task import Example, Task
 from tiny import FAMILIES, backbone, model
@@ -18,54 +18,69 @@ from tiny import FAMILIES, backbone, model
 TEXTS = ["good xx", "it was bad and long, the longest of all", "é"]
 
 
-def task_with(words: list[str]) -> Task:
-    return Task(labels=tuple(f"label {n}" for n in range(len(words))), label_words=tuple(words))
+def task_with(words: list[str], scoring: str = "walk") -> Task:
+    labels = tuple(f"label {n}" for n in range(len(words)))
+    return Task(labels=labels, label_words=tuple(words), scoring=scoring)
 
 
 def examples(label: str | None = None) -> list[Example]:
     return [Example(f"row {n}", {"text": text}, label) for n, text in enumerate(TEXTS)]
 
 
-def brute_force(family: str, prompt: torch.Tensor, rows: list[list[int]], words: list[list[int]]) -> torch.Tensor:
-    """Pr(label | row), from the log-probability of every word in full, each in a pass of its own."""
+def brute_force(
+    family: str, prompt: torch.Tensor, rows: list[list[int]], words: list[list[int]], scoring: str = "walk"
+) -> torch.Tensor:
+    """Pr(label | row), every word in full in a pass of its own: token by token, among those that words go on with.
+
+    scoring "vocabulary": from the log-probability of every word among the whole vocabulary.
+    """
     bare = model(family)
     table = bare.get_input_embeddings()
     scores = []
     for row in rows:
         for word in words:
             whole = torch.cat([prompt, table(torch.tensor(row + word))])[None]
-            logs = bare(inputs_embeds=whole).logits[0].log_softmax(-1)
+            logits = bare(inputs_embeds=whole).logits[0]
             end = len(prompt) + len(row) - 1
-            scores.append(sum(logs[end + i, token] for i, token in enumerate(word)))
-    return torch.stack(scores).view(len(rows), len(words)).softmax(-1)
+            total = torch.zeros(())
+            for i, token in enumerate(word):
+                can_follow = sorted({other[i] for other in words if other[:i] == word[:i]})
+                among = can_follow if scoring == "walk" else list(range(logits.shape[-1]))
+                total += logits[end + i, token] - logits[end + i, among].logsumexp(0)
+            scores.append(total)
+    logs = torch.stack(scores).view(len(rows), len(words))
+    return logs.exp() if scoring == "walk" else logs.softmax(-1)
 
 
+@pytest.mark.parametrize("scoring", ["walk", "vocabulary"])
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(
     "words",
     [[" pos", " neg"], ["pos", "neg"], [" not", " not sure", " very good", " very bad", "x"], ["a", "ab", "abc", "b"]],
     ids=["one token", "several tokens", "prefix of another", "chain of prefixes"],
 )
-def test_scores_equal_brute_force(family, words):
-    frozen, task = backbone(family), task_with(words)
+def test_scores_equal_brute_force(family, words, scoring):
+    frozen, task = backbone(family), task_with(words, scoring)
     prompt = torch.randn(3, frozen.width, generator=torch.Generator().manual_seed(0)) * 0.5
     predictor = Predictor(frozen, task, SoftPrompt(prompt))
     predicted = torch.tensor([each.probabilities for each in predictor.predict(examples())])
     rows = [predictor.renderer.shared + row.ids for row in predictor.renderer.render(examples())]
     with torch.no_grad():
-        wanted = brute_force(family, prompt, rows, predictor.readout.words)
+        wanted = brute_force(family, prompt, rows, predictor.readout.words, scoring)
     assert torch.allclose(predicted, wanted, atol=2e-5)
 
 
 @settings(max_examples=20, deadline=None, derandomize=True)
 @given(st.lists(st.text("abc", min_size=1, max_size=4), min_size=2, max_size=6, unique=True))
 def test_scores_equal_brute_force_for_any_words(words):
-    test_scores_equal_brute_force("llama", words)
+    test_scores_equal_brute_force("llama", words, "walk")
 
 
 def test_a_label_that_begins_another_is_closed():
-    words = LabelWords(backbone(), task_with(["a", "ab"])).words
-    assert len({word[-1] for word in words}) == 1
+    closed = VocabularyWords(backbone(), task_with(["a", "ab", "b"])).words
+    assert len({word[-1] for word in closed}) == 1
+    alone = LabelWords(backbone(), task_with(["a", "ab", "b"])).words
+    assert alone == [closed[0], closed[1][:-1], closed[2][:-1]]
     assert len(LabelWords(backbone(), task_with(["a", "b"])).words[0]) == 1
 
 

@@ -6,13 +6,13 @@ from itertools import islice
 
 import torch
 
-from cuetune.backbones.generation import Writing, Written, write
+from cuetune.backbones.generation import Writing, generate
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.prompts.base import Before, Prompt
-from cuetune.readouts import GeneratedText, LabelReadout, Readout, readout_for
+from cuetune.readouts import LabelReadout, Readout, readout_for
 from cuetune.tasks.rendering import Rendered, Renderer
 from cuetune.tasks.task import Example, Task
 
@@ -22,18 +22,12 @@ TOKENS_AT_ONCE = 4096  # in one packed pass
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one row: a label with the probability of every label, or written text (`probabilities` empty).
-
-    cut: tokens that were taken out of the row's text, of which `limit` were left. unfinished: tokens of a written
-    answer that did not end within the longest length, else 0.
-    """
+    """The answer for one row: a label with the probability of every label, or written text (`probabilities` empty)."""
 
     where: str
     label: str
     probabilities: tuple[float, ...] = ()
     cut: int = 0
-    limit: int = 0
-    unfinished: int = 0
 
 
 class Predictor:
@@ -57,14 +51,10 @@ class Predictor:
         self.writing = writing or Writing()
         self.readout = readout or readout_for(backbone, task)
         self.prompt = prompt
-        self.expect()
+        answer = self.readout.n_answer if isinstance(self.readout, LabelReadout) else self.writing.max_tokens
+        self.renderer = renderer_for(backbone, task, prompt.length + answer)
+        self._n_behind = self.readout.n_behind if isinstance(self.readout, LabelReadout) else 0
         self.members = [_member(backbone, each, self.renderer.shared) for each in prompt.members]
-
-    def expect(self, answers: Sequence[str] = ()) -> None:
-        """Leave room for answers: for the longest of these, where they are written and `writing` sets no limit."""
-        if isinstance(self.readout, GeneratedText):
-            self.readout.fit(answers, self.prompt.length, self.writing.max_tokens)
-        self.renderer = renderer_for(self.backbone, self.task, self.prompt.length + self.readout.n_answer)
 
     def predict(self, examples: Iterable[Example]) -> Iterator[Prediction]:
         """One prediction for each example, in order; memory does not grow with their number."""
@@ -74,7 +64,7 @@ class Predictor:
             rows = [member.rows(chunk, rendered) for member in self.members]
             longest = [max(each, key=lambda row: len(row.ids)) for each in zip(*rows, strict=True)]
             answers: list[Prediction | None] = [None] * len(chunk)
-            for batch in batches_by_length(longest):
+            for batch in batches_by_length(longest, self._n_behind):
                 for number, answer in zip(batch, self._answer([[own[n] for n in batch] for own in rows]), strict=True):
                     answers[number] = answer
             yield from (answer for answer in answers if answer is not None)
@@ -83,24 +73,12 @@ class Predictor:
         """Predictions for the same rows as each member reads them."""
         if isinstance(self.readout, LabelReadout):
             return self._classify(rows, self.readout)
-        writing = replace(self.writing, max_tokens=self.readout.max_answer)
         written = [
-            write(self.backbone, [[*member.shared, *row.ids] for row in own], self._static(member), writing)
+            generate(self.backbone, [[*member.shared, *row.ids] for row in own], self._static(member), self.writing)
             for member, own in zip(self.members, rows, strict=True)
         ]
-        return [self._said(row, answers) for row, answers in zip(rows[0], zip(*written, strict=True), strict=True)]
-
-    def _said(self, row: Rendered, answers: Sequence[Written]) -> Prediction:
-        """What most members wrote to one row."""
-        texts = [answer.text.strip() for answer in answers]
-        text = commonest(texts)
-        ended = answers[texts.index(text)].ended
-        limit = self.readout.max_answer if isinstance(self.readout, GeneratedText) and not ended else 0
-        return Prediction(row.where, text, (), row.cut, self.limit(row), limit)
-
-    def limit(self, row: Rendered) -> int:
-        """Tokens that a row's text was cut to, 0 where it was not."""
-        return self.renderer.max_text if row.cut else 0
+        texts = [commonest([text.strip() for text in each]) for each in zip(*written, strict=True)]
+        return [Prediction(row.where, text, (), row.cut) for row, text in zip(rows[0], texts, strict=True)]
 
     def _static(self, member: "Member") -> Injection:
         if member.compiled is None:
@@ -118,7 +96,7 @@ class Predictor:
         probabilities = self.prompt.combine(members).cpu()
         best = probabilities.argmax(dim=-1).tolist()
         return [
-            Prediction(row.where, self.task.labels[label], tuple(each), row.cut, self.limit(row))
+            Prediction(row.where, self.task.labels[label], tuple(each), row.cut)
             for row, label, each in zip(rows[0], best, probabilities.tolist(), strict=True)
         ]
 
@@ -174,12 +152,12 @@ def renderer_for(backbone: TextBackbone, task: Task, used: int) -> Renderer:
     return Renderer(backbone.tokenizer, task, backbone.max_positions - used - shared)
 
 
-def batches_by_length(rows: Sequence[Rendered]) -> Iterator[list[int]]:
-    """Numbers of rows in batches of similar length, each within `TOKENS_AT_ONCE`."""
+def batches_by_length(rows: Sequence[Rendered], behind: int = 0) -> Iterator[list[int]]:
+    """Numbers of rows in batches of similar length, each within `TOKENS_AT_ONCE`. behind: tokens put behind each."""
     batch: list[int] = []
     tokens = 0
     for number in sorted(range(len(rows)), key=lambda number: len(rows[number].ids)):
-        size = len(rows[number].ids)
+        size = len(rows[number].ids) + behind
         if batch and tokens + size > TOKENS_AT_ONCE:
             yield batch
             batch, tokens = [], 0

@@ -228,10 +228,14 @@ def examples() -> list[Example]:
     [[" pos", " neg"], [" not", " not sure", " very good", " very bad", "x"], ["a", "ab", "abc", "b"]],
     ids=["one token", "several tokens", "chain of prefixes"],
 )
-def test_label_scores_equal_brute_force(family, words):
-    """Every label spelled out in a pass of its own; closed by the end token where one begins another."""
+@pytest.mark.parametrize("scoring", ["walk", "vocabulary"])
+def test_label_scores_equal_brute_force(family, words, scoring):
+    """Every label spelled out in a pass of its own; closed by the end token where one begins another.
+
+    Each token is normalised among those that some label goes on with, or among the whole vocabulary.
+    """
     frozen, own = encoder_decoder_backbone(family), tokenizer_of(family)
-    task = Task(labels=tuple(f"label {n}" for n in range(len(words))), label_words=tuple(words))
+    task = Task(labels=tuple(f"label {n}" for n in range(len(words))), label_words=tuple(words), scoring=scoring)
     prompt = random_prompt(3)
     predictor = Predictor(frozen, task, SoftPrompt(prompt))
     predicted = torch.tensor([each.probabilities for each in predictor.predict(examples())])
@@ -243,9 +247,15 @@ def test_label_scores_equal_brute_force(family, words):
         for row in predictor.renderer.render(examples()):
             text = predictor.renderer.shared + row.ids
             for word in spelled:
-                logs = [padded(family, [prompt], [text], [word[:i]])[0].log_softmax(-1) for i in range(len(word))]
-                scores.append(sum(log[token] for log, token in zip(logs, word, strict=True)))
-    wanted = torch.stack(scores).view(-1, len(words)).softmax(-1)
+                total = torch.zeros(())
+                for i, token in enumerate(word):
+                    logits = padded(family, [prompt], [text], [word[:i]])[0]
+                    can_follow = sorted({other[i] for other in spelled if other[:i] == word[:i]})
+                    among = can_follow if scoring == "walk" else list(range(len(logits)))
+                    total += logits[token] - logits[among].logsumexp(0)
+                scores.append(total)
+    logs = torch.stack(scores).view(-1, len(words))
+    wanted = logs.exp() if scoring == "walk" else logs.softmax(-1)
     assert torch.allclose(predicted, wanted, atol=2e-5)
 
 

@@ -133,7 +133,7 @@ def test_offsets_are_added_to_the_first_tokens_of_every_row(family):
 def test_branches_of_an_answer_tree_get_the_offsets_of_their_depth():
     frozen = backbone("llama")
     injection = Injection(tokens={0: random_states(3)}, offsets=random_states(6, 7))
-    tree = AnswerTree.of([[5, 6, 7], [8, 9, 10]])  # two branches of two nodes behind the row
+    tree = AnswerTree.of([[5, 6, 7], [8, 9, 10]], whole=True)  # two branches of two nodes behind the row
     row = [40, 41, 42]
     ids = torch.tensor(row + tree.ids.tolist())
     packed = Rows(ids, [len(ids)], torch.arange(len(ids)), torch.tensor([], dtype=torch.long), tree.sees, tree.depth)

@@ -148,7 +148,7 @@ def test_a_query_is_the_frozen_state_that_a_head_reads():
     for pooling in ("last", "mean"):
         packed = LinearHead(frozen, TASK, pooling).rows(rendered, predictor.renderer.shared)
         same(query_of(frozen, packed), frozen.hidden(packed).float())
-    spelled = replace(TASK, label_words=(" posh", " neglected"))
+    spelled = replace(TASK, label_words=(" posh", " post"))
     by_words = LabelWords(frozen, spelled).rows(rendered, predictor.renderer.shared)
     last = LinearHead(frozen, TASK, "last").rows(rendered, predictor.renderer.shared)
     assert by_words.tail is not None, "answers of several tokens stand behind each row"

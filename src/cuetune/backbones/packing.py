@@ -25,6 +25,8 @@ class Rows:
     depth: (R,) how far each node lies behind the last token before the tree, from 1.
     pool: (K,) which row each of those places belongs to, when the mean over each row's is wanted in their stead.
     causal: whether a token sees only what stands before it, or (in encoders) its whole row, prompt included.
+    behind: how many of each row's last tokens are its answer, or the tree of all; None where no such tokens are told
+        apart. Nothing but the readout may look at them.
     query: (B, D) what the frozen model alone says of each row, where that is known already (`prompts.query`).
     """
 
@@ -37,12 +39,19 @@ class Rows:
     pool: Tensor | None = None
     causal: bool = True
     query: Tensor | None = None
+    behind: Sequence[int] | None = None
 
     @staticmethod
     def of(rows: Sequence[Sequence[int]], shared: Sequence[int] = ()) -> "Rows":
         """Plain rows of which every hidden state is wanted."""
         ids = torch.tensor([token for row in rows for token in row], dtype=torch.long)
         return Rows(ids, [len(row) for row in rows], torch.arange(len(ids)), torch.tensor(shared, dtype=torch.long))
+
+    @property
+    def own_lengths(self) -> list[int]:
+        """Tokens of each row without those of its answer."""
+        behind = self.behind or [0] * len(self.lengths)
+        return [length - answer for length, answer in zip(self.lengths, behind, strict=True)]
 
     def to(self, device: torch.device) -> "Rows":
         tensors = {name: part for name, part in vars(self).items() if isinstance(part, Tensor)}

@@ -54,9 +54,6 @@ def compare(
     columns: o.Columns = None,
     max_tokens: o.MaxTokens = None,
     skip_broken: o.SkipBroken = False,
-    no_splits: o.NoSplits = False,
-    media_root: o.MediaRoot = None,
-    allow_download: o.AllowDownload = False,
     read_layer: o.ReadLayer = None,
     augment: o.Augment = "none",
     encoding: o.Encoding = "utf-8",
@@ -113,7 +110,7 @@ def compare(
         "hold_out": o.as_hold_out(hold_out),
     }
     try:
-        made = run(o.source(data, no_splits, media_root, allow_download), to, say=console.note, **arguments)
+        made = run(data, to, say=console.note, **arguments)
     except KeyboardInterrupt:
         stopped(to)
     for size in made.sizes:

@@ -127,7 +127,9 @@ class Record(Open):
 
 
 class TaskFile(Shape):
-    """The shape of a saved task."""
+    """The shape of a saved task. scoring: of label words of several tokens; prompts made before there was a choice do
+    not say it.
+    """
 
     template: str
     label_column: str
@@ -137,7 +139,7 @@ class TaskFile(Shape):
     columns: dict[str, str]
     max_tokens: Size
     name: str
-    max_answer: Size | None = None
+    scoring: Literal["walk", "vocabulary"] = "vocabulary"
 
 
 class BackboneFile(Shape):

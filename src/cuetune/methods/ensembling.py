@@ -1,6 +1,7 @@
 """Putting saved prompts together as an ensemble: same frozen model, same question, one vote."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cuetune.errors import CuetuneError
@@ -28,7 +29,9 @@ def ensemble(folders: Sequence[str | Path], to: str | Path, *, vote: str = "majo
     if any(each.head for each in loaded):
         raise CuetuneError("prompts with trained heads do not vote together yet; tune them with --readout words.")
     members = [member for each in loaded for member in each.prompt.members]
-    return TunedPrompt(EnsemblePrompt(members, vote), first.task, first.backbone, {}).save(to, overwrite=overwrite)
+    walks = any(each.task.scoring == "walk" for each in loaded)  # all members score alike, as the later ones learned to
+    task = replace(first.task, scoring="walk") if walks else first.task
+    return TunedPrompt(EnsemblePrompt(members, vote), task, first.backbone, {}).save(to, overwrite=overwrite)
 
 
 def _asked(tuned: TunedPrompt) -> tuple[object, ...]:

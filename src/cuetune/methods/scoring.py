@@ -34,7 +34,7 @@ class Scorer:
             raise CuetuneError(
                 f"{backbone.identity.name} cannot score words, and a search has no head to train; choose another model."
             )
-        self.readout = readout
+        self.readout = readout.for_training()
         self.renderer = renderer_for(backbone, task, longest + readout.n_answer)
         self.tokens = 0
         self._base: tuple[list[int], Injection] = ([], Injection())

@@ -64,7 +64,8 @@ class AttemptPrompt(Prompt):
         return Injection(tokens={0: self.mixed(self.prompt.new_full((1, n), 1 / n))[0]})
 
     def for_rows(self, backbone: TextBackbone, rows: Rows) -> Injection:
-        largest = [part.amax(dim=0) for part in backbone.embed(rows.ids.to(backbone.device)).split(list(rows.lengths))]
+        texts = backbone.embed(rows.ids.to(backbone.device)).split(list(rows.lengths))
+        largest = [text[:own].amax(dim=0) for text, own in zip(texts, rows.own_lengths, strict=True)]
         return Injection(tokens={0: self.mixed(self.attention(torch.stack(largest).float()))})
 
     def groups(self) -> list[tuple[list[nn.Parameter], float]]:

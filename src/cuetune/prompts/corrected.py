@@ -183,7 +183,8 @@ def queries_of(backbone: TextBackbone, rows: Rows) -> Tensor:
     """(B, D) float32 queries: means of the final states of each row's tokens, without any prompt and any answer."""
     lengths = torch.tensor(rows.lengths)
     row_of = torch.repeat_interleave(torch.arange(len(lengths)), lengths)
-    behind = 0 if rows.tail is None else len(rows.tail)
+    tree = 0 if rows.tail is None else len(rows.tail)
+    behind = torch.tensor(rows.behind or [tree] * len(lengths))
     own = torch.arange(len(row_of)) < (lengths.cumsum(0) - behind)[row_of]
     asked = replace(rows, read=own.nonzero().squeeze(1), pool=row_of[own])
     return backbone.hidden(asked, Injection()).float()

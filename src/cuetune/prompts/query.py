@@ -43,7 +43,8 @@ def _one_of_each(rows: Rows | Pictures) -> Rows | Pictures:
         return rows
     lengths = torch.tensor(rows.lengths, device=rows.read.device)
     ends = lengths.cumsum(0)
-    if rows.tail is None and len(rows.read) == len(rows.ids):  # plain text, of which every state is wanted
+    plain = rows.tail is None and rows.behind is None
+    if plain and len(rows.read) == len(rows.ids):  # of which every state is wanted
         return replace(rows, read=ends - 1)
     row_of = torch.repeat_interleave(torch.arange(len(lengths), device=ends.device), lengths)[rows.read]
     return replace(rows, read=ends.scatter_reduce(0, row_of, rows.read, "amin"))

@@ -5,6 +5,7 @@ from cuetune.errors import CuetuneError
 from cuetune.readouts.base import LabelReadout
 from cuetune.readouts.head import POOLINGS, Head, LinearHead
 from cuetune.readouts.text import GeneratedText
+from cuetune.readouts.vocabulary_words import VocabularyWords
 from cuetune.readouts.words import LabelWords, MaskedWords
 from cuetune.tasks.task import Task
 
@@ -18,6 +19,7 @@ __all__ = [
     "LinearHead",
     "MaskedWords",
     "Readout",
+    "VocabularyWords",
     "readout_for",
 ]
 
@@ -43,4 +45,6 @@ def readout_for(
         return GeneratedText(backbone, task)
     if kind == "head" or (kind == "auto" and not backbone.has_words):
         return LinearHead(backbone, task, pooling, seed)
-    return LabelWords(backbone, task) if backbone.writes else MaskedWords(backbone, task)
+    if not backbone.writes:
+        return MaskedWords(backbone, task)
+    return VocabularyWords(backbone, task) if task.scoring == "vocabulary" else LabelWords(backbone, task)

@@ -32,7 +32,16 @@ class LabelReadout(ABC):
     @property
     @abstractmethod
     def n_answer(self) -> int:
-        """Positions that an answer takes behind every row: tokens that see each other, not branches side by side."""
+        """Positions that an answer takes behind a row."""
+
+    @property
+    def n_behind(self) -> int:
+        """Tokens that are put behind every row to score all labels, where those are more than a few."""
+        return 0
+
+    def for_training(self) -> Any:
+        """What rows are laid out by, and losses come from, where only the true label has to be scored."""
+        return self
 
     @abstractmethod
     def rows(self, rendered: Sequence[Rendered], shared: Sequence[int]) -> Rows:

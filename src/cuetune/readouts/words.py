@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from cuetune.backbones.packing import Rows
@@ -12,38 +12,49 @@ from cuetune.backbones.text import TextBackbone
 from cuetune.backbones.tokens import surroundings
 from cuetune.errors import CuetuneError
 from cuetune.readouts.answer_tree import AnswerTree
-from cuetune.readouts.base import LabelReadout, in_chunks
-from cuetune.tasks.rendering import Rendered, answer_ids, encode
+from cuetune.readouts.base import LabelReadout
+from cuetune.readouts.true_path import TruePath
+from cuetune.tasks.rendering import Rendered, encode
 from cuetune.tasks.task import Task
 
 
 class LabelWords(LabelReadout):
-    """Scores every label by the probability of its words, log Pr(word_1, …, word_m | row), of any number of tokens.
+    """Scores every label by a walk down the tree of the label words' tokens, of which there may be any number.
 
-    A label of one token costs one row of the vocabulary at one position. Longer ones are put behind the row once, as
-    a tree, and normalised over the whole vocabulary behind their first token. Where one label's tokens begin another's
-    ("not" and "not sure"), every label is closed, so that both are complete answers: by a line end in a causal model,
-    by the end token in a decoder.
+    Pr(label | row) = prod_i Pr(token_i | row, tokens before it), each among the tokens that some label goes on with
+    there: a distribution over the labels, whatever else the model might write. Where only one token can follow it costs
+    nothing, so a label costs what it takes to tell it from the others; a set of labels whose first tokens all differ
+    costs some rows of the vocabulary at one position. The tree is put behind each row once, in one pass. A label whose
+    tokens begin another's ("not" and "not sure") is closed, so that it is a complete answer: by a line end in a causal
+    model, by the end token in a decoder.
     """
+
+    whole_tree = False  # whether the tree goes down to the last token but one of every label
 
     def __init__(self, backbone: TextBackbone, task: Task) -> None:
         super().__init__(task)
-        words = self._encoded(backbone, task)
+        words = encode(backbone.tokenizer, list(task.label_words), control_tokens=True)
         self._refuse_unusable(task, words)
-        if any(a is not b and b[: len(a)] == a for a in words for b in words):
-            line_end = encode(backbone.tokenizer, ["\n"], control_tokens=True)[0]
-            close = line_end if backbone.causal else backbone.ends[:1]
-            words = [word + close for word in words]
-        self.words = words
-        self._apart = backbone.answers_apart
-        self.tree = AnswerTree.of(words)
-        self._tokens = torch.tensor(sorted({token for path in self.tree.paths for _, token in path}))
-        place = {int(token): number for number, token in enumerate(self._tokens)}
-        self._steps = [[(node, place[token]) for node, token in path] for path in self.tree.paths]
+        line_end = encode(backbone.tokenizer, ["\n"], control_tokens=True)[0]
+        self.words = self._closed(words, line_end if backbone.causal else [backbone.tokenizer.eos_token_id])
+        self._refuse_unusable(task, self.words)
+        self.tree = AnswerTree.of(self.words, whole=self.whole_tree)
+        self.tokens = torch.tensor(sorted({token for path in self.tree.paths for _, token in path}))  # (W,)
+        place = {int(token): number for number, token in enumerate(self.tokens)}
+        # For each label the nodes that it passes, and where in `tokens` the token is that it goes on with.
+        self.steps = [[(node, place[token]) for node, token in path] for path in self.tree.paths]
+        self.follows = torch.zeros(1 + len(self.tree.ids), len(self.tokens), dtype=torch.bool)  # (1 + R, W)
+        for path in self.steps:
+            self.follows[tuple(zip(*path, strict=True))] = True
+        self._at = self._places()
+        self._positions = self.tree.deepest if backbone.causal else 0  # else they are the decoder's
 
-    def _encoded(self, backbone: TextBackbone, task: Task) -> list[list[int]]:
-        """The tokens of each label's words as they stand behind the row."""
-        return answer_ids(backbone.tokenizer, task, task.label_words, control_tokens=True)
+    @staticmethod
+    def _closed(words: list[list[int]], close: list[int]) -> list[list[int]]:
+        """The words, those closed that begin others."""
+        while beginnings := {tuple(word[:end]) for word in words for end in range(len(word))} & set(map(tuple, words)):
+            words = [word + close if tuple(word) in beginnings else word for word in words]
+        return words
 
     @staticmethod
     def _refuse_unusable(task: Task, words: list[list[int]]) -> None:
@@ -60,7 +71,15 @@ class LabelWords(LabelReadout):
 
     @property
     def n_answer(self) -> int:
-        return 0 if self._apart else int(self.tree.depth.max()) if len(self.tree.depth) else 0
+        return self._positions
+
+    @property
+    def n_behind(self) -> int:
+        return len(self.tree.ids)
+
+    def for_training(self) -> "LabelWords | TruePath":
+        """What rows are learned from: the walk to the true label alone, where that is less than the whole tree."""
+        return TruePath(self) if len(self.tree.ids) else self
 
     def rows(self, rendered: Sequence[Rendered], shared: Sequence[int]) -> Rows:
         """Pack rendered rows with the answer tree behind each; read the row's end and every node of the tree."""
@@ -69,21 +88,27 @@ class LabelWords(LabelReadout):
         lengths = [len(row.ids) + len(tree) for row in rendered]
         ends = torch.tensor(lengths).cumsum(0) - len(tree) - 1
         read = (ends[:, None] + torch.arange(len(tree) + 1)).flatten()
-        branches = (self.tree.sees, self.tree.depth) if tree else (None, None)
-        return Rows(torch.tensor(ids), lengths, read, torch.tensor(shared, dtype=torch.long), *branches)
+        packed = Rows(torch.tensor(ids), lengths, read, torch.tensor(shared, dtype=torch.long))
+        if not tree:
+            return packed
+        return replace(packed, tail=self.tree.sees, depth=self.tree.depth, behind=[len(tree)] * len(rendered))
 
     def scores(self, backbone: TextBackbone, hidden: Tensor) -> Tensor:
         """Log-scores (B, C) of the labels from the hidden states (B · (1 + R), d) that `rows` asked for.
 
-        Up to the same constant per row these are log-probabilities: softmax over C gives Pr(label | one of the labels).
+        Up to the same constant per row these are log-probabilities: softmax over C gives Pr(label | row).
         """
-        tokens = self._tokens.to(hidden.device)
-        n_nodes = len(self.tree.ids)
-        states = hidden.view(-1, 1 + n_nodes, hidden.shape[-1])
-        logits = backbone.logits(states, tokens)  # (B, 1 + R, W)
-        if n_nodes:
-            logits = torch.cat([logits[:, :1], logits[:, 1:] - normaliser(backbone, states[:, 1:])[..., None]], dim=1)
-        return torch.stack([sum_of(logits[:, node, token] for node, token in path) for path in self._steps], dim=1)
+        states = hidden.view(-1, 1 + len(self.tree.ids), hidden.shape[-1])
+        logits = backbone.logits(states, self.tokens.to(hidden.device))  # (B, 1 + R, W)
+        below = logits[:, 1:].masked_fill(~self.follows[1:].to(hidden.device), -torch.inf).log_softmax(dim=-1)
+        along = torch.cat([logits[:, :1], below], dim=1).flatten(1)
+        return F.pad(along, (0, 1))[:, self._at.to(hidden.device)].sum(dim=-1)
+
+    def _places(self) -> Tensor:
+        """(C, D) where the scores along each label's path stand among (1 + R) · W; behind its end a place for 0."""
+        longest, n_tokens = max(map(len, self.steps)), len(self.tokens)
+        paths = [[node * n_tokens + token for node, token in path] for path in self.steps]
+        return torch.tensor([path + [self.follows.numel()] * (longest - len(path)) for path in paths])
 
 
 class MaskedWords(LabelWords):
@@ -112,12 +137,6 @@ class MaskedWords(LabelWords):
             raise CuetuneError(f"template {task.template!r} has {masks} masks; leave one, where the label stands.")
         self._behind = ([] if masks else [self.mask]) + surroundings(tokenizer)[1]
 
-    def _encoded(self, backbone: TextBackbone, task: Task) -> list[list[int]]:
-        """As they stand at a mask: a word of its own, whether or not it is written with a space before it."""
-        words, tokenizer = task.label_words, backbone.tokenizer
-        pairs = [encode(tokenizer, [word], control_tokens=True, begins=word[:1] != " ") for word in words]
-        return [ids for (ids,) in pairs]
-
     @property
     def n_answer(self) -> int:
         return len(self._behind)
@@ -126,17 +145,3 @@ class MaskedWords(LabelWords):
         """Pack whole texts, beginning and end tokens included; read the mask of each."""
         whole = Rows.of([[*shared, *row.ids, *self._behind] for row in rendered])
         return replace(whole, read=torch.eq(whole.ids, self.mask).nonzero().squeeze(1))
-
-
-def normaliser(backbone: TextBackbone, states: Tensor) -> Tensor:
-    """log of the sum of exp(logits) over the whole vocabulary, (…, d) -> (…)."""
-    flat = states.reshape(-1, states.shape[-1])
-    return in_chunks(lambda part: backbone.logits(part).logsumexp(dim=-1), flat).view(states.shape[:-1])
-
-
-def sum_of(parts: Any) -> Tensor:
-    """Add tensors up, starting with the first and not with the number 0."""
-    first, *rest = parts
-    for part in rest:
-        first = first + part
-    return first

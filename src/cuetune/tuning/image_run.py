@@ -73,7 +73,7 @@ class ImageRun:
         if not data.train:
             raise CuetuneError(f"{data.task.name}: no pictures to tune on.")
         self.backbone, self.task, self.settings = backbone, data.task, settings
-        self.readout = image_readout(backbone, data.task, settings)
+        self.readout = self.training_readout = image_readout(backbone, data.task, settings)
         backbone.check(prompt.injection())
         self.pixels = DecodedPictures(list(rows_of(data.train, data.task)), backbone.preprocessing, folder=folder)
         repeated = [int(row.values.get("repeated", 0)) for row in self.pixels.rows]

@@ -35,15 +35,12 @@ FIRST = 16  # rows by whose states a head's rate is set
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to; the prompt then holds the numbers of its best step.
-
-    notes: what was cut of its rows, for a person. heads: trained with it, by task.
-    """
+    """What a run came to; the prompt then holds the numbers of its best step. heads: trained with it, by task."""
 
     progress: Progress
     settings: Settings
     peak_memory_bytes: int
-    notes: Sequence[str] = ()
+    cut_rows: int
     heads: Sequence[Head | None] = (None,)
 
     @property
@@ -91,6 +88,9 @@ class Tuner:
             modality.run(backbone, prompt.of_task(number), each, settings, share, folder)
             for number, each in enumerate(tasks)
         ]
+        if any(objective.scores_labels for objective in objectives):
+            for run in self.runs:
+                run.training_readout = run.readout
         changed = modality.augmentation(settings.augment, settings.seed)
         if changed and prompt.frozen_below:
             raise CuetuneError(
@@ -144,9 +144,9 @@ class Tuner:
             for reporter in self.reporters:
                 reporter.stop()
         self.trained.load_state_dict(self.best)
-        notes = [line for run in self.runs for line in modality_of(self.backbone).cut_in(run)]
+        cut = sum(row.cut > 0 for run in self.runs for row in run.rows)
         heads = [run.head.kept() if run.head else None for run in self.runs]
-        return Outcome(self.progress, self.settings, peak_memory(self.backbone.device), notes, heads)
+        return Outcome(self.progress, self.settings, peak_memory(self.backbone.device), cut, heads)
 
     def _prepare(self) -> None:
         """Compute what the prompt cannot change, once: states below a late prompt, and what objectives compare with."""

@@ -32,9 +32,14 @@ class Batch:
 
 
 class Objective(ABC):
-    """A scalar to minimise, averaged over the rows of a batch. reads_text: it needs the states of every token."""
+    """A scalar to minimise, averaged over the rows of a batch.
+
+    reads_text: it needs the states of every token. scores_labels: it needs the score of every label, not of the true
+    one alone.
+    """
 
     reads_text: ClassVar[bool] = False
+    scores_labels: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, batch: Batch) -> Tensor: ...

@@ -51,7 +51,7 @@ class StepPass:
             Batch(
                 self.backbone,
                 self.prompt,
-                self.runs[task].readout,
+                self.runs[task].training_readout,
                 rows,
                 packed.to(self.backbone.device).wanted(found, packed.read.to(found.device)) if widely else found,
                 found,

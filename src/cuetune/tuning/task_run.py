@@ -14,7 +14,7 @@ from cuetune.errors import CuetuneError
 from cuetune.evaluation.metrics import negative_log_likelihood
 from cuetune.prediction import Predictor, renderer_for
 from cuetune.prompts.base import Prompt
-from cuetune.readouts import GeneratedText, LabelReadout, LinearHead, readout_for
+from cuetune.readouts import LabelReadout, LinearHead, readout_for
 from cuetune.tasks.rendering import Rendered
 from cuetune.tasks.task import Example, Task
 from cuetune.tuning.settings import Settings
@@ -38,11 +38,14 @@ class TaskData:
 class Run(Protocol):
     """One task's part in the loop, whatever its rows are: `TaskRun` for texts, and one class for each other modality.
 
+    training_readout: how rows are laid out in a step, and losses read: `readout`, or what costs less where only the
+        true label has to be scored.
     rows: what is tuned on, each with `where`, `label` and `cut`. states: of `freeze`.
     """
 
     task: Task
     readout: Any
+    training_readout: Any
     rows: list[Any]
     validation: list[Example]
     states: Any
@@ -83,13 +86,11 @@ class TaskRun:
             raise CuetuneError(f"{data.task.name}: no rows to tune on.")
         self.backbone, self.task, self.settings = backbone, data.task, settings
         self.readout = readout_for(backbone, data.task, settings.readout, pooling=settings.pooling, seed=settings.seed)
+        self.training_readout: Any = self.readout.for_training()
         injection = prompt.injection()
         backbone.check(injection)
         self.n_tokens = injection.n_tokens
-        prompt_length, self.cut_answers = injection.n_tokens + injection.n_kv, 0
-        if isinstance(self.readout, GeneratedText):
-            self.cut_answers = self.readout.fit([str(row.label) for row in data.all_rows], prompt_length)
-        self.renderer = renderer_for(backbone, data.task, prompt_length + self.readout.n_answer)
+        self.renderer = renderer_for(backbone, data.task, injection.n_tokens + injection.n_kv + self.readout.n_answer)
         self.rows = list(self.renderer.render(data.train))
         self.validation = list(data.validation)[:validation_rows]
         self.states: FrozenStates | None = None
@@ -109,12 +110,14 @@ class TaskRun:
 
     def pack(self, rows: Sequence[Rendered]) -> Rows:
         """These rows as they go through the backbone."""
-        return self.readout.rows(rows, self.renderer.shared)
+        return self.training_readout.rows(rows, self.renderer.shared)
 
     def freeze(self, layer: int, folder: Path | None) -> None:
         """Compute the states below `layer` once; what is left of a step are the layers above."""
         shared = self.renderer.shared
-        self.states = FrozenStates(self.backbone, self.readout, self.rows, shared, layer, self.n_tokens, folder=folder)
+        self.states = FrozenStates(
+            self.backbone, self.training_readout, self.rows, shared, layer, self.n_tokens, folder=folder
+        )
 
     def frozen_flops(self) -> float:
         """Operations of what is computed once below a late prompt, counted on some rows."""

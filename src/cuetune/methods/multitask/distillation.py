@@ -40,6 +40,7 @@ class Distillation(Objective):
     """
 
     reads_text = True
+    scores_labels = True
 
     def __init__(
         self,
