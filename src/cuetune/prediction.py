@@ -6,13 +6,13 @@ from itertools import islice
 
 import torch
 
-from cuetune.backbones.generation import Writing, generate
+from cuetune.backbones.generation import Writing, Written, write
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.prompts.base import Before, Prompt
-from cuetune.readouts import LabelReadout, Readout, readout_for
+from cuetune.readouts import GeneratedText, LabelReadout, Readout, readout_for
 from cuetune.tasks.rendering import Rendered, Renderer
 from cuetune.tasks.task import Example, Task
 
@@ -22,12 +22,18 @@ TOKENS_AT_ONCE = 4096  # in one packed pass
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one row: a label with the probability of every label, or written text (`probabilities` empty)."""
+    """The answer for one row: a label with the probability of every label, or written text (`probabilities` empty).
+
+    cut: tokens that were taken out of the row's text, of which `limit` were left. unfinished: tokens of a written
+    answer that did not end within the longest length, else 0.
+    """
 
     where: str
     label: str
     probabilities: tuple[float, ...] = ()
     cut: int = 0
+    limit: int = 0
+    unfinished: int = 0
 
 
 class Predictor:
@@ -51,10 +57,15 @@ class Predictor:
         self.writing = writing or Writing()
         self.readout = readout or readout_for(backbone, task)
         self.prompt = prompt
-        answer = self.readout.n_answer if isinstance(self.readout, LabelReadout) else self.writing.max_tokens
-        self.renderer = renderer_for(backbone, task, prompt.length + answer)
         self._n_behind = self.readout.n_behind if isinstance(self.readout, LabelReadout) else 0
+        self.expect()
         self.members = [_member(backbone, each, self.renderer.shared) for each in prompt.members]
+
+    def expect(self, answers: Sequence[str] = ()) -> None:
+        """Leave room for answers: for the longest of these, where they are written and `writing` sets no limit."""
+        if isinstance(self.readout, GeneratedText):
+            self.readout.fit(answers, self.prompt.length, self.writing.max_tokens)
+        self.renderer = renderer_for(self.backbone, self.task, self.prompt.length + self.readout.n_answer)
 
     def predict(self, examples: Iterable[Example]) -> Iterator[Prediction]:
         """One prediction for each example, in order; memory does not grow with their number."""
@@ -73,12 +84,24 @@ class Predictor:
         """Predictions for the same rows as each member reads them."""
         if isinstance(self.readout, LabelReadout):
             return self._classify(rows, self.readout)
+        writing = replace(self.writing, max_tokens=self.readout.max_answer)
         written = [
-            generate(self.backbone, [[*member.shared, *row.ids] for row in own], self._static(member), self.writing)
+            write(self.backbone, [[*member.shared, *row.ids] for row in own], self._static(member), writing)
             for member, own in zip(self.members, rows, strict=True)
         ]
-        texts = [commonest([text.strip() for text in each]) for each in zip(*written, strict=True)]
-        return [Prediction(row.where, text, (), row.cut) for row, text in zip(rows[0], texts, strict=True)]
+        return [self._said(row, answers) for row, answers in zip(rows[0], zip(*written, strict=True), strict=True)]
+
+    def _said(self, row: Rendered, answers: Sequence[Written]) -> Prediction:
+        """What most members wrote to one row."""
+        texts = [answer.text.strip() for answer in answers]
+        text = commonest(texts)
+        ended = answers[texts.index(text)].ended
+        limit = self.readout.max_answer if isinstance(self.readout, GeneratedText) and not ended else 0
+        return Prediction(row.where, text, (), row.cut, self.limit(row), limit)
+
+    def limit(self, row: Rendered) -> int:
+        """Tokens that a row's text was cut to, 0 where it was not."""
+        return self.renderer.max_text if row.cut else 0
 
     def _static(self, member: "Member") -> Injection:
         if member.compiled is None:
@@ -96,7 +119,7 @@ class Predictor:
         probabilities = self.prompt.combine(members).cpu()
         best = probabilities.argmax(dim=-1).tolist()
         return [
-            Prediction(row.where, self.task.labels[label], tuple(each), row.cut)
+            Prediction(row.where, self.task.labels[label], tuple(each), row.cut, self.limit(row))
             for row, label, each in zip(rows[0], best, probabilities.tolist(), strict=True)
         ]
 

@@ -12,11 +12,12 @@ from cuetune.errors import CuetuneError
 from cuetune.evaluation.evaluate import Evaluation, Source, evaluate_sources, own_name
 from cuetune.library.tuned import TunedPrompt
 from cuetune.methods.continual.learned import is_learned
-from cuetune.modalities import of_data, of_task
+from cuetune.modalities import Modality, of_data, of_task
 from cuetune.prediction import Prediction
 from cuetune.prompts.words import choose
 from cuetune.tasks.checking import Report, check_data
 from cuetune.tasks.skipped import Skipped
+from cuetune.tasks.sources import source_of
 from cuetune.tasks.task import Example, Row, Task
 
 
@@ -114,7 +115,7 @@ def evaluate(
     tuned = prompt if isinstance(prompt, TunedPrompt) else load(prompt)
     task = tuned.task
     modality = of_task(task)
-    found = map(task.example, modality.read(data, encoding=encoding))
+    found = map(task.example, _to_score(modality, data, encoding))
     examples = modality.readable(found, task, skipped)
     if not examples:
         raise CuetuneError(f"{data}: no rows to evaluate.")
@@ -124,6 +125,17 @@ def evaluate(
         shown, examples = _set_aside(examples, demonstrations, task, shots, seed, encoding)
         sources |= modality.baselines(backbone, task, shown, head=tuned.head, shots=shots, seed=seed, writing=writing)
     return evaluate_sources(task, sources, examples, on_row)
+
+
+def _to_score(modality: Modality, data: Any, encoding: str) -> Iterator[Row]:
+    """Labelled rows; of a folder that is split those to test on, or else to validate on."""
+    data = source_of(data) if isinstance(data, str | Path) else data
+    parts = modality.parts(data, encoding=encoding)
+    for split in ("test", "validation"):
+        if split in parts:
+            data.notes.append(f"scored on the split {split}")
+            return parts[split]
+    return modality.read(data, encoding=encoding)
 
 
 def _set_aside(
@@ -150,7 +162,11 @@ def check(
     sources = data if isinstance(data, Mapping) else {"data": data}
     first = next(iter(sources.values()))
     modality = of_task(task) if task else of_data(first, task_options, encoding)
-    rows = {part: list(modality.read(source, encoding=encoding)) for part, source in sources.items()}
+    sources = modality.parts(data, encoding=encoding) or sources
+    rows = {
+        part: list(source if isinstance(source, Iterator) else modality.read(source, encoding=encoding))
+        for part, source in sources.items()
+    }
     meant = task or modality.infer(next(iter(rows.values())), **task_options)
     parts = {part: map(meant.example, each) for part, each in rows.items()}
     return check_data(parts, meant, tokenizer, lambda examples: modality.faults(examples, meant))

@@ -52,8 +52,7 @@ def test_folders_that_are_no_classes_are_refused(classes, tmp_path):
         list(PICTURES.read(classes))
     (classes / "loose.png").unlink()
     (classes / "cow").mkdir()
-    with pytest.raises(CuetuneError, match="cow: no picture of this class"):
-        list(PICTURES.read(classes))
+    assert len(list(PICTURES.read(classes))) == 4  # a class without files is none
 
 
 def write(path, rows):

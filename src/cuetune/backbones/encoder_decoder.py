@@ -45,6 +45,10 @@ class EncoderDecoderBackbone(TextBackbone):
     def max_positions(self) -> int:
         return super().max_positions - len(self._end)
 
+    def answer_room(self, before: int) -> int:
+        """Tokens of the longest answer: the decoder reads it, whatever stands in the encoder."""
+        return super().max_positions - len(self._start)
+
     def hidden_mixed(self, parts: Sequence[tuple[Rows, Injection]]) -> list[Tensor]:
         return [self._answered(rows, injection) for rows, injection in parts]
 

@@ -14,24 +14,45 @@ from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 
+MAX_TOKENS = 64  # of an answer, where nothing else says how long answers are
+
 
 @dataclass(frozen=True)
 class Writing:
     """How text is generated. temperature 0 is greedy; otherwise sampled, with `top_p` and `seed`.
 
+    max_tokens: of the longest answer; None lets the task's data decide (`readouts.GeneratedText`), else 64.
     stop: strings that end an answer; they are not part of it.
     """
 
-    max_tokens: int = 64
+    max_tokens: int | None = None
     temperature: float = 0.0
     top_p: float = 1.0
     stop: tuple[str, ...] = ()
     seed: int = 0
 
+    @property
+    def limit(self) -> int:
+        """Tokens of the longest answer."""
+        return MAX_TOKENS if self.max_tokens is None else self.max_tokens
+
+
+@dataclass(frozen=True)
+class Written:
+    """A written answer. ended: whether the model ended it, or a stop string did, within the longest length."""
+
+    text: str
+    ended: bool
+
+
+def generate(backbone: TextBackbone, rows: Sequence[Sequence[int]], prompt: Injection, writing: Writing) -> list[str]:
+    """The texts of `write` alone."""
+    return [answer.text for answer in write(backbone, rows, prompt, writing)]
+
 
 @torch.no_grad()
-def generate(backbone: TextBackbone, rows: Sequence[Sequence[int]], prompt: Injection, writing: Writing) -> list[str]:
-    """One text for each row of tokens, behind the compiled `prompt` (`TextBackbone.compile`), in one batch.
+def write(backbone: TextBackbone, rows: Sequence[Sequence[int]], prompt: Injection, writing: Writing) -> list[Written]:
+    """One answer for each row of tokens, behind the compiled `prompt` (`TextBackbone.compile`), in one batch.
 
     An encoder-decoder model writes by transformers' `generate` alone, from the encoder's states. In a causal model:
     The rows go through one packed pass without padding, which gives the first token of each and fills the cache that
@@ -41,8 +62,8 @@ def generate(backbone: TextBackbone, rows: Sequence[Sequence[int]], prompt: Inje
     """
     torch.manual_seed(writing.seed)
     if isinstance(backbone, EncoderDecoderBackbone):
-        options = {"max_new_tokens": writing.max_tokens, "pad_token_id": _pad(backbone.tokenizer)}
-        return _texts(backbone, backbone.write(rows, prompt, **options, **_options(backbone, writing)), writing)
+        options = {"max_new_tokens": writing.limit, "pad_token_id": _pad(backbone.tokenizer)}
+        return _finished(backbone, backbone.write(rows, prompt, **options, **_options(backbone, writing)), writing)
     if prompt.offsets is not None:
         raise CuetuneError("a prompt with offsets (DePT) cannot write text; use it with labels, or another prompt.")
     written: list[list[int]] = [[] for _ in rows]
@@ -52,12 +73,20 @@ def generate(backbone: TextBackbone, rows: Sequence[Sequence[int]], prompt: Inje
         own = prompt.of_rows(torch.tensor(numbers))
         for number, answer in zip(numbers, _answers(backbone, batch, own, writing), strict=True):
             written[number] = answer
-    return _texts(backbone, written, writing)
+    return _finished(backbone, written, writing)
 
 
-def _texts(backbone: TextBackbone, written: list[list[int]], writing: Writing) -> list[str]:
-    texts = backbone.tokenizer.batch_decode(written, skip_special_tokens=True)
-    return [_until(text, writing.stop) for text in texts]
+def _finished(backbone: TextBackbone, written: list[list[int]], writing: Writing) -> list[Written]:
+    """Answers as texts, without what stands behind their ends: end tokens need be no special ones, nor padding."""
+    ends = set(backbone.ends)
+    lengths = [next((n for n, token in enumerate(tokens) if token in ends), None) for tokens in written]
+    kept = [tokens[:length] for tokens, length in zip(written, lengths, strict=True)]
+    texts = backbone.tokenizer.batch_decode(kept, skip_special_tokens=True)
+    stopped = [_until(text, writing.stop) for text in texts]
+    return [
+        Written(text, length is not None or len(text) < len(whole))
+        for text, whole, length in zip(stopped, texts, lengths, strict=True)
+    ]
 
 
 def _batches(rows: Sequence[Sequence[int]], prompt: Injection) -> list[list[int]]:
@@ -74,7 +103,7 @@ def _batches(rows: Sequence[Sequence[int]], prompt: Injection) -> list[list[int]
 
 
 def _answers(backbone: TextBackbone, rows: Rows, prompt: Injection, writing: Writing) -> list[list[int]]:
-    if writing.max_tokens == 1:
+    if writing.limit == 1:
         return _choose(backbone.logits(backbone.hidden(rows, prompt)), writing)[:, None].tolist()
     return _write(backbone, rows, prompt, writing)
 
@@ -83,7 +112,7 @@ def _write(backbone: TextBackbone, rows: Rows, prompt: Injection, writing: Writi
     """Token ids of each row's answer, of any length up to `max_tokens`."""
     hidden, own = backbone.hidden_and_kv(rows, prompt)
     first = _choose(backbone.logits(hidden), writing)
-    ended = torch.isin(first, _ends(backbone))
+    ended = torch.isin(first, torch.tensor(backbone.ends, dtype=torch.long, device=backbone.device))
     written = first[:, None].tolist()
     going = (~ended).nonzero().squeeze(1)
     if len(going):
@@ -94,7 +123,7 @@ def _write(backbone: TextBackbone, rows: Rows, prompt: Injection, writing: Writi
             input_ids=inputs,
             attention_mask=torch.cat([cached[going].long(), torch.ones_like(first[going, None])], dim=1),
             past_key_values=compat.filled_cache([(keys[going], values[going]) for keys, values in keys_values]),
-            max_new_tokens=writing.max_tokens - 1,
+            max_new_tokens=writing.limit - 1,
             pad_token_id=_pad(backbone.tokenizer),
             **_options(backbone, writing),
         )
@@ -115,17 +144,11 @@ def _choose(logits: Tensor, writing: Writing) -> Tensor:
     return torch.multinomial(scaled.softmax(dim=-1), 1).squeeze(1)
 
 
-def _ends(backbone: TextBackbone) -> Tensor:
-    """Tokens that end an answer, by the model's generation configuration."""
-    ends = backbone.model.generation_config.eos_token_id
-    listed = ends if isinstance(ends, list) else [] if ends is None else [ends]
-    return torch.tensor(listed, dtype=torch.long, device=backbone.device)
-
-
 def _options(backbone: TextBackbone, writing: Writing) -> dict[str, Any]:
     options: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
     if writing.temperature > 0:
         options = {"do_sample": True, "temperature": writing.temperature, "top_p": writing.top_p, "top_k": 0}
+    options["eos_token_id"] = backbone.ends or None
     if writing.stop:
         options |= {"stop_strings": list(writing.stop), "tokenizer": backbone.tokenizer}
     return options

@@ -13,10 +13,12 @@ import cuetune.backbones.attention  # noqa: F401 - makes its function known to t
 from cuetune import compat
 from cuetune.backbones import frozen
 from cuetune.backbones.base import Backbone
+from cuetune.backbones.end_tokens import end_tokens
 from cuetune.backbones.groups import Group
 from cuetune.backbones.identity import BackboneIdentity, tokenizer_hash, weights_hash
 from cuetune.backbones.injection import Injection, KeyValue
 from cuetune.backbones.packing import Packed, Rows, pack
+from cuetune.backbones.tokens import know_rows
 from cuetune.errors import CuetuneError
 
 
@@ -42,6 +44,7 @@ class TextBackbone(Backbone):
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self._embedding: nn.Embedding = model.get_input_embeddings()  # type: ignore[assignment]
+        know_rows(tokenizer, self._embedding.weight.shape[0])
         self._head: nn.Linear = model.get_output_embeddings()
         compat.use_attention(model)
         frozen.use_products(model)
@@ -82,6 +85,21 @@ class TextBackbone(Backbone):
     def max_positions(self) -> int:
         """The longest sequence in tokens, prompt included, that the model was made for."""
         return int(getattr(self.config, "max_position_embeddings", 0) or 2**31)
+
+    @property
+    def answers_apart(self) -> bool:
+        """Whether an answer takes no positions of the text, because another stack reads it."""
+        return self.writes and not self.causal
+
+    def answer_room(self, before: int) -> int:
+        """Tokens of the longest answer that fits behind `before` positions and a text, which keeps a quarter."""
+        left = self.max_positions - before
+        return max(1, left - max(1, left // 4))
+
+    @property
+    def ends(self) -> list[int]:
+        """The tokens that end an answer, the tokenizer's first (see `end_tokens`)."""
+        return end_tokens(self.model, self.tokenizer, self._embedding.weight.shape[0])
 
     @property
     def has_words(self) -> bool:

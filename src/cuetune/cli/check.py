@@ -31,6 +31,9 @@ def check(
     generate: Annotated[bool, typer.Option("--generate", help="The answer is free text, not one of a set.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     encoding: o.Encoding = "utf-8",
+    no_splits: o.NoSplits = False,
+    media_root: o.MediaRoot = None,
+    allow_download: o.AllowDownload = False,
     model: o.AnyModel = None,
 ) -> None:
     """Find copies across parts, conflicting and rare labels, empty and overlong texts; show one example as tokens.
@@ -45,6 +48,7 @@ def check(
     """
     from cuetune.tasks.checking import check_data
     from cuetune.tasks.inference import describe
+    from cuetune.tasks.sources import notes_of
     from cuetune.tuning.data import modality_for
 
     given: dict[str, Any] = {
@@ -62,20 +66,25 @@ def check(
         "generate": generate or None,
     }
     said = {key: value for key, value in given.items() if value is not None}
-    modality = modality_for(data[0], model, said, encoding)
-    first = list(modality.read(data[0], encoding=encoding))
+    sources = [o.source(each, no_splits, media_root, allow_download) for each in data]
+    modality = modality_for(sources[0], model, said, encoding)
+    splits = modality.parts(sources[0], encoding=encoding) if len(sources) == 1 else {}
+    found = {name: list(rows) for name, rows in splits.items()}
+    first = next(iter(found.values())) if found else list(modality.read(sources[0], encoding=encoding))
     task = modality.infer(first, **said)
     model = model or modality.model
     tokenizer = modality.tokenizer(model)
     parts: dict[str, Any] = {
         _part(name, number): map(task.example, modality.read(name, encoding=encoding) if number else first)
-        for number, name in enumerate(data)
+        for number, name in enumerate(sources)
     }
+    if found:
+        parts = {name: map(task.example, rows) for name, rows in found.items()}
     report = check_data(parts, task, tokenizer, lambda examples: modality.faults(examples, task))
     if json:
         console.show_json({"task": task.to_dict(), **report.to_dict()})
     else:
-        _print(report, describe(task))
+        _print(report, [*describe(task), *(note for each in sources for note in notes_of(each))])
         if tokenizer is not None:
             _print_example(tokenizer, task, task.example(first[0]))
         elif report.ok:

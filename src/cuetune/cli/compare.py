@@ -54,6 +54,9 @@ def compare(
     columns: o.Columns = None,
     max_tokens: o.MaxTokens = None,
     skip_broken: o.SkipBroken = False,
+    no_splits: o.NoSplits = False,
+    media_root: o.MediaRoot = None,
+    allow_download: o.AllowDownload = False,
     read_layer: o.ReadLayer = None,
     augment: o.Augment = "none",
     encoding: o.Encoding = "utf-8",
@@ -110,7 +113,7 @@ def compare(
         "hold_out": o.as_hold_out(hold_out),
     }
     try:
-        made = run(data, to, say=console.note, **arguments)
+        made = run(o.source(data, no_splits, media_root, allow_download), to, say=console.note, **arguments)
     except KeyboardInterrupt:
         stopped(to)
     for size in made.sizes:

@@ -21,6 +21,9 @@ def evaluate(
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
     seed: Annotated[int, typer.Option(help="Chooses the demonstrations.")] = 0,
     skip_broken: o.SkipBroken = False,
+    no_splits: o.NoSplits = False,
+    media_root: o.MediaRoot = None,
+    allow_download: o.AllowDownload = False,
     encoding: o.Encoding = "utf-8",
     model: o.SavedModel = None,
     revision: o.Revision = None,
@@ -34,7 +37,7 @@ def evaluate(
 
     `cuetune evaluate prompts/reviews test.csv --demonstrations train.csv --shots 4`
     """
-    from cuetune.cli.report import report_skipped
+    from cuetune.cli.report import report_notes, report_skipped
     from cuetune.cli.tables import confusion_table, scores_table
     from cuetune.modalities import of_task
     from cuetune.tasks.skipped import Skipped
@@ -42,10 +45,11 @@ def evaluate(
     from cuetune.verbs import evaluate as run
 
     skipped = Skipped() if skip_broken else None
+    source = o.source(data, no_splits, media_root, allow_download)
     with Counter("scoring") as counter:
         result = run(
             prompt,
-            data,
+            source,
             model=model,
             shots=shots,
             demonstrations=demonstrations,
@@ -60,9 +64,12 @@ def evaluate(
         console.show_json(result.to_dict())
         return
     report_skipped(skipped)
+    report_notes(source)
     console.show(scores_table(result))
     first = next(iter(result.results.values()))
     if first.confusion is not None and len(result.task.labels) <= 20:
         console.show(confusion_table(result.task.labels, first.confusion))
     if first.cut_rows:
-        console.say(of_task(result.task).cut(first.cut_rows, result.task))
+        console.say(of_task(result.task).cut(first.cut_rows, result.task, first.limit))
+    if first.unfinished:
+        console.say(of_task(result.task).unfinished(first.unfinished, first.answer_limit))

@@ -1,5 +1,6 @@
 """Options that several verbs share, said once, and how their texts become values."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -33,6 +34,15 @@ Augment = Annotated[
     ),
 ]
 SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Leave out pictures and clips that cannot be read.")]
+NoSplits = Annotated[
+    bool, typer.Option("--no-splits", help="Folders named train, val, test, … are labels. Default: they are splits.")
+]
+MediaRoot = Annotated[
+    Path | None, typer.Option("--media-root", help="Folder that paths in a table start from. Default: the table's own.")
+]
+AllowDownload = Annotated[
+    bool, typer.Option("--allow-download", help="Fetch files that a table names by http(s) address.")
+]
 Together = Annotated[
     str | None,
     typer.Option("--together", help="Column whose equal rows stay on one side of the split: a speaker, a patient."),
@@ -55,6 +65,17 @@ Revision = Annotated[str | None, typer.Option("--revision", help="Revision of a 
 Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16 or float16.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, …")]
 TrustRemoteCode = Annotated[bool, typer.Option("--trust-remote-code", help="Run code that a hub model brings along.")]
+
+
+def source(data: str, no_splits: bool, media_root: Path | None, allow_download: bool) -> Any:
+    """The rows that are named, with how their files are found."""
+    from cuetune.tasks.sources import Source
+
+    if media_root is not None and not media_root.is_dir():
+        raise CuetuneError(
+            f"--media-root {media_root}: no such folder; name the one that the table's paths start from."
+        )
+    return Source(data, splits=not no_splits, media_root=media_root, allow_download=allow_download)
 
 
 def as_list(values: list[str] | None) -> list[str] | None:

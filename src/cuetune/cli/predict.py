@@ -20,13 +20,21 @@ def predict(
     say: Annotated[
         list[str] | None, typer.Option("--say", help="A text, or the path of a picture or clip, to answer; repeatable.")
     ] = None,
-    max_new_tokens: Annotated[int, typer.Option(help="Longest written answer.")] = 64,
+    max_new_tokens: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Longest written answer in tokens. Default: that of the data the prompt was tuned on, at least 64.",
+        ),
+    ] = None,
     temperature: Annotated[float, typer.Option(help="0 writes greedily; above samples.")] = 0.0,
     top_p: Annotated[float, typer.Option(help="Sample from the likeliest tokens of this total probability.")] = 1.0,
     stop: Annotated[list[str] | None, typer.Option(help="A text that ends a written answer; repeatable.")] = None,
     seed: Annotated[int, typer.Option(help="For sampling.")] = 0,
     ignore_labels: Annotated[bool, typer.Option("--ignore-labels", help="Do not read a label column.")] = False,
     skip_broken: o.SkipBroken = False,
+    media_root: o.MediaRoot = None,
+    allow_download: o.AllowDownload = False,
     encoding: o.Encoding = "utf-8",
     model: o.SavedModel = None,
     revision: o.Revision = None,
@@ -44,7 +52,7 @@ def predict(
     column, the accuracy is printed too.
     """
     from cuetune.backbones.generation import Writing
-    from cuetune.cli.report import report_skipped
+    from cuetune.cli.report import report_notes, report_skipped
     from cuetune.tasks.skipped import Skipped
     from cuetune.verbs import load, predict_rows
 
@@ -54,7 +62,9 @@ def predict(
         raise CuetuneError("say where the answers go: --to answers.csv (or .tsv, .jsonl).")
     tuned = load(prompt)
     skipped = Skipped() if skip_broken else None
-    source: Any = data if data is not None else spoken(tuned.task, say or [])
+    source: Any = spoken(tuned.task, say or [], allow_download)
+    if data is not None:
+        source = o.source(data, False, media_root, allow_download)
     answers = predict_rows(
         tuned,
         source,
@@ -70,16 +80,23 @@ def predict(
     else:
         _write(tuned.task, answers, to)
     report_skipped(skipped)
+    report_notes(source)
 
 
-def spoken(task: Any, texts: list[str]) -> list[dict[str, str]]:
-    """Sentences from the command line as rows; the task must read a single column."""
+def spoken(task: Any, texts: list[str], allow_download: bool = False) -> list[dict[str, str]]:
+    """Sentences from the command line as rows; the task must read a single column.
+
+    allow_download: an http(s) address of a file may be fetched.
+    """
+    from cuetune.tasks.locating import ADDRESS, Address
+
     if len(task.fields) != 1:
         raise CuetuneError(
             f"this prompt reads {len(task.fields)} columns ({', '.join(task.fields)}); give it a file of rows."
         )
     column = task.columns.get(task.fields[0], task.fields[0])
-    return [{column: text} for text in texts]
+    fetched = allow_download and task.modality != "text"
+    return [{column: Address(text) if fetched and ADDRESS.match(text) else text} for text in texts]
 
 
 def show_answers(task: Any, answers: Iterator[Any]) -> None:
@@ -97,19 +114,25 @@ def _write(task: Any, answers: Iterator[Any], to: Path) -> None:
     from cuetune.modalities import of_task
     from cuetune.tuning.progress import counted
 
-    counts = {"rows": 0, "cut": 0, "labelled": 0, "right": 0}
+    counts = {"rows": 0, "cut": 0, "limit": 0, "unfinished": 0, "longest": 0, "labelled": 0, "right": 0}
     with answer_writer(to, task) as write:
         for row, example, answer in counted(answers, "predicting"):
             write(row, answer)
             counts["rows"] += 1
             counts["cut"] += answer.cut > 0
+            counts["limit"] = max(counts["limit"], answer.limit)
+            counts["unfinished"] += answer.unfinished > 0
+            counts["longest"] = max(counts["longest"], answer.unfinished)
             counts["labelled"] += example.label is not None
             counts["right"] += example.label is not None and answer.label == example.label
     if not counts["rows"]:
         console.say("no rows to answer.", style="yellow")
     console.say(f"{counts['rows']:,} answers in ", console.strong(to))
     if counts["cut"]:
-        console.say(of_task(task).cut(counts["cut"], task))
+        console.say(of_task(task).cut(counts["cut"], task, counts["limit"]))
+    if counts["unfinished"]:
+        line = of_task(task).unfinished(counts["unfinished"], counts["longest"])
+        console.say(f"{line} Set another length with --max-new-tokens.")
     if counts["labelled"]:
         accuracy = counts["right"] / counts["labelled"]
         console.say(f"accuracy on the {counts['labelled']:,} rows with a label: {accuracy:.3f}")

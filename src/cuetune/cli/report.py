@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from cuetune import console
 from cuetune.cli.tables import cost_line
@@ -30,6 +31,14 @@ def report_tuned(tuned: TunedPrompt, folder: Path) -> None:
 def report_skipped(skipped: Skipped | None) -> None:
     """Print what was left out, where that was asked for."""
     for line in skipped.lines() if skipped else ():
+        console.say(line)
+
+
+def report_notes(source: Any) -> None:
+    """Print what there is to say of a source that was read: splits, and files that were left out."""
+    from cuetune.tasks.sources import notes_of
+
+    for line in notes_of(source):
         console.say(line)
 
 

@@ -56,6 +56,9 @@ def tune(
     together: o.Together = None,
     hold_out: o.HoldOut = None,
     skip_broken: o.SkipBroken = False,
+    no_splits: o.NoSplits = False,
+    media_root: o.MediaRoot = None,
+    allow_download: o.AllowDownload = False,
     prompt: Annotated[str | None, typer.Option(help=PROMPTS)] = None,
     option: Annotated[
         list[str] | None, typer.Option("--option", help="name=value of this kind of prompt; repeatable: rank=64.")
@@ -147,7 +150,7 @@ def tune(
         "compile": compile,
     }
     tuned = run(
-        data,
+        o.source(data, no_splits, media_root, allow_download),
         to,
         validation=validation,
         test=test,

@@ -27,13 +27,20 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Result:
-    """How one prompt did: scores with intervals, (C, C) confusion counts, expected calibration error, seconds."""
+    """How one prompt did: scores with intervals, (C, C) confusion counts, expected calibration error, seconds.
+
+    cut_rows: rows whose text was cut, to `limit` tokens. unfinished: written answers that did not end within
+    `answer_limit` tokens.
+    """
 
     scores: dict[str, Score]
     seconds: float
     cut_rows: int
     confusion: np.ndarray | None = None
     calibration_error: float | None = None
+    limit: int = 0
+    unfinished: int = 0
+    answer_limit: int = 0
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,7 @@ class Evaluation:
                 "confusion": None if result.confusion is None else result.confusion.tolist(),
                 "seconds": round(result.seconds, 3),
                 "cut_rows": result.cut_rows,
+                **({"unfinished": result.unfinished} if self.task.generates else {}),
             }
             for method, result in self.results.items()
         }
@@ -72,11 +80,16 @@ def evaluate_sources(
     examples: Sequence[Example],
     on_row: Callable[[str], None] | None = None,
 ) -> Evaluation:
-    """Score every source of answers on the same labelled examples. on_row is called with its name after each row."""
+    """Score every source of answers on the same labelled examples. on_row is called with its name after each row.
+
+    Written answers may be as long as the longest of the examples' own.
+    """
     if not examples:
         raise CuetuneError("no rows to evaluate.")
     results = {}
     for method, source in sources.items():
+        if task.generates and isinstance(source, Predictor):
+            source.expect([str(example.label) for example in examples])
         started = time.perf_counter()
         predictions = []
         for prediction in source.predict(examples):
@@ -90,17 +103,22 @@ def evaluate_sources(
 def _result(task: Task, predictions: Sequence[Prediction], examples: Sequence[Example], seconds: float) -> Result:
     truth = [str(example.label) for example in examples]
     cut = sum(prediction.cut > 0 for prediction in predictions)
+    limits: dict[str, Any] = {
+        "limit": max(prediction.limit for prediction in predictions),
+        "unfinished": sum(prediction.unfinished > 0 for prediction in predictions),
+        "answer_limit": max(prediction.unfinished for prediction in predictions),
+    }
     if task.generates:
         written = [prediction.label for prediction in predictions]
         scores = exact_match(written, truth)
         if task.modality == "audio":
             scores |= word_error_rate(written, truth)
-        return Result(scores, seconds, cut)
+        return Result(scores, seconds, cut, **limits)
     index = {label: number for number, label in enumerate(task.labels)}
     counts = confusion([index[label] for label in truth], [index[p.label] for p in predictions], len(task.labels))
     right = [p.label == label for p, label in zip(predictions, truth, strict=True)]
     error = calibration_error([max(p.probabilities) for p in predictions], right)
-    return Result(classification_scores(counts), seconds, cut, counts, error)
+    return Result(classification_scores(counts), seconds, cut, counts, error, **limits)
 
 
 def own_name(prompt: Prompt) -> str:

@@ -139,6 +139,7 @@ class TaskFile(Shape):
     columns: dict[str, str]
     max_tokens: Size
     name: str
+    max_answer: Size | None = None
     scoring: Literal["walk", "vocabulary"] = "vocabulary"
 
 

@@ -79,7 +79,7 @@ class Sieve:
             return "only a label"
         if FIELD.search(text) or any(mark in text for mark in ("<INS>", "</INS>")):
             return "holds a field of the template"
-        ids = encode(self.tokenizer, [text], control_tokens=True)[0]
+        ids = encode(self.tokenizer, [text], control_tokens=True, begins=True)[0]
         if self._control & set(ids):
             return "holds a control token"
         if len(ids) > self.max_tokens:

@@ -93,10 +93,10 @@ class BackboneProposer(Proposer):
             message = [{"role": "user", "content": ask}]
             text = tokenizer.apply_chat_template(message, add_generation_prompt=True, tokenize=False)
             text += request.lead + begun
-            ids = encode(tokenizer, [text], control_tokens=True)[0]
+            ids = encode(tokenizer, [text], control_tokens=True, begins=True)[0]
         else:
             text = f"{ask}\n\n{request.lead}{begun}"
-            ids = surroundings(tokenizer)[0] + encode(tokenizer, [text], control_tokens=True)[0]
+            ids = surroundings(tokenizer)[0] + encode(tokenizer, [text], control_tokens=True, begins=True)[0]
         (ids,), _ = cut_middle([ids], self.backbone.max_positions - self.max_tokens - 1)
         return ids
 

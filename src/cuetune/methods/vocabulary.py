@@ -30,7 +30,7 @@ def _readable(text: str) -> bool:
 def survives(backbone: TextBackbone, prompts: Sequence[Sequence[int]]) -> list[bool]:
     """For each prompt, whether its text is read back as the same tokens, so that it can be passed on as words."""
     texts = backbone.tokenizer.batch_decode([list(ids) for ids in prompts], clean_up_tokenization_spaces=False)
-    again = encode(backbone.tokenizer, texts, control_tokens=False)
+    again = encode(backbone.tokenizer, texts, control_tokens=False, begins=True)
     return [list(ids) == back for ids, back in zip(prompts, again, strict=True)]
 
 

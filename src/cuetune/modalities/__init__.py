@@ -84,4 +84,4 @@ def of_data(source: Any, options: Mapping[str, Any], encoding: str = "utf-8") ->
         if found:
             return found[0]
     first = first_rows(source, encoding)
-    return next(modality for modality in MODALITIES.values() if modality.holds(first))
+    return next(modality for modality in MODALITIES.values() if modality.holds(modality.placed(first, source)))

@@ -69,6 +69,14 @@ class Modality(ABC):
     def read(self, source: Any, *, encoding: str = "utf-8", labelled: bool = True) -> Iterator["Row"]:
         """Rows of a source in order. labelled: they are to have labels."""
 
+    def parts(self, source: Any, *, encoding: str = "utf-8") -> dict[str, Iterator["Row"]]:
+        """Split ("train", "validation", "test") -> its labelled rows, where a folder is split; else empty."""
+        return {}
+
+    def placed(self, rows: Sequence["Row"], source: Any) -> Sequence["Row"]:
+        """Rows of a table with the paths in it as they are opened."""
+        return rows
+
     @abstractmethod
     def infer(self, rows: Sequence["Row"], **options: Any) -> "Task":
         """The task of labelled rows. Raises CuetuneError for what cannot be told, or an option it has no use for."""
@@ -107,9 +115,19 @@ class Modality(ABC):
         """How the model sees an example, as lines for a person; texts are shown as tokens."""
         return []
 
-    def cut(self, count: int, task: "Task") -> str:
-        """What was done to rows that did not fit (`Prediction.cut`), so many of them."""
-        return f"{count:,} texts were longer than {task.max_tokens} tokens: their middle was cut."
+    def cut(self, count: int, task: "Task", limit: int = 0) -> str:
+        """What was done to rows that did not fit (`Prediction.cut`), so many of them. limit: what they were cut to."""
+        why = "--max-tokens" if limit in (0, task.max_tokens) else "the model's positions leave no more"
+        return f"{count:,} texts were longer than {limit or task.max_tokens:,} tokens ({why}): their middle was cut."
+
+    def cut_in(self, run: "Run") -> list[str]:
+        """What was done to rows of a run that did not fit; nothing where all did."""
+        count = sum(row.cut > 0 for row in run.rows)
+        return [self.cut(count, run.task)] if count else []
+
+    def unfinished(self, count: int, limit: int) -> str:
+        """What to tell of written answers (`Prediction.unfinished`) that did not end, so many of them."""
+        return f"{count:,} answers did not end within {limit:,} tokens and are cut there."
 
     # Prompts and runs
 
@@ -137,6 +155,10 @@ class Modality(ABC):
         start: str | Path | None = None,
     ) -> "Prompt":
         """The prompt that a run starts from, or the finished one where nothing is tuned."""
+
+    def measured(self, backbone: Any, task: "Task", examples: Sequence["Example"]) -> "Task":
+        """The task with what is to be known of all its labelled examples under this backbone."""
+        return task
 
     @abstractmethod
     def run(

@@ -34,6 +34,16 @@ class MediaModality(Modality):
     def read(self, source: Any, *, encoding: str = "utf-8", labelled: bool = True) -> Iterator[Any]:
         return self.media().read(source, encoding=encoding, labelled=labelled)
 
+    def parts(self, source: Any, *, encoding: str = "utf-8") -> dict[str, Iterator[Any]]:
+        parts = self.media().parts(source, encoding=encoding)
+        return {} if "" in parts else parts
+
+    def placed(self, rows: Sequence[Any], source: Any) -> Sequence[Any]:
+        from cuetune.tasks.sources import source_of
+
+        folder = Path(source).parent if isinstance(source, str | Path) and Path(source).is_file() else None
+        return [self.media().placed(row, folder, source_of(source)) for row in rows]
+
     def infer(self, rows: Sequence[Any], **options: Any) -> Any:
         self._refuse(options, (*OF_TEXTS, "instruction", "generate"))
         return self.media().infer(rows, column=options.pop(self.name, None), **options)

@@ -1,6 +1,7 @@
 """Texts: language models of transformers, with prompts before and in them."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,16 @@ class TextModality(Modality):
 
         return load_tokenizer(model)
 
+    def cut_in(self, run: Any) -> list[str]:
+        count = sum(row.cut > 0 for row in run.rows)
+        lines = [self.cut(count, run.task, run.renderer.max_text)] if count else []
+        if run.cut_answers:
+            lines.append(
+                f"{run.cut_answers:,} answers are longer than {run.readout.max_answer:,} tokens (the model's positions "
+                "leave no more): what stands behind is not learned."
+            )
+        return lines
+
     def methods(self) -> Mapping[str, Any]:
         from cuetune.prompts.building import METHODS
 
@@ -58,6 +69,14 @@ class TextModality(Modality):
         if settings.read_layer is not None:
             raise CuetuneError("--read-layer is for pictures; a prompt for texts is read at the last layer.")
         return first_text_prompt(backbone, data, method, shots, settings, start)
+
+    def measured(self, backbone: Any, task: Any, examples: Sequence[Any]) -> Any:
+        from cuetune.readouts import GeneratedText
+
+        if not task.generates:
+            return task
+        lengths = GeneratedText(backbone, task).lengths([str(example.label) for example in examples])
+        return replace(task, max_answer=max(lengths, default=None))
 
     def run(self, backbone: Any, prompt: Any, data: Any, settings: Any, rows: int, folder: Path | None) -> Any:
         from cuetune.tuning.task_run import TaskRun

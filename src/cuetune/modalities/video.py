@@ -52,7 +52,7 @@ class VideoModality(ImageModality):
             f"{prepared.size[1]} x {prepared.size[0]}"
         ]
 
-    def cut(self, count: int, task: Any) -> str:
+    def cut(self, count: int, task: Any, limit: int = 0) -> str:
         return f"{count:,} clips have fewer frames than the model sees: some of theirs were taken again."
 
     def methods(self) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.prompts.hard import HardPrompt
 from cuetune.prompts.soft import SoftPrompt
-from cuetune.tasks.rendering import encode
+from cuetune.tasks.rendering import answer_ids, encode
 from cuetune.tasks.task import Task
 
 COMMONEST = 5000
@@ -48,7 +48,7 @@ def soft_from_hard(hard: HardPrompt) -> SoftPrompt:
 
 
 def _from_text(backbone: TextBackbone, task: Task, length: int, text: str, generator: torch.Generator) -> Tensor:
-    ids = encode(backbone.tokenizer, [text], control_tokens=True)[0]
+    ids = encode(backbone.tokenizer, [text], control_tokens=True, begins=True)[0]
     if not ids:
         raise CuetuneError("the text to start from is empty; give one with --init-text or an --instruction.")
     repeated = (ids * -(-length // len(ids)))[:length]
@@ -58,7 +58,7 @@ def _from_text(backbone: TextBackbone, task: Task, length: int, text: str, gener
 def _from_labels(backbone: TextBackbone, task: Task, length: int, text: str, generator: torch.Generator) -> Tensor:
     if not task.labels:
         raise CuetuneError("init 'labels' needs a task with labels; use --init text.")
-    words = encode(backbone.tokenizer, list(task.label_words), control_tokens=True)
+    words = answer_ids(backbone.tokenizer, task, task.label_words, control_tokens=True)
     rows = [backbone.embed(torch.tensor(ids, device=backbone.device)).mean(0) for ids in words][:length]
     rest = _from_vocabulary(backbone, task, length - len(rows), text, generator)
     return torch.cat([torch.stack(rows), rest])

@@ -11,7 +11,7 @@ from torch import Tensor
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.prompts.hard import HardPrompt
-from cuetune.tasks.rendering import Renderer, encode
+from cuetune.tasks.rendering import Renderer, answer_ids, encode
 from cuetune.tasks.task import FIELD, Example, Task
 
 BETWEEN = "\n\n"  # stands between instruction, demonstrations and the row itself
@@ -35,8 +35,10 @@ def hard_prompt(backbone: TextBackbone, task: Task, demonstrations: Sequence[Exa
 
 def opening(backbone: TextBackbone, task: Task) -> list[int]:
     """The instruction's tokens and what stands behind them; none where the task has no instruction."""
-    said = [task.instruction, BETWEEN] if task.instruction else []
-    return [token for ids in encode(backbone.tokenizer, said, control_tokens=True) for token in ids]
+    if not task.instruction:
+        return []
+    (said,) = encode(backbone.tokenizer, [task.instruction], control_tokens=True, begins=True)
+    return said + encode(backbone.tokenizer, [BETWEEN], control_tokens=True)[0]
 
 
 def solved(backbone: TextBackbone, task: Task, examples: Sequence[Example]) -> list[list[int]]:
@@ -44,10 +46,10 @@ def solved(backbone: TextBackbone, task: Task, examples: Sequence[Example]) -> l
 
     The answer stands behind the template, or where the template has an encoder's mask.
     """
-    renderer = Renderer(backbone.tokenizer, task)
+    renderer = Renderer(backbone.tokenizer, task, begins=False)
     words = dict(zip(task.labels, task.label_words, strict=True))
     said = [words.get(str(example.label), " " + str(example.label).strip()) for example in examples]
-    answers = encode(backbone.tokenizer, said, control_tokens=False)
+    answers = answer_ids(backbone.tokenizer, task, said, control_tokens=False)
     between = encode(backbone.tokenizer, [BETWEEN], control_tokens=True)[0]
     mask = getattr(backbone.tokenizer, "mask_token_id", None)
     made = []

@@ -32,7 +32,7 @@ class LabelReadout(ABC):
     @property
     @abstractmethod
     def n_answer(self) -> int:
-        """Positions that an answer takes behind a row."""
+        """Positions that an answer takes behind every row: tokens that see each other, not branches side by side."""
 
     @property
     def n_behind(self) -> int:

@@ -6,38 +6,63 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cuetune.backbones.generation import MAX_TOKENS
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
 from cuetune.readouts.base import in_chunks
-from cuetune.tasks.rendering import Rendered, encode
+from cuetune.tasks.rendering import Rendered, Renderer, answer_ids
 from cuetune.tasks.task import Task
 
 
 class GeneratedText:
     """Answers that are written: trained on the target's tokens, each scored over the whole vocabulary.
 
-    stop: what ends an answer; the target is followed by the tokenizer's end-of-sequence token.
+    The target is followed by an end token, and any of `TextBackbone.ends` ends an answer: the probability of the end is
+    that of all of them together.
+    max_answer: tokens of the longest answer, its end included; `fit` sets it to what the data needs. What is longer is
+    cut, and has no end.
     """
 
-    def __init__(self, backbone: TextBackbone, task: Task, max_answer: int = 256) -> None:
+    def __init__(self, backbone: TextBackbone, task: Task) -> None:
         self.tokenizer = backbone.tokenizer
         self.task = task
-        self.max_answer = max_answer
-        self._end: int | None = backbone.tokenizer.eos_token_id
+        self.max_answer = task.max_answer or 256
+        self._backbone = backbone
+        self._ends = backbone.ends
 
     @property
     def n_answer(self) -> int:
-        return self.max_answer
+        """Positions that an answer takes behind a row."""
+        return 0 if self._backbone.answers_apart else self.max_answer
+
+    def fit(self, texts: Sequence[str] = (), before: int = 0, limit: int | None = None) -> int:
+        """Make room for the longest of these answers, or for `limit` tokens, as far as the model's positions go.
+
+        Short answers get some room all the same, so that one that is too long is seen to be. before: positions of the
+        prompt. Returns how many of the texts are cut.
+        """
+        lengths = self.lengths(texts)
+        wanted = limit or max([MAX_TOKENS, self.task.max_answer or 0, *lengths])
+        fixed = Renderer(self.tokenizer, self.task).n_fixed
+        self.max_answer = min(wanted, self._backbone.answer_room(before + fixed))
+        return sum(length > self.max_answer for length in lengths)
+
+    def lengths(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each of these answers, its end included."""
+        return [len(ids) + len(self._ends[:1]) for ids in self._encoded(texts)]
 
     def for_training(self) -> "GeneratedText":
         """What rows are learned from."""
         return self
 
     def answers(self, rendered: Sequence[Rendered]) -> list[list[int]]:
-        """Target tokens of each row, a space in front as words stand in running text, the end token behind."""
-        texts = encode(self.tokenizer, [" " + str(row.label).strip() for row in rendered], control_tokens=False)
-        end = [] if self._end is None else [self._end]
-        return [text[: self.max_answer - 1] + end for text in texts]
+        """Target tokens of each row, a space in front as words stand in running text, an end token behind."""
+        texts = self._encoded([str(row.label) for row in rendered])
+        return [(text + self._ends[:1])[: self.max_answer] for text in texts]
+
+    def _encoded(self, texts: Sequence[str]) -> list[list[int]]:
+        said = [" " + text.strip() for text in texts]
+        return answer_ids(self.tokenizer, self.task, said, control_tokens=False)
 
     def rows(self, rendered: Sequence[Rendered], shared: Sequence[int]) -> Rows:
         """Pack rows with their targets; read the positions that predict a target token."""
@@ -55,8 +80,15 @@ class GeneratedText:
         """Mean cross-entropy per target token for each row, (B,)."""
         answers = self.answers(rendered)
         targets = torch.tensor([token for answer in answers for token in answer], device=hidden.device)
-        losses = in_chunks(
-            lambda part, wanted: F.cross_entropy(backbone.logits(part), wanted, reduction="none"), hidden, targets
-        )
+        ends = torch.tensor(self._ends, device=hidden.device)
+
+        def losses(part: Tensor, wanted: Tensor) -> Tensor:
+            logits = backbone.logits(part)
+            each = F.cross_entropy(logits, wanted, reduction="none")
+            if len(ends) < 2:
+                return each
+            ending = logits.logsumexp(-1) - logits[:, ends].logsumexp(-1)
+            return torch.where(wanted == ends[0], ending, each)
+
         sizes = [len(answer) for answer in answers]
-        return torch.stack([part.mean() for part in losses.split(sizes)])
+        return torch.stack([part.mean() for part in in_chunks(losses, hidden, targets).split(sizes)])

@@ -29,10 +29,6 @@ class VocabularyWords(LabelWords):
         beginnings = {tuple(word[:end]) for word in words for end in range(len(word))}
         return [word + close for word in words] if any(tuple(word) in beginnings for word in words) else words
 
-    @property
-    def n_answer(self) -> int:
-        return len(self.tree.ids)
-
     def rows(self, rendered: Sequence[Rendered], shared: Sequence[int]) -> Rows:
         """As `LabelWords.rows`; a prompt that looks at rows was tuned to see the tree as a part of them."""
         return replace(super().rows(rendered, shared), behind=None)

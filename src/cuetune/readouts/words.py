@@ -14,7 +14,7 @@ from cuetune.errors import CuetuneError
 from cuetune.readouts.answer_tree import AnswerTree
 from cuetune.readouts.base import LabelReadout
 from cuetune.readouts.true_path import TruePath
-from cuetune.tasks.rendering import Rendered, encode
+from cuetune.tasks.rendering import Rendered, answer_ids, encode
 from cuetune.tasks.task import Task
 
 
@@ -33,10 +33,10 @@ class LabelWords(LabelReadout):
 
     def __init__(self, backbone: TextBackbone, task: Task) -> None:
         super().__init__(task)
-        words = encode(backbone.tokenizer, list(task.label_words), control_tokens=True)
+        words = self._encoded(backbone, task)
         self._refuse_unusable(task, words)
         line_end = encode(backbone.tokenizer, ["\n"], control_tokens=True)[0]
-        self.words = self._closed(words, line_end if backbone.causal else [backbone.tokenizer.eos_token_id])
+        self.words = self._closed(words, line_end if backbone.causal else backbone.ends[:1])
         self._refuse_unusable(task, self.words)
         self.tree = AnswerTree.of(self.words, whole=self.whole_tree)
         self.tokens = torch.tensor(sorted({token for path in self.tree.paths for _, token in path}))  # (W,)
@@ -47,7 +47,7 @@ class LabelWords(LabelReadout):
         for path in self.steps:
             self.follows[tuple(zip(*path, strict=True))] = True
         self._at = self._places()
-        self._positions = self.tree.deepest if backbone.causal else 0  # else they are the decoder's
+        self._apart = backbone.answers_apart
 
     @staticmethod
     def _closed(words: list[list[int]], close: list[int]) -> list[list[int]]:
@@ -55,6 +55,10 @@ class LabelWords(LabelReadout):
         while beginnings := {tuple(word[:end]) for word in words for end in range(len(word))} & set(map(tuple, words)):
             words = [word + close if tuple(word) in beginnings else word for word in words]
         return words
+
+    def _encoded(self, backbone: TextBackbone, task: Task) -> list[list[int]]:
+        """The tokens of each label's words as they stand behind the row."""
+        return answer_ids(backbone.tokenizer, task, task.label_words, control_tokens=True)
 
     @staticmethod
     def _refuse_unusable(task: Task, words: list[list[int]]) -> None:
@@ -71,7 +75,7 @@ class LabelWords(LabelReadout):
 
     @property
     def n_answer(self) -> int:
-        return self._positions
+        return 0 if self._apart else self.tree.deepest
 
     @property
     def n_behind(self) -> int:
@@ -136,6 +140,12 @@ class MaskedWords(LabelWords):
         if masks > 1:
             raise CuetuneError(f"template {task.template!r} has {masks} masks; leave one, where the label stands.")
         self._behind = ([] if masks else [self.mask]) + surroundings(tokenizer)[1]
+
+    def _encoded(self, backbone: TextBackbone, task: Task) -> list[list[int]]:
+        """As they stand at a mask: a word of its own, whether or not it is written with a space before it."""
+        words, tokenizer = task.label_words, backbone.tokenizer
+        pairs = [encode(tokenizer, [word], control_tokens=True, begins=word[:1] != " ") for word in words]
+        return [ids for (ids,) in pairs]
 
     @property
     def n_answer(self) -> int:

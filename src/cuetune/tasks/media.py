@@ -1,17 +1,25 @@
 """Rows whose content lies in files of its own, as pictures do: a folder for each class, or a table with paths."""
 
+import mimetypes
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
+from urllib.parse import urlsplit
 
 from cuetune.errors import CuetuneError
 from cuetune.tasks.datasets import DATASETS, cached
-from cuetune.tasks.formats import READERS, suffix_of
 from cuetune.tasks.inference import TEXT_NAMES, infer_task
+from cuetune.tasks.locating import ADDRESS, Inline, located
+from cuetune.tasks.media_folders import MediaFolder
 from cuetune.tasks.reading import read_rows
+from cuetune.tasks.sources import Source, source_of
 from cuetune.tasks.task import Row, Task
+
+WRITTEN = re.compile(r"https?://|data:|file:|[A-Za-z0-9+/_\-\s]{64,}={0,2}\s*$", re.IGNORECASE)  # content in a cell
+ENDING = re.compile(r"\.\w{1,8}")
+PATH = re.compile(r"[^\n]*(/|\\|\.\w{1,5}$)[^\n]*")
 
 
 @dataclass(frozen=True)
@@ -19,8 +27,9 @@ class Media:
     """One kind of such content.
 
     field: the template field that stands for it alone, and the column of class folders. noun: what one is called, for
-    people. endings: of its files. columns: names that a column of it usually has. begins: how its files' bytes begin.
-    module: where the class of a decoded one comes from, e.g. "PIL.".
+    people. endings: of its usual files. decoded: the endings of all files that its decoders open. columns: names that a
+    column of it usually has. begins: how its files' bytes begin. module: where the class of a decoded one comes from,
+    e.g. "PIL.".
     """
 
     field: str
@@ -29,73 +38,123 @@ class Media:
     columns: tuple[str, ...]
     begins: re.Pattern[bytes]
     module: str
+    decoded: Callable[[], frozenset[str]] = frozenset
 
     def read(
         self, source: Any, *, split: str | None = None, encoding: str = "utf-8", labelled: bool = True
     ) -> Iterator[Row]:
         """Rows in order, each with its content as a path, as bytes or as an object, not yet decoded.
 
-        source: a folder with a folder of files for each class (columns `field` and "label"; labelled=False takes any
-        folder of files), the name of a data set of `cuetune data`, or whatever `read_rows` reads; paths in a table are
-        taken from the table's folder where they are there, else as they are.
+        source: a folder (`MediaFolder`: of classes, of splits, with metadata or tables; labelled=False takes any folder
+        of files), the name of a data set of `cuetune data`, or whatever `read_rows` reads, also as a `Source`.
         Raises CuetuneError naming file and row for anything that cannot be read.
         """
-        path = Path(source) if isinstance(source, str | Path) else None
-        if path is not None and str(path) in DATASETS and not path.exists():
-            source = path = cached(str(path))
-        if path is not None and path.is_dir() and not _has_table(path):
-            return self.class_folders(path) if labelled else self.loose_files(path)
-        rows = read_rows(_undecoded(source), split=split, encoding=encoding)
-        if path is None or not path.is_file():
-            return rows
-        return (self._with_paths(row, path.parent) for row in rows)
+        parts = self.parts(source, encoding=encoding, labelled=labelled)
+        if parts and split is not None and "" not in parts:
+            if split not in parts:
+                raise CuetuneError(f"{source}: no split {split!r}; choose one of {', '.join(map(repr, parts))}.")
+            return parts[split]
+        if parts:
+            return (row for rows in parts.values() for row in rows)
+        asked, path = source_of(source), self._table_of(source)
+        rows = read_rows(undecoded(source), split=split, encoding=encoding)
+        return (self.placed(row, path and path.parent, asked) for row in rows)
 
-    def class_folders(self, folder: Path) -> Iterator[Row]:
-        """Rows of `folder/<label>/**/<file>`, by label and name. Hidden files and other files are passed over.
+    def parts(self, source: Any, *, encoding: str = "utf-8", labelled: bool = True) -> dict[str, Iterator[Row]]:
+        """Split -> its rows, of a folder; under "" alone where it is not split. Empty for a source of another kind."""
+        if not isinstance(source, str | Path) or not Path(source).is_dir():
+            return {}
+        return MediaFolder(self, source_of(source), encoding, labelled).parts()
 
-        Raises CuetuneError for a folder without classes, a class without files, or files beside the classes.
+    def _table_of(self, source: Any) -> Path | None:
+        """The file that a source is, if it is one."""
+        if not isinstance(source, str | Path):
+            return None
+        path = Path(source)
+        path = cached(str(source)) if str(source) in DATASETS and not path.exists() else path
+        return path if path.is_file() else None
+
+    def placed(self, row: Row, folder: Path | None, source: Source) -> Row:
+        """The row with what its cells name: paths that can be opened, and what is written in a cell as its bytes.
+
+        folder: of the table. Whether a path exists is seen when it is read.
         """
-        classes = sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
-        loose = [each.name for each in folder.iterdir() if self._is_one(each)]
-        if loose and classes:
-            raise CuetuneError(
-                f"{folder}: {loose[0]} lies beside the folders of the classes; move it into the folder of its class."
-            )
-        if not classes:
-            raise CuetuneError(
-                f"{folder}: {len(loose)} {self.noun}s, but no folders; expected a folder of {self.noun}s for each "
-                f"class, like {folder / 'cat' / ('1' + self.endings[0])}, or give a table with a column of paths."
-            )
-        for each in classes:
-            files = sorted(path for path in each.rglob("*") if self._is_one(path))
-            if not files:
-                endings = ", ".join(self.endings[:5])
-                raise CuetuneError(f"{each}: no {self.noun} of this class ({endings}, …); remove the folder.")
-            for path in files:
-                yield Row(str(path.relative_to(folder)), {self.field: str(path), "label": each.name})
+        moved = {
+            column: self.located(value, folder, source)
+            for column, value in row.values.items()
+            if self._may_name(column, value)
+        }
+        return replace(row, values={**row.values, **moved}) if moved else row
 
-    def loose_files(self, folder: Path) -> Iterator[Row]:
-        """Rows of all files below a folder, by name, without labels. Raises CuetuneError where there are none."""
-        files = sorted(path for path in folder.rglob("*") if self._is_one(path))
-        if not files:
-            raise CuetuneError(f"{folder}: no {self.noun} in it ({', '.join(self.endings[:5])}, …).")
-        for path in files:
-            yield Row(str(path.relative_to(folder)), {self.field: str(path)})
+    def located(self, value: Any, folder: Path | None, source: Source) -> Any:
+        """A cell's path, content or address; the cell itself where it names none."""
+        if isinstance(value, dict) and value.get("bytes") is None:  # as `datasets` keeps it
+            return {**value, "path": self.located(value.get("path"), folder, source)}
+        if not isinstance(value, str):
+            return value
+        return located(value, folder, source, self.begins.match, self._ends(value))
+
+    def _may_name(self, column: str, value: Any) -> bool:
+        """Whether a cell of text may name or hold content: by its ending, its column's name, or its form."""
+        if not isinstance(value, str):
+            return isinstance(value, dict) and isinstance(value.get("path"), str)
+        named = column.lower() in self.columns or column.lower().endswith("file_name")
+        return named or self._ends(value) or WRITTEN.match(value) is not None
 
     def in_folder(self, folder: Path) -> bool:
-        """Whether a folder without a table holds files of this kind, in it or in its folders."""
-        return folder.is_dir() and not _has_table(folder) and any(map(self._is_one, folder.rglob("*")))
+        """Whether a folder holds files of this kind, in it or in its folders, or tables of them and of nothing else."""
+        if not folder.is_dir():
+            return False
+        found = MediaFolder(self, Source(folder), labelled=False)
+        if found.metadata or (tables := found.tables_of_rows()):
+            return any(self.holds([row]) for row in found.first_rows(found.metadata or tables))
+        apart = {path.parts[0] for path in found.files if len(path.parts) > 1}
+        texts = any(len(path.parts) == 1 for path in found.tables)  # a folder of texts may have a logo in it
+        return len(apart) > 1 if texts else bool(found.files)
 
     def means(self, value: Any) -> bool:
-        """Whether a cell holds one: its path, its bytes, or the object that it becomes when decoded."""
+        """Whether a cell holds one: its path or address, its bytes, or the object that it becomes when decoded."""
         if isinstance(value, dict):  # as `datasets` keeps it
             path, content = value.get("path"), value.get("bytes")
-            return self.means(path) if path else self.means(content)
-        if isinstance(value, bytes | bytearray):
-            return self.begins.match(value) is not None
+            return bool(path and self.means(path)) or bool(content and self.means(content))
+        if isinstance(value, bytes | bytearray | memoryview):
+            return self.begins.match(bytes(value[:64])) is not None
         if isinstance(value, str | Path):
-            return str(value).lower().endswith(self.endings)
+            return self._text_means(str(value))
         return type(value).__module__.startswith(self.module)
+
+    def _text_means(self, value: str) -> bool:
+        if ADDRESS.match(value):
+            return self._ends(urlsplit(value).path)
+        if value.startswith("data:"):
+            return value.startswith(f"data:{self.field}/")
+        if self._ends(value):
+            return True
+        moved = located(value, None, Source(""), self.begins.match)
+        return self.means(moved.content) if isinstance(moved, Inline) else self._begins_like_one(Path(str(moved)))
+
+    def _ends(self, name: str) -> bool:
+        ending = PurePath(name[-200:]).suffix.lower()
+        return ending in self.endings or (ENDING.fullmatch(ending) is not None and ending in self.decoded())
+
+    def _begins_like_one(self, path: Path) -> bool:
+        """Whether a file without an ending that is known begins as files of this kind do."""
+        try:
+            with path.open("rb") as stream:
+                return self.begins.match(stream.read(64)) is not None
+        except (OSError, ValueError):
+            return False
+
+    def is_one(self, path: Path) -> bool:
+        """Whether a file is of this kind: by its ending, or where that says nothing by how it begins."""
+        return (self._ends(path.name) or (not _is_other(path) and self._begins_like_one(path))) and path.is_file()
+
+    def has_column(self, row: Row) -> bool:
+        """Whether one of a row's columns holds content of this kind."""
+        try:
+            return bool(self.column(row))
+        except CuetuneError:
+            return False
 
     def holds(self, rows: Sequence[Row]) -> bool:
         """Whether rows are about it: a cell of the first one holds one, and none has the name of a column of texts."""
@@ -144,37 +203,24 @@ class Media:
         return infer_task(rows, text=column, label=label, labels=labels, template=template, instruction="", name=name)
 
     def _may_be(self, value: Any) -> bool:
-        """As `means`, but bytes are not looked at: what is broken is told when it is decoded."""
+        """As `means`, but neither bytes nor paths are looked at: what is broken is told when it is decoded."""
+        if isinstance(value, str):
+            path = PATH.fullmatch(value) is not None and not _is_other(Path(value))
+            return path or not value.strip() or WRITTEN.match(value) is not None or self.means(value)
         return (
-            isinstance(value, bytes | bytearray)
+            isinstance(value, bytes | bytearray | memoryview | Path)
             or (isinstance(value, dict) and not value.get("path"))
-            or (self.means(value))
+            or self.means(value)
         )
 
-    def _is_one(self, path: Path) -> bool:
-        return path.suffix.lower() in self.endings and not path.name.startswith(".") and path.is_file()
 
-    def _with_paths(self, row: Row, folder: Path) -> Row:
-        """The row with paths that are given from the table's folder; whether they exist is seen when they are read."""
-        moved = {
-            column: str(folder / value)
-            for column, value in row.values.items()
-            if isinstance(value, str) and value.lower().endswith(self.endings) and _beside(folder, value)
-        }
-        return replace(row, values={**row.values, **moved}) if moved else row
+def _is_other(path: Path) -> bool:
+    """Whether a file's ending says that it is something else."""
+    kind, _ = mimetypes.guess_type(path.name)
+    return kind is not None and kind.split("/")[0] in ("text", "audio", "video", "image")
 
 
-def _has_table(folder: Path) -> bool:
-    return any(suffix_of(each) in READERS for each in folder.iterdir())
-
-
-def _beside(folder: Path, value: str) -> bool:
-    """Whether a relative path means a file in the table's folder: there is one, or none where it points otherwise."""
-    path = Path(value)
-    return not path.is_absolute() and ((folder / path).is_file() or not path.is_file())
-
-
-def _undecoded(source: Any) -> Any:
+def undecoded(source: Any) -> Any:
     """A data set of `datasets` that hands out the bytes of pictures and recordings: they are decoded here."""
     features = getattr(source, "features", None) or {}
     for name, kind in features.items():

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from cuetune.errors import CuetuneError
+from cuetune.tasks.fetching import fetched
+from cuetune.tasks.locating import ADDRESS, Address
 
 
 def opened(source: Any, where: str, noun: str) -> tuple[Any, str]:
@@ -18,6 +20,12 @@ def opened(source: Any, where: str, noun: str) -> tuple[Any, str]:
         content, path = source.get("bytes"), source.get("path")
         source = content if content is not None else path
         where = f"{where} ({Path(path).name})" if content is not None and path else where
+    if source is None or (isinstance(source, float) and source != source):
+        raise CuetuneError(f"{where}: an empty cell and no {noun}; fill it or remove the row.")
+    if isinstance(source, Address):
+        return _file(fetched(source, where), where, noun)
+    if isinstance(source, str):
+        _refuse_address(source, where, noun)
     if isinstance(source, bytes | bytearray | memoryview):
         if not len(source):
             raise CuetuneError(f"{where}: an empty {noun}; replace it or remove the row.")
@@ -25,6 +33,18 @@ def opened(source: Any, where: str, noun: str) -> tuple[Any, str]:
     if not isinstance(source, str | Path) or not str(source).strip():
         raise CuetuneError(f"{where}: no {noun} but {type(source).__name__} {str(source)[:40]!r}; give a path.")
     return _file(Path(source), where, noun)
+
+
+def _refuse_address(source: str, where: str, noun: str) -> None:
+    """Raise CuetuneError for an address that may not be fetched, or content in a cell that is broken."""
+    if ADDRESS.match(source):
+        raise CuetuneError(
+            f"{where}: {source[:120]} is an address, and nothing is fetched unless you pass --allow-download."
+        )
+    if source.startswith("data:"):
+        raise CuetuneError(
+            f"{where}: {source[:40]!r}… is no whole {noun} in a cell (data:TYPE;base64,CONTENT); replace it."
+        )
 
 
 def _file(path: Path, where: str, noun: str) -> tuple[Any, str]:
@@ -37,7 +57,8 @@ def _file(path: Path, where: str, noun: str) -> tuple[Any, str]:
         return path.open("rb"), name
     except FileNotFoundError:
         raise CuetuneError(
-            f"{name}: no such file; paths are taken from the folder of the table, then as they are."
+            f"{name}: no such file; paths are taken from the folder of the table, then as they are (--media-root names "
+            "another folder)."
         ) from None
     except OSError as error:
         raise CuetuneError(f"{name}: cannot be read ({error.strerror}).") from error

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cuetune.backbones.tokens import surroundings
+from cuetune.backbones.tokens import UnknownTokenError, begins_anew, refuse_unknown, surroundings, token_ids
 from cuetune.errors import CuetuneError
 from cuetune.tasks.task import FIELD, Example, Task
 
@@ -30,20 +30,23 @@ class Renderer:
     """A task's template for one tokenizer.
 
     room: the longest row in tokens, when the backbone's positions leave less than `task.max_tokens` for the text.
+    begins: whether the row stands at the beginning of all that is read, or behind other words.
     `shared` are the tokens every row begins with: the tokenizer's own beginning and the template's leading words.
     """
 
-    def __init__(self, tokenizer: Any, task: Task, room: int | None = None) -> None:
+    def __init__(self, tokenizer: Any, task: Task, room: int | None = None, *, begins: bool = True) -> None:
         self.tokenizer = tokenizer
         self.task = task
         self._pieces = _pieces(task.template)
         leading = self._pieces.pop(0)[1] if self._pieces[0][0] == "template" else ""
-        self.template_start = self._encode([leading], "template")[0]
+        self.template_start = encode(tokenizer, [leading], control_tokens=True, begins=begins)[0]
         self.shared: list[int] = surroundings(tokenizer)[0] + self.template_start
+        self._begins = begins and not leading
         self._literals = {
-            text: self._encode([text], "template")[0] for role, text in self._pieces if role == "template"
+            text: encode(tokenizer, [text], control_tokens=True)[0] for role, text in self._pieces if role == "template"
         }
-        fixed = sum(len(ids) for ids in self._literals.values())
+        fixed = sum(len(self._literals[text]) for role, text in self._pieces if role == "template")
+        self.n_fixed = len(self.shared) + fixed  # tokens of every row that are not the text's
         self.max_text = task.max_tokens if room is None else min(task.max_tokens, room - fixed)
         if self.max_text < 1:
             raise CuetuneError(f"the template and prompt leave no room for the text ({room} positions); shorten them.")
@@ -59,14 +62,25 @@ class Renderer:
         yield from self._render_chunk(chunk)
 
     def _render_chunk(self, chunk: Sequence[Example]) -> Iterator[Rendered]:
-        columns = [
-            self._encode([(" " if role == "spaced" else "") + example.fields[name] for example in chunk], "text")
-            for role, name in self._pieces
-            if role != "template"
-        ]
+        columns, before, begins = [], self.template_start, self._begins
+        for role, name in self._pieces:
+            if role == "template":
+                before, begins = self._literals[name], False
+                continue
+            columns.append(self._column(chunk, name, role == "spaced", begins or begins_anew(self.tokenizer, before)))
+            before, begins = [], False
         for row, example in enumerate(chunk):
             texts, cut = cut_middle([column[row] for column in columns], self.max_text)
             yield self._join(example, texts, cut)
+
+    def _column(self, chunk: Sequence[Example], name: str, spaced: bool, begins: bool) -> list[list[int]]:
+        """The tokens of one field of each example. Raises CuetuneError naming the row whose tokens no model has."""
+        texts = [(" " if spaced else "") + example.fields[name] for example in chunk]
+        try:
+            return encode(self.tokenizer, texts, control_tokens=False, begins=begins)
+        except UnknownTokenError as fault:
+            column = self.task.columns.get(name, name)
+            raise CuetuneError(f"{chunk[fault.number].where}, column {column!r}: {fault}") from fault
 
     def _join(self, example: Example, texts: list[list[int]], cut: int) -> Rendered:
         ids: list[int] = []
@@ -80,25 +94,19 @@ class Renderer:
             raise CuetuneError(f"{example.where}: nothing to read: the text is empty and so is the template around it.")
         return Rendered(example.where, ids, roles, example.label, cut)
 
-    def _encode(self, texts: list[str], role: str) -> list[list[int]]:
-        return encode(self.tokenizer, texts, control_tokens=role == "template")
+
+def encode(tokenizer: Any, texts: list[str], *, control_tokens: bool, begins: bool = False) -> list[list[int]]:
+    """As `token_ids`, of texts that the tokenizer's model can read. Raises UnknownTokenError for one that it cannot."""
+    ids = token_ids(tokenizer, texts, control_tokens=control_tokens, begins=begins)
+    refuse_unknown(tokenizer, ids)
+    return ids
 
 
-def encode(tokenizer: Any, texts: list[str], *, control_tokens: bool) -> list[list[int]]:
-    """Token ids of each text, without the tokenizer's own beginning and end.
-
-    control_tokens: whether "<|im_end|>" in a text is that token (templates) or just characters (users' data).
-    """
-    if not texts:
-        return []
-    encoded = tokenizer(
-        texts,
-        add_special_tokens=False,
-        return_attention_mask=False,
-        verbose=False,
-        split_special_tokens=not control_tokens,
-    )
-    return [list(ids) for ids in encoded["input_ids"]]
+def answer_ids(tokenizer: Any, task: Task, answers: Sequence[str], *, control_tokens: bool) -> list[list[int]]:
+    """Token ids of answers as they stand behind the task's template."""
+    last = FIELD.split(task.template)[-1]
+    before = token_ids(tokenizer, [last], control_tokens=True)[0]
+    return encode(tokenizer, list(answers), control_tokens=control_tokens, begins=begins_anew(tokenizer, before))
 
 
 def cut_middle(texts: list[list[int]], limit: int) -> tuple[list[list[int]], int]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from cuetune.tasks.rendering import Renderer, encode
+from cuetune.tasks.rendering import Renderer, answer_ids, encode
 from cuetune.tasks.task import Example, Task
 
 
@@ -20,9 +20,10 @@ def show_example(tokenizer: Any, task: Task, example: Example, prompt: str = "")
     """The example as tokens by role. prompt: the words before it, as a hard prompt says them or a soft one starts."""
     renderer = Renderer(tokenizer, task)
     (row,) = renderer.render([example])
-    before = encode(tokenizer, [prompt], control_tokens=True)[0] if prompt else []
+    before = encode(tokenizer, [prompt], control_tokens=True, begins=True)[0] if prompt else []
     ids = before + renderer.shared + row.ids
     roles = ["prompt"] * len(before) + ["template"] * len(renderer.shared) + row.roles
     words = list(task.label_words) if task.labels else [" " + str(example.label).strip()]
-    answers = [[tokenizer.decode([token]) for token in word] for word in encode(tokenizer, words, control_tokens=False)]
+    scored = answer_ids(tokenizer, task, words, control_tokens=False)
+    answers = [[tokenizer.decode([token]) for token in word] for word in scored]
     return Shown([(tokenizer.decode([token]), role) for token, role in zip(ids, roles, strict=True)], answers, row.cut)

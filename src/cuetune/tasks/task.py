@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cuetune.errors import CuetuneError
+from cuetune.tasks.locating import ADDRESS, Inline
 
 FIELD = re.compile(r"\{(\w+)\}")
 # Fields whose content is no text, and what people call it; such a field is the whole template.
@@ -46,6 +47,7 @@ class Task:
     label_words: the text scored for each label, in the order of `labels`.
     instruction: said before the text by hard prompts; the words that a soft prompt may start from.
     max_tokens: the longest text in tokens; the middle of a longer one is cut, counted and reported.
+    max_answer: the longest written answer in tokens, its end included, of the data that was tuned on; None: not known.
     scoring: how label words of several tokens are normalised: "walk", each token among those that a label goes on with
         (`readouts.words`), or "vocabulary", as prompts that say nothing of it were tuned (`readouts.vocabulary_words`).
     """
@@ -58,6 +60,7 @@ class Task:
     columns: Mapping[str, str] = field(default_factory=dict)
     max_tokens: int = 512
     name: str = "task"
+    max_answer: int | None = None
     scoring: str = "walk"
 
     def __post_init__(self) -> None:
@@ -109,8 +112,9 @@ class Task:
         return label
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON-ready values; `Task.from_dict` reads them back."""
-        return {**asdict(self), "labels": list(self.labels), "label_words": list(self.label_words)}
+        """As JSON-ready values; `Task.from_dict` reads them back. What was added later stands there where it is set."""
+        values = {**asdict(self), "labels": list(self.labels), "label_words": list(self.label_words)}
+        return {key: value for key, value in values.items() if key != "max_answer" or value is not None}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Task":
@@ -130,9 +134,16 @@ def _text(row: Row, column: str) -> str:
 
 
 def _content(row: Row, column: str) -> Any:
-    """The value of a column that is no text: a path, or what the data holds."""
-    value = _cell(row, column)
-    return Path(value) if isinstance(value, str) else value
+    """The value of a column that is no text: a path, or what the data holds; None of an empty cell.
+
+    What is wrong with it is told when it is opened, so that such a row can be left out.
+    """
+    value = row.values[column] if row.values.get(column, 0) is None else _cell(row, column)
+    if not isinstance(value, str):
+        return value
+    if isinstance(value, Inline):
+        return value.content
+    return value if ADDRESS.match(value) or value.startswith("data:") else Path(value) if value.strip() else None
 
 
 def _cell(row: Row, column: str) -> Any:

@@ -12,6 +12,7 @@ from cuetune.modalities import Modality, modality_of, of_data, of_model, of_task
 from cuetune.tasks.parting import HoldOut, cells_together, hold_out_rows, listed
 from cuetune.tasks.reading import first_rows
 from cuetune.tasks.skipped import Skipped
+from cuetune.tasks.sources import Source, notes_of, source_of
 from cuetune.tasks.splits import Splits, fingerprint, split_examples
 from cuetune.tasks.task import Example, Row, Task
 from cuetune.tuning.settings import Settings
@@ -69,8 +70,10 @@ def prepare(
     options = {key: value for key, value in task_options.items() if value is not None}
     encoding = options.pop("encoding", "utf-8")
     data = list(data) if isinstance(data, Iterator) else data
+    data = source_of(data) if isinstance(data, str | Path) else data  # its notes are kept
     modality = of_task(task) if task is not None else modality_for(data, model, options, encoding)
-    rows = list(modality.read(data, encoding=encoding))
+    parts = {} if hold_out else _parts(modality, data, encoding)
+    rows = list(parts.pop("train")) if parts else list(modality.read(data, encoding=encoding))
     rows, aside = hold_out_rows(rows, hold_out) if hold_out else (rows, None)
     cells = cells_together(rows, together) if together else None
     if task is None:
@@ -82,10 +85,13 @@ def prepare(
 
     examples = read(rows)
     given = {
-        name: read(modality.read(source, encoding=encoding))
+        name: read(modality.read(_beside(data, source), encoding=encoding))
         for name, source in (("validation", validation), ("test", test))
         if source is not None
     }
+    for name, part in parts.items():
+        if name not in given and (found := _labelled(part, task, name, data)):
+            given[name] = read(found)
     if aside is not None:
         given["test"] = read(aside)
     splits = split_examples(
@@ -98,10 +104,40 @@ def prepare(
     )
     splits = Splits(splits.train, given.get("validation", splits.validation), given.get("test", splits.test))
     source = Path(data).name if isinstance(data, str | Path) else type(data).__name__
-    notes = [*_unlearned(examples, splits), *modality.notes([*splits.train, *splits.validation, *splits.test], task)]
+    notes = [
+        *notes_of(data),
+        *_unlearned(examples, splits),
+        *modality.notes([*splits.train, *splits.validation, *splits.test], task),
+    ]
     said = {"together": together, "hold_out": hold_out and listed(hold_out)}
     parted = {key: value for key, value in said.items() if value}
     return Data(task, splits, source, (*(skipped.lines() if skipped else ()), *notes), parted)
+
+
+def _parts(modality: Modality, data: Any, encoding: str) -> dict[str, Iterator[Row]]:
+    """Split -> rows of a folder that is split. Raises CuetuneError where none is to learn from."""
+    parts = modality.parts(data, encoding=encoding)
+    if parts and "train" not in parts:
+        raise CuetuneError(
+            f"{data}: splits {', '.join(parts)}, but no train to learn from; give the folder of one of them, or pass "
+            "--no-splits to take the folders' names for labels."
+        )
+    return parts
+
+
+def _labelled(rows: Iterator[Row], task: Task, split: str, data: Any) -> list[Row]:
+    """A folder's split to score on; none of it where it has no labels, as that of a competition."""
+    kept = list(rows)
+    if any(task.label_column in row.values for row in kept):
+        return kept
+    source_of(data).notes.append(f"split {split}: no column {task.label_column!r}, so it is left out")
+    return []
+
+
+def _beside(data: Any, source: Any) -> Any:
+    """Rows to validate or test on, whose files are found as those of the data are."""
+    named = isinstance(source, str | Path) and not isinstance(source, Source)
+    return data.beside(source) if named and isinstance(data, Source) else source
 
 
 def _unlearned(examples: Sequence[Example], splits: Splits) -> list[str]:

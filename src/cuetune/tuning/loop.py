@@ -35,12 +35,15 @@ FIRST = 16  # rows by whose states a head's rate is set
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to; the prompt then holds the numbers of its best step. heads: trained with it, by task."""
+    """What a run came to; the prompt then holds the numbers of its best step.
+
+    notes: what was cut of its rows, for a person. heads: trained with it, by task.
+    """
 
     progress: Progress
     settings: Settings
     peak_memory_bytes: int
-    cut_rows: int
+    notes: Sequence[str] = ()
     heads: Sequence[Head | None] = (None,)
 
     @property
@@ -144,9 +147,9 @@ class Tuner:
             for reporter in self.reporters:
                 reporter.stop()
         self.trained.load_state_dict(self.best)
-        cut = sum(row.cut > 0 for run in self.runs for row in run.rows)
+        notes = [line for run in self.runs for line in modality_of(self.backbone).cut_in(run)]
         heads = [run.head.kept() if run.head else None for run in self.runs]
-        return Outcome(self.progress, self.settings, peak_memory(self.backbone.device), cut, heads)
+        return Outcome(self.progress, self.settings, peak_memory(self.backbone.device), notes, heads)
 
     def _prepare(self) -> None:
         """Compute what the prompt cannot change, once: states below a late prompt, and what objectives compare with."""

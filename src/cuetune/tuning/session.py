@@ -92,6 +92,8 @@ def tune(
     for line in (*prepared.notes, sizes(prepared.splits)):
         say(line)
     backbone = backbone_for_rows(modality, model, model_options or {})
+    learned = [*prepared.splits.train, *prepared.splits.validation]
+    prepared = replace(prepared, task=modality.measured(backbone, prepared.task, learned))
     prompt = prompt or modality.usual(backbone)
     settings = for_method(modality, prompt, settings)
     started = first_prompt(backbone, prepared, prompt, shots, settings, start)
@@ -111,8 +113,8 @@ def tune(
         if tensorboard:
             watching.append(TensorBoard(run_folder))
         outcome = run(backbone, started, asked, resolved, run_folder, watching, fresh)
-        if outcome.cut_rows:
-            say(modality.cut(outcome.cut_rows, prepared.task))
+        for line in outcome.notes:
+            say(line)
     # Saved before it is scored: whatever goes wrong from here on, the run was not in vain.
     made = {**record(backbone, started, prepared, outcome), "start": prompt}
     if start is not None:

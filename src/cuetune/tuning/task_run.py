@@ -14,7 +14,7 @@ from cuetune.errors import CuetuneError
 from cuetune.evaluation.metrics import negative_log_likelihood
 from cuetune.prediction import Predictor, renderer_for
 from cuetune.prompts.base import Prompt
-from cuetune.readouts import LabelReadout, LinearHead, readout_for
+from cuetune.readouts import GeneratedText, LabelReadout, LinearHead, readout_for
 from cuetune.tasks.rendering import Rendered
 from cuetune.tasks.task import Example, Task
 from cuetune.tuning.settings import Settings
@@ -90,7 +90,10 @@ class TaskRun:
         injection = prompt.injection()
         backbone.check(injection)
         self.n_tokens = injection.n_tokens
-        self.renderer = renderer_for(backbone, data.task, injection.n_tokens + injection.n_kv + self.readout.n_answer)
+        prompt_length, self.cut_answers = injection.n_tokens + injection.n_kv, 0
+        if isinstance(self.readout, GeneratedText):
+            self.cut_answers = self.readout.fit([str(row.label) for row in data.all_rows], prompt_length)
+        self.renderer = renderer_for(backbone, data.task, prompt_length + self.readout.n_answer)
         self.rows = list(self.renderer.render(data.train))
         self.validation = list(data.validation)[:validation_rows]
         self.states: FrozenStates | None = None

@@ -65,7 +65,7 @@ def first_components(backbone: TextBackbone, task: Task, gate: Gate, length: int
 
 def _read(backbone: TextBackbone, text: str, length: int) -> tuple[Tensor, Tensor]:
     """(L, h_kv, K, d_h) keys and values of the text's last tokens, repeated where there are too few."""
-    ids = encode(backbone.tokenizer, [text], control_tokens=True)[0]
+    ids = encode(backbone.tokenizer, [text], control_tokens=True, begins=True)[0]
     repeated = ids * (1 + length // len(ids))  # one more than needed: a model's first state is like no other
     embedded = backbone.embed(torch.tensor(repeated, device=backbone.device))
     keys, values = (part[:, :, -length:] for part in backbone.keys_values(embedded))
