@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,13 @@ from cuetune.methods.continual.learned import is_learned
 from cuetune.modalities import Modality, of_data, of_task
 from cuetune.prediction import Prediction
 from cuetune.prompts.words import choose
+from cuetune.tasks.cells import ABSENT, cell_at
 from cuetune.tasks.checking import Report, check_data
+from cuetune.tasks.examples import examples_of, read_examples, understood
 from cuetune.tasks.skipped import Skipped
 from cuetune.tasks.sources import source_of
 from cuetune.tasks.task import Example, Row, Task
+from cuetune.tuning.data import rows_to_score
 
 
 def load(folder: str | Path, task: Task | None = None) -> TunedPrompt:
@@ -55,7 +59,8 @@ def predict(
 ) -> Iterator[Prediction]:
     """One `Prediction` for each row of `data`, in order, in memory that does not grow with their number.
 
-    skipped: counts rows whose content cannot be read, which then get none; without it the first is an error.
+    skipped: counts rows that cannot be read, which then get none; without it the first is an error. Of several splits
+    that `data` has, the one for tests is answered.
     """
     answers = predict_rows(prompt, data, model=model, writing=writing, encoding=encoding, skipped=skipped, **options)
     for _, _, prediction in answers:
@@ -73,22 +78,35 @@ def predict_rows(
     skipped: Skipped | None = None,
     **options: Any,
 ) -> Iterator[tuple[Row, Example, Prediction]]:
-    """As `predict`, with each row and example beside its answer; labels=True reads and checks the label column too."""
+    """As `predict`, with each row and example beside its answer; labels=True reads and checks the label column too.
+
+    A `Source` notes which of several splits is answered, and rows without a label.
+    """
     tuned = prompt if isinstance(prompt, TunedPrompt) else load(prompt)
     backbone = backbone_for(tuned, model, str(prompt) if not isinstance(prompt, TunedPrompt) else "prompt", **options)
     waiting: deque[tuple[Row, Example]] = deque()
 
+    task, modality = tuned.task, of_task(tuned.task)
+    unlabelled = Skipped()
+    source = source_of(data) if isinstance(data, str | Path) else data
+
     def examples() -> Iterator[Example]:
-        for row in of_task(tuned.task).read(data, encoding=encoding, labelled=False):
-            example = tuned.task.example(row, labelled=labels and tuned.task.label_column in row.values)
+        rows = rows_to_answer(modality, source, encoding)
+        first = next(rows, None)
+        labelled = labels and first is not None and cell_at(first.values, task.label_column) is not ABSENT
+        rows = chain([] if first is None else [first], rows)
+        ends = not isinstance(source, Iterator)
+        for row, example in read_examples(rows, task, skipped, labelled=labelled, unlabelled=unlabelled, patient=ends):
             waiting.append((row, example))
             yield example
 
-    for prediction in tuned.predictor(backbone, writing, skipped).predict(examples()):
+    unreadable = skipped if modality.name != "text" else None  # texts that cannot be read are left out above
+    for prediction in tuned.predictor(backbone, writing, unreadable).predict(examples()):
         row, example = waiting.popleft()
-        while skipped is not None and example.where != prediction.where:  # a row that was left out
+        while unreadable is not None and example.where != prediction.where:  # a row that was left out
             row, example = waiting.popleft()
         yield row, example, prediction
+    source_of(source).notes.extend(unlabelled.said("answered without a label to compare with"))
 
 
 def evaluate(
@@ -115,8 +133,8 @@ def evaluate(
     tuned = prompt if isinstance(prompt, TunedPrompt) else load(prompt)
     task = tuned.task
     modality = of_task(task)
-    found = map(task.example, _to_score(modality, data, encoding))
-    examples = modality.readable(found, task, skipped)
+    rows = rows_to_score(modality, source_of(data) if isinstance(data, str | Path) else data, encoding, task)
+    examples = modality.readable(examples_of(rows, task, skipped), task, skipped)
     if not examples:
         raise CuetuneError(f"{data}: no rows to evaluate.")
     backbone = backbone_for(tuned, model, str(prompt) if not isinstance(prompt, TunedPrompt) else "prompt", **options)
@@ -127,15 +145,13 @@ def evaluate(
     return evaluate_sources(task, sources, examples, on_row)
 
 
-def _to_score(modality: Modality, data: Any, encoding: str) -> Iterator[Row]:
-    """Labelled rows; of a folder that is split those to test on, or else to validate on."""
-    data = source_of(data) if isinstance(data, str | Path) else data
-    parts = modality.parts(data, encoding=encoding)
-    for split in ("test", "validation"):
-        if split in parts:
-            data.notes.append(f"scored on the split {split}")
-            return parts[split]
-    return modality.read(data, encoding=encoding)
+def rows_to_answer(modality: Modality, source: Any, encoding: str) -> Iterator[Row]:
+    """Rows of a source; of texts that have splits those to test on, or else to validate on."""
+    parts = modality.parts(source, encoding=encoding) if modality.name == "text" else {}
+    for split in (each for each in ("test", "validation", "train") if each in parts):
+        source_of(source).notes.append(f"answered is the split {split}")
+        return parts[split]
+    return modality.read(source, encoding=encoding, labelled=False)
 
 
 def _set_aside(
@@ -143,7 +159,7 @@ def _set_aside(
 ) -> tuple[Sequence[Example], list[Example]]:
     """Demonstrations, and the examples that are left to score."""
     if demonstrations is not None:
-        return [task.example(row) for row in of_task(task).read(demonstrations, encoding=encoding)], examples
+        return list(examples_of(of_task(task).read(demonstrations, encoding=encoding), task)), examples
     if task.modality != "text" or len(examples) <= 2 * shots:  # too few rows to give any away
         return [], examples
     shown = choose(examples, shots, seed=seed)
@@ -168,5 +184,5 @@ def check(
         for part, source in sources.items()
     }
     meant = task or modality.infer(next(iter(rows.values())), **task_options)
-    parts = {part: map(meant.example, each) for part, each in rows.items()}
+    parts = {part: understood(each, meant) for part, each in rows.items()}
     return check_data(parts, meant, tokenizer, lambda examples: modality.faults(examples, meant))

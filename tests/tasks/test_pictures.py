@@ -138,8 +138,8 @@ def test_faults_are_skipped_and_counted_only_when_asked(tmp_path):
     assert skipped.count == len(names)
     lines = skipped.lines()
     assert lines[0] == "9 rows left out:"
-    assert len(lines) == 5
-    assert lines[-1] == "  … and 6 more"
+    assert len(lines) == 7
+    assert lines[-1] == "  … and 4 more"
     assert Skipped().lines() == []
 
 

@@ -1,8 +1,10 @@
 """Users' files: every format reads back what was written, and every fault is one line that says where and what next."""
 
+import bz2
 import csv
 import gzip
 import json
+import lzma
 import tracemalloc
 
 import pandas
@@ -97,8 +99,6 @@ def test_rows_say_where_they_stand(tmp_path):
 BAD = {
     "empty file": ("rows.csv", b"", "empty"),
     "header only": ("rows.csv", b"text,label\n", "no rows"),
-    "nameless column": ("rows.csv", b"text,\na,b\n", "column 2"),
-    "column twice": ("rows.csv", b"text,text\na,b\n", "twice"),
     "too many cells": ("rows.csv", b"text,label\na,b\nc,d,e\n", "row 2"),
     "too few cells": ("rows.csv", b"text,label\na,b\nc\n", "row 2"),
     "open quote": ("rows.csv", b'text,label\na,b\n"c,d\n', "row 2"),
@@ -110,7 +110,15 @@ BAD = {
     "broken JSON": ("rows.json", b'[{"text": "a"},', "line 1"),
     "item not an object": ("rows.json", b'[{"text": "a"}, 3]', "item 2"),
     "cut Parquet": ("rows.parquet", b"PAR1\0\0", "Parquet"),
-    "unknown ending": ("rows.xlsx", b"PK", "supported"),
+    "unknown ending": ("rows.docx", b"PK", "supported"),
+    "old Excel": ("rows.xls", b"\xd0\xcf", "save it as .xlsx"),
+    "pickle": ("rows.pkl", b"\x80", "save it as .parquet"),
+    "cut Excel": ("rows.xlsx", b"PK\3\4", "Excel"),
+    "cut zip": ("rows.zip", b"PK\3\4", "zip"),
+    "cut bzip2": ("rows.csv.bz2", bz2.compress(b"text,label\na,b\n" * 1000)[:-40], "broken compressed"),
+    "cut xz": ("rows.csv.xz", lzma.compress(b"text,label\na,b\n" * 1000)[:-40], "broken compressed"),
+    "a document without rows": ("rows.json", b"3", "holds no rows"),
+    "quotes in unquoted TSV": ("rows.tsv", b'text\tlabel\n"a" b\tx\n', "--quoting none"),
     "cut gzip": ("rows.csv.gz", gzip.compress(b"text,label\na,b\n" * 1000)[:-40], "gzip"),
 }
 

@@ -56,7 +56,7 @@ def test_columns_with_odd_names_are_mapped():
         ([{"a": "x", "b": "y"}], {}, "--label"),
         ([{"text": "x", "label": "l"}] * 3, {}, "one label only"),
         ([{"text": "x", "label": str(n)} for n in range(300)], {}, "--generate"),
-        ([{"text": "x", "label": None}, {"text": "x", "label": "b"}], {}, "no label"),
+        ([{"text": "x", "label": None}, {"text": "x", "label": ""}], {}, "no row has a label"),
         ([{"text": "x", "label": "l"}], {"text": "nope"}, "nope"),
         ([{"text": "x", "label": "a"}, {"text": "x", "label": "b"}], {"label_words": ["one"]}, "label words"),
         ([{"text": "x", "label": "a"}, {"text": "x", "label": "b"}], {"template": "no field"}, "names no column"),

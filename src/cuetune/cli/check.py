@@ -1,5 +1,6 @@
 """`cuetune check`: look at the data before tuning on it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,11 +30,15 @@ def check(
     columns: o.Columns = None,
     max_tokens: o.MaxTokens = None,
     generate: Annotated[bool, typer.Option("--generate", help="The answer is free text, not one of a set.")] = False,
+    skip_broken: o.SkipBroken = False,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     encoding: o.Encoding = "utf-8",
     no_splits: o.NoSplits = False,
     media_root: o.MediaRoot = None,
     allow_download: o.AllowDownload = False,
+    delimiter: o.Delimiter = None,
+    quoting: o.Quoting = "standard",
+    column_names: o.ColumnNames = None,
     model: o.AnyModel = None,
 ) -> None:
     """Find copies across parts, conflicting and rare labels, empty and overlong texts; show one example as tokens.
@@ -46,8 +51,11 @@ def check(
 
     Ends with exit code 1 when something is found that would make results wrong.
     """
+    from cuetune.cli.report import report_skipped
     from cuetune.tasks.checking import check_data
+    from cuetune.tasks.examples import examples_of, has_no_labels, row_notes, understood
     from cuetune.tasks.inference import describe
+    from cuetune.tasks.skipped import Skipped
     from cuetune.tasks.sources import notes_of
     from cuetune.tuning.data import modality_for
 
@@ -66,35 +74,55 @@ def check(
         "generate": generate or None,
     }
     said = {key: value for key, value in given.items() if value is not None}
-    sources = [o.source(each, no_splits, media_root, allow_download) for each in data]
+    table = (delimiter, quoting, column_names)
+    sources = [o.source(each, no_splits, media_root, allow_download, table) for each in data]
     modality = modality_for(sources[0], model, said, encoding)
     splits = modality.parts(sources[0], encoding=encoding) if len(sources) == 1 else {}
-    found = {name: list(rows) for name, rows in splits.items()}
-    first = next(iter(found.values())) if found else list(modality.read(sources[0], encoding=encoding))
+    rows = {name: list(found) for name, found in splits.items()} or {
+        _part(name, number): list(modality.read(name, encoding=encoding)) for number, name in enumerate(sources)
+    }
+    first = next(iter(rows.values()))
     task = modality.infer(first, **said)
     model = model or modality.model
     tokenizer = modality.tokenizer(model)
-    parts: dict[str, Any] = {
-        _part(name, number): map(task.example, modality.read(name, encoding=encoding) if number else first)
-        for number, name in enumerate(sources)
+    skipped = Skipped() if skip_broken else None
+    secret = [part for part, each in rows.items() if each is not first and has_no_labels(each, task)]
+    examples: dict[str, Any] = {
+        part: understood(each, task, labelled=part not in secret)
+        if skipped is None or part in secret
+        else examples_of(each, task, skipped)
+        for part, each in rows.items()
     }
-    if found:
-        parts = {name: map(task.example, rows) for name, rows in found.items()}
-    report = check_data(parts, task, tokenizer, lambda examples: modality.faults(examples, task))
+    report = check_data(examples, task, tokenizer, lambda examples: modality.faults(examples, task))
     if json:
         console.show_json({"task": task.to_dict(), **report.to_dict()})
     else:
-        _print(report, [*describe(task), *(note for each in sources for note in notes_of(each))])
-        if tokenizer is not None:
-            _print_example(tokenizer, task, task.example(first[0]))
-        elif report.ok:
-            _print_lines(modality.seen(model, task, task.example(first[0])))
+        notes = [note for each in sources for note in notes_of(each)]
+        notes += [note for each in rows.values() for note in row_notes(each)]
+        notes += [f"{part}: no labels (they are hidden), so only its texts are checked" for part in secret]
+        _print(report, [*describe(task), *notes])
+        report_skipped(skipped)
+        _print_first(first, task, tokenizer, modality, model, report.ok)
     if not report.ok:
         raise typer.Exit(1)
 
 
 def _part(name: str, number: int) -> str:
     return Path(name).name if number == 0 else f"{Path(name).name} ({number + 1})"
+
+
+def _print_first(rows: Sequence[Any], task: Any, tokenizer: Any, modality: Any, model: str, ok: bool) -> None:
+    """The first row that can be read, as the model sees it."""
+    from cuetune.tasks.examples import examples_of
+    from cuetune.tasks.skipped import Skipped
+
+    example = next(examples_of(rows, task, Skipped()), None)
+    if example is None:
+        return
+    if tokenizer is not None:
+        _print_example(tokenizer, task, example)
+    elif ok:
+        _print_lines(modality.seen(model, task, example))
 
 
 def _print_lines(lines: list[str]) -> None:

@@ -60,6 +60,9 @@ def compare(
     read_layer: o.ReadLayer = None,
     augment: o.Augment = "none",
     encoding: o.Encoding = "utf-8",
+    delimiter: o.Delimiter = None,
+    quoting: o.Quoting = "standard",
+    column_names: o.ColumnNames = None,
     together: o.Together = None,
     hold_out: o.HoldOut = None,
     model: o.AnyModel = None,
@@ -79,6 +82,7 @@ def compare(
     from cuetune.evaluation.compare import compare as run
     from cuetune.evaluation.report import terminal_table
 
+    source = o.source(data, no_splits, media_root, allow_download, (delimiter, quoting, column_names))
     arguments: dict[str, Any] = {
         "methods": o.as_list(methods),
         "sizes": numbers(sizes, "--sizes"),
@@ -113,7 +117,7 @@ def compare(
         "hold_out": o.as_hold_out(hold_out),
     }
     try:
-        made = run(o.source(data, no_splits, media_root, allow_download), to, say=console.note, **arguments)
+        made = run(source, to, say=console.note, **arguments)
     except KeyboardInterrupt:
         stopped(to)
     for size in made.sizes:

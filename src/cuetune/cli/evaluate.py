@@ -25,6 +25,9 @@ def evaluate(
     media_root: o.MediaRoot = None,
     allow_download: o.AllowDownload = False,
     encoding: o.Encoding = "utf-8",
+    delimiter: o.Delimiter = None,
+    quoting: o.Quoting = "standard",
+    column_names: o.ColumnNames = None,
     model: o.SavedModel = None,
     revision: o.Revision = None,
     dtype: o.Dtype = "auto",
@@ -45,14 +48,14 @@ def evaluate(
     from cuetune.verbs import evaluate as run
 
     skipped = Skipped() if skip_broken else None
-    source = o.source(data, no_splits, media_root, allow_download)
+    source = o.source(data, no_splits, media_root, allow_download, (delimiter, quoting, column_names))
     with Counter("scoring") as counter:
         result = run(
             prompt,
             source,
             model=model,
             shots=shots,
-            demonstrations=demonstrations,
+            demonstrations=demonstrations and source.beside(demonstrations),
             baselines=baselines,
             seed=seed,
             encoding=encoding,

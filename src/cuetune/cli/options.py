@@ -1,5 +1,6 @@
 """Options that several verbs share, said once, and how their texts become values."""
 
+import csv
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +12,8 @@ Text = Annotated[str | None, typer.Option("--text", help="Column with the text; 
 Label = Annotated[str | None, typer.Option("--label", help="Column with the label or target text; else inferred.")]
 Labels = Annotated[list[str] | None, typer.Option("--labels", help="Label names, comma-separated or repeated.")]
 LabelWords = Annotated[
-    list[str] | None, typer.Option("--label-words", help="Words to score for each label, in the labels' order.")
+    list[str] | None,
+    typer.Option("--label-words", help="Words to score: one for each label in their order, or label=word pairs."),
 ]
 Template = Annotated[
     str | None, typer.Option("--template", help="Text around the columns: 'Review: {text}\\nSentiment:'.")
@@ -33,7 +35,14 @@ Augment = Annotated[
         help="Changes pictures that are learned from at random in every step: crop, flip or crop,flip; else none.",
     ),
 ]
-SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Leave out pictures and clips that cannot be read.")]
+SkipBroken = Annotated[
+    bool,
+    typer.Option(
+        "--skip-broken",
+        help="Leave out rows that cannot be used: without a label or text, with an unknown label, with an image, audio "
+        "or video that cannot be read.",
+    ),
+]
 NoSplits = Annotated[
     bool, typer.Option("--no-splits", help="Folders named train, val, test, … are labels. Default: they are splits.")
 ]
@@ -42,6 +51,16 @@ MediaRoot = Annotated[
 ]
 AllowDownload = Annotated[
     bool, typer.Option("--allow-download", help="Fetch files that a table names by http(s) address.")
+]
+Delimiter = Annotated[
+    str | None, typer.Option("--delimiter", help="Character between cells of a text table. Default: found.")
+]
+Quoting = Annotated[
+    str, typer.Option("--quoting", help="standard, or none where quotation marks are part of the texts of a table.")
+]
+ColumnNames = Annotated[
+    list[str] | None,
+    typer.Option("--column-names", help="Names of the columns of a table without a header row: text,label."),
 ]
 Together = Annotated[
     str | None,
@@ -67,23 +86,39 @@ Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, 
 TrustRemoteCode = Annotated[bool, typer.Option("--trust-remote-code", help="Run code that a hub model brings along.")]
 
 
-def source(data: str, no_splits: bool, media_root: Path | None, allow_download: bool) -> Any:
-    """The rows that are named, with how their files are found."""
+def source(
+    data: str,
+    no_splits: bool = False,
+    media_root: Path | None = None,
+    allow_download: bool = False,
+    table: tuple[str | None, str, list[str] | None] = (None, "standard", None),
+) -> Any:
+    """The rows that are named, with how their files are found and how a table is written.
+
+    table: delimiter, quoting and column names.
+    """
+    from cuetune.tasks.layout import Layout
     from cuetune.tasks.sources import Source
 
     if media_root is not None and not media_root.is_dir():
         raise CuetuneError(
             f"--media-root {media_root}: no such folder; name the one that the table's paths start from."
         )
-    return Source(data, splits=not no_splits, media_root=media_root, allow_download=allow_download)
+    delimiter, quoting, column_names = table
+    said = {"\\t": "\t", "tab": "\t"}.get(delimiter or "", delimiter)
+    layout = Layout(said, quoting, tuple(as_list(column_names) or ()))  # type: ignore[arg-type]  # checked there
+    return Source(data, splits=not no_splits, media_root=media_root, allow_download=allow_download, layout=layout)
 
 
 def as_list(values: list[str] | None) -> list[str] | None:
-    """Repeated options, or one with commas, as a list; repeated ones keep their outer spaces."""
+    """Repeated options, or one with commas, as a list; repeated ones keep their outer spaces.
+
+    In one option a name that holds a comma stands in quotation marks: '"Food, drink",Other'.
+    """
     if not values:
         return None
     if len(values) == 1 and "," in values[0]:
-        return [part.strip() for part in values[0].split(",")]
+        return [part.strip() for part in next(csv.reader([values[0]], skipinitialspace=True))]
     return values
 
 

@@ -36,6 +36,9 @@ def predict(
     media_root: o.MediaRoot = None,
     allow_download: o.AllowDownload = False,
     encoding: o.Encoding = "utf-8",
+    delimiter: o.Delimiter = None,
+    quoting: o.Quoting = "standard",
+    column_names: o.ColumnNames = None,
     model: o.SavedModel = None,
     revision: o.Revision = None,
     dtype: o.Dtype = "auto",
@@ -64,7 +67,7 @@ def predict(
     skipped = Skipped() if skip_broken else None
     source: Any = spoken(tuned.task, say or [], allow_download)
     if data is not None:
-        source = o.source(data, False, media_root, allow_download)
+        source = o.source(data, False, media_root, allow_download, (delimiter, quoting, column_names))
     answers = predict_rows(
         tuned,
         source,

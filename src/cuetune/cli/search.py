@@ -34,6 +34,9 @@ def search(
     max_tokens: o.MaxTokens = None,
     generate: Annotated[bool, typer.Option("--generate", help="The answer is free text, not one of a set.")] = False,
     encoding: o.Encoding = "utf-8",
+    delimiter: o.Delimiter = None,
+    quoting: o.Quoting = "standard",
+    column_names: o.ColumnNames = None,
     together: o.Together = None,
     hold_out: o.HoldOut = None,
     seed: Annotated[int, typer.Option(help="Decides splits, rows and candidates.")] = 0,
@@ -57,8 +60,9 @@ def search(
     """
     from cuetune.methods.searching import search as run
 
+    source = o.source(data, table=(delimiter, quoting, column_names))
     found = run(
-        data,
+        source,
         to,
         method=method,
         options=o.as_mapping(option, "--option", "steps=100"),

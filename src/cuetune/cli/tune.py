@@ -53,6 +53,9 @@ def tune(
     max_tokens: o.MaxTokens = None,
     generate: Annotated[bool, typer.Option("--generate", help="The answer is free text, not one of a set.")] = False,
     encoding: o.Encoding = "utf-8",
+    delimiter: o.Delimiter = None,
+    quoting: o.Quoting = "standard",
+    column_names: o.ColumnNames = None,
     together: o.Together = None,
     hold_out: o.HoldOut = None,
     skip_broken: o.SkipBroken = False,
@@ -150,7 +153,7 @@ def tune(
         "compile": compile,
     }
     tuned = run(
-        o.source(data, no_splits, media_root, allow_download),
+        o.source(data, no_splits, media_root, allow_download, (delimiter, quoting, column_names)),
         to,
         validation=validation,
         test=test,

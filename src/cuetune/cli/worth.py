@@ -36,6 +36,9 @@ def worth(
     columns: o.Columns = None,
     max_tokens: o.MaxTokens = None,
     encoding: o.Encoding = "utf-8",
+    delimiter: o.Delimiter = None,
+    quoting: o.Quoting = "standard",
+    column_names: o.ColumnNames = None,
     together: o.Together = None,
     hold_out: o.HoldOut = None,
     model: o.Model = "smollm2-135m",
@@ -54,6 +57,7 @@ def worth(
     """
     from cuetune.evaluation.worth import worth as run
 
+    source = o.source(data, table=(delimiter, quoting, column_names))
     arguments: dict[str, Any] = {
         "method": method,
         "against": against,
@@ -81,7 +85,7 @@ def worth(
         "hold_out": o.as_hold_out(hold_out),
     }
     try:
-        made = run(data, to, say=console.note, **arguments)
+        made = run(source, to, say=console.note, **arguments)
     except KeyboardInterrupt:
         c.stopped(to)
     console.show(_table(made, method, against))

@@ -70,8 +70,10 @@ class Modality(ABC):
         """Rows of a source in order. labelled: they are to have labels."""
 
     def parts(self, source: Any, *, encoding: str = "utf-8") -> dict[str, Iterator["Row"]]:
-        """Split ("train", "validation", "test") -> its labelled rows, where a folder is split; else empty."""
-        return {}
+        """Split ("train", "validation", "test") -> its labelled rows, where a source is split; else empty."""
+        from cuetune.tasks.own_splits import own_splits
+
+        return {split: self.read(part, encoding=encoding) for split, part in own_splits(source).items()}
 
     def placed(self, rows: Sequence["Row"], source: Any) -> Sequence["Row"]:
         """Rows of a table with the paths in it as they are opened."""

@@ -35,6 +35,8 @@ class MediaModality(Modality):
         return self.media().read(source, encoding=encoding, labelled=labelled)
 
     def parts(self, source: Any, *, encoding: str = "utf-8") -> dict[str, Iterator[Any]]:
+        if not (isinstance(source, str | Path) and Path(source).is_dir()):
+            return super().parts(source, encoding=encoding)
         parts = self.media().parts(source, encoding=encoding)
         return {} if "" in parts else parts
 

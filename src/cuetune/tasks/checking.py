@@ -7,11 +7,12 @@ from itertools import islice
 from typing import Any
 
 from cuetune.tasks.rendering import encode
+from cuetune.tasks.row_error import RowError
 from cuetune.tasks.splits import text_key
 from cuetune.tasks.task import Example, Task
 
 RARE = 5
-SHOWN = 3
+SHOWN = 5
 CHUNK = 512
 
 
@@ -62,13 +63,14 @@ class _Trouble:
 
 
 def check_data(
-    parts: Mapping[str, Iterable[Example]], task: Task, tokenizer: Any = None, faults: Faults | None = None
+    parts: Mapping[str, Iterable[Example | RowError]], task: Task, tokenizer: Any = None, faults: Faults | None = None
 ) -> Report:
     """Check labelled examples by part ("train", "test", …): copies, conflicting and rare labels, empty and long texts.
 
-    tokenizer: without one, lengths in tokens are not checked. faults: what is wrong with the content of each of some
-    examples, None where nothing is; for rows that are no texts. Memory grows with the number of different texts (a
-    hash each), time with the number of rows.
+    parts: examples, and what is wrong with rows that are none (see `examples.understood`). tokenizer: without one,
+    lengths in tokens are not checked. faults: what is wrong with the content of each of some examples, None where
+    nothing is; for rows that are no texts. Memory grows with the number of different texts (a hash each), time with the
+    number of rows.
     """
     report = Report()
     first: dict[int, tuple[str, str, str | None]] = {}
@@ -78,14 +80,17 @@ def check_data(
     for part, examples in parts.items():
         report.rows[part] = 0
         source = iter(examples)
-        while chunk := list(islice(source, CHUNK)):
+        while read := list(islice(source, CHUNK)):
+            chunk = [each for each in read if isinstance(each, Example)]
+            for row in (each for each in read if isinstance(each, RowError)):
+                trouble[row.kind].add(row.short)
             for fault in filter(None, faults(chunk) if faults else ()):
                 trouble["broken"].add(str(fault))
             for example in chunk:
                 _look_at(example, part, first, trouble)
-                counts[str(example.label)] += 1
+                counts[str(example.label)] += example.label is not None
                 train_counts[str(example.label)] += part == next(iter(parts))
-            report.rows[part] += len(chunk)
+            report.rows[part] += len(read)
             _measure(chunk, task, tokenizer, trouble, report)
     report.labels = {} if task.generates else {label: counts[label] for label in task.labels}
     report.findings = [_finding(kind, trouble[kind], task) for kind in KINDS if trouble[kind].count]
@@ -105,7 +110,7 @@ def _look_at(
     if seen[1] == example.where and seen[0] == part:
         return
     places = f"{seen[1]} and {example.where}"
-    if seen[2] != example.label:
+    if seen[2] != example.label and seen[2] is not None and example.label is not None:
         trouble["conflict"].add(f"{places} ({seen[2]!r} and {example.label!r})")
     trouble["leak" if seen[0] != part else "copy"].add(places)
 
@@ -122,7 +127,12 @@ def _measure(
             trouble["long"].add(f"{example.where} ({len(ids):,} tokens)")
 
 
+LEAVE_OUT = "or leave them out with --skip-broken"
 KINDS = {
+    "column": ("error", "rows without a column that the task needs", f"add it, {LEAVE_OUT}"),
+    "text": ("error", "rows whose {noun} is missing or none", f"fill or replace it, {LEAVE_OUT}"),
+    "unlabelled": ("error", "rows without a label", f"add it, {LEAVE_OUT}"),
+    "unknown": ("error", "rows with an unknown label", f"correct it, {LEAVE_OUT}"),
     "broken": ("error", "rows whose {noun} cannot be read", "replace or remove them, or pass --skip-broken"),
     "leak": ("error", "{noun}s that stand in two parts", "remove them from one part: scores on copies are too good"),
     "conflict": ("error", "{noun}s with different labels", "decide which label is right, or remove both"),

@@ -1,115 +1,29 @@
 """File formats, each a function path -> rows that streams and names the row where something is wrong."""
 
-import codecs
-import csv
-import gzip
 import json
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from cuetune.errors import CuetuneError
+from cuetune.tasks.archive import read_archive
+from cuetune.tasks.columnar import read_arrow, read_parquet
+from cuetune.tasks.delimited import read_table
+from cuetune.tasks.json_shapes import rows_in
+from cuetune.tasks.layout import Layout
+from cuetune.tasks.lines_file import read_text
+from cuetune.tasks.spreadsheet import read_workbook
 from cuetune.tasks.task import Row
-
-csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # a review may be longer than the module's 128 KiB
-
-
-def suffix_of(path: Path) -> str:
-    """The ending that decides the format: ".csv" for reviews.csv and for reviews.csv.gz."""
-    return (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
-
-
-@contextmanager
-def open_text(path: Path, encoding: str) -> Iterator[TextIO]:
-    """A text file, gzipped or not; a byte-order mark is taken for what it is."""
-    with path.open("rb") as stream:
-        start = stream.read(4)
-    zipped = start[:2] == b"\x1f\x8b"
-    if not zipped and encoding.lower().replace("_", "-") in ("utf-8", "utf8"):
-        encoding = "utf-16" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    try:
-        codecs.lookup(encoding)
-    except LookupError as error:
-        raise CuetuneError(f"{path}: unknown encoding {encoding!r}; use e.g. utf-8, latin-1, cp1252.") from error
-    opener: Any = gzip.open if zipped else open
-    with opener(path, "rt", encoding=encoding, newline="") as text:
-        yield text
-
-
-def _wrong_bytes(path: Path, where: str, error: UnicodeError, encoding: str) -> CuetuneError:
-    bad = error.object[error.start : error.start + 1].hex() if isinstance(error, UnicodeDecodeError) else "?"
-    return CuetuneError(
-        f"{path}, {where}: byte 0x{bad} is not {encoding}; save the file as UTF-8, or pass --encoding "
-        "latin-1 (or whatever it is)."
-    )
-
-
-def read_table(path: Path, encoding: str, delimiter: str) -> Iterator[Row]:
-    """CSV or TSV. A header with semicolons and no comma means semicolons, as some spreadsheets write them."""
-    number, line = 0, 1
-    try:
-        with open_text(path, encoding) as stream:
-            if delimiter == ",":
-                first = stream.readline()
-                delimiter = ";" if "," not in first and ";" in first else ","
-                stream.seek(0)
-            reader = csv.reader(stream, delimiter=delimiter, strict=True)
-            header = _header(path, next(reader, None))
-            line = reader.line_num + 1
-            for cells in reader:
-                if cells:
-                    number += 1
-                    where = f"{path.name}, row {number}" + ("" if line == number + 1 else f" (line {line})")
-                    yield Row(where, _cells(path, where, header, cells))
-                line = reader.line_num + 1
-    except UnicodeError as error:
-        raise _wrong_bytes(path, f"after row {number}", error, encoding) from error
-    except csv.Error as error:
-        raise CuetuneError(
-            f"{path}, row {number + 1} (line {line}): {error}; is a quotation mark not closed?"
-        ) from error
-    except (EOFError, gzip.BadGzipFile) as error:
-        raise CuetuneError(f"{path}: broken gzip file after row {number} ({error}); fetch it again.") from error
-
-
-def _header(path: Path, header: list[str] | None) -> list[str]:
-    if not header or not any(name.strip() for name in header):
-        raise CuetuneError(f"{path}: the file is empty; expected a header line with column names.")
-    names = [name.strip() for name in header]
-    if "" in names:
-        raise CuetuneError(f"{path}: column {names.index('') + 1} of the header has no name; give it one.")
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise CuetuneError(f"{path}: the header names column {twice[0]!r} twice; rename one.")
-    return names
-
-
-def _cells(path: Path, where: str, header: list[str], cells: list[str]) -> dict[str, str]:
-    if len(cells) != len(header):
-        raise CuetuneError(
-            f"{path.parent / where}: {len(cells)} cells, but the header has {len(header)} columns; put "
-            "quotation marks around texts that contain the delimiter."
-        )
-    if any("\0" in cell for cell in cells):
-        raise CuetuneError(f"{path.parent / where}: contains a NUL byte; the file is damaged or not text.")
-    return dict(zip(header, cells, strict=True))
+from cuetune.tasks.text_file import faults_of, open_text, suffix_of
 
 
 def read_json_lines(path: Path, encoding: str) -> Iterator[Row]:
     """One JSON object a line; empty lines are skipped."""
     number = 0
-    try:
-        with open_text(path, encoding) as stream:
-            for number, line in enumerate(stream, start=1):
-                if line.strip():
-                    yield Row(f"{path.name}, line {number}", _object(f"{path}, line {number}", line))
-    except UnicodeError as error:
-        raise _wrong_bytes(path, f"after line {number}", error, encoding) from error
-    except (EOFError, gzip.BadGzipFile) as error:
-        raise CuetuneError(f"{path}: broken gzip file after line {number} ({error}); fetch it again.") from error
+    with faults_of(path, lambda: f"after line {number}", encoding), open_text(path, encoding) as stream:
+        for number, line in enumerate(stream, start=1):
+            if line.strip():
+                yield Row(f"{path.name}, line {number}", _object(f"{path}, line {number}", line))
 
 
 def _object(where: str, line: str) -> dict[str, Any]:
@@ -125,47 +39,81 @@ def _object(where: str, line: str) -> dict[str, Any]:
 
 
 def read_json(path: Path, encoding: str) -> Iterator[Row]:
-    """A .json file: a list of objects, or one object a line."""
-    with open_text(path, encoding) as stream:
+    """A .json file: a document that holds a table (see `rows_in`), or one object a line."""
+    if _is_object_a_line(path, encoding):
+        yield from read_json_lines(path, encoding)
+        return
+    with faults_of(path, lambda: "somewhere", encoding), open_text(path, encoding) as stream:
         try:
-            start = stream.read(1)
-            while start.isspace():
-                start = stream.read(1)
-            if start != "[":
-                yield from read_json_lines(path, encoding)
-                return
-            values = json.loads("[" + stream.read())
-        except UnicodeError as error:
-            raise _wrong_bytes(path, "somewhere", error, encoding) from error
+            document = json.load(stream)
         except json.JSONDecodeError as error:
             raise CuetuneError(f"{path}: broken JSON at line {error.lineno} ({error.msg}).") from error
-    for number, value in enumerate(values, start=1):
-        if not isinstance(value, dict):
+    rows = rows_in(document)
+    if rows is None:
+        found = ", ".join(map(repr, list(document)[:5])) if isinstance(document, dict) else type(document).__name__
+        raise CuetuneError(f"{path}: holds no rows but {found}; expected a list of objects.")
+    for number, value in enumerate(rows, start=1):
+        if not isinstance(value, Mapping):
             raise CuetuneError(f"{path}, item {number}: a {type(value).__name__}; expected an object.")
         yield Row(f"{path.name}, item {number}", value)
 
 
-def read_parquet(path: Path, encoding: str) -> Iterator[Row]:
-    """Parquet, a batch of rows at a time."""
-    import pyarrow
-    import pyarrow.parquet as parquet
-
-    try:
-        with parquet.ParquetFile(path) as file:
-            number = 0
-            for batch in file.iter_batches(batch_size=1024):
-                for values in batch.to_pylist():
-                    number += 1
-                    yield Row(f"{path.name}, row {number}", values)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise CuetuneError(f"{path}: not a whole Parquet file ({str(error).splitlines()[0][:120]}).") from error
+def _is_object_a_line(path: Path, encoding: str) -> bool:
+    """Whether the first line is a whole object, and no table by itself."""
+    with faults_of(path, lambda: "at its beginning", encoding), open_text(path, encoding) as stream:
+        lines = (line for line in stream if line.strip())
+        try:
+            first, more = json.loads(next(lines, "null")), next(lines, None) is not None
+        except ValueError:
+            return False
+    return isinstance(first, dict) and (more or rows_in(first) is None)
 
 
-READERS: dict[str, Callable[[Path, str], Iterator[Row]]] = {
-    ".csv": partial(read_table, delimiter=","),
-    ".tsv": partial(read_table, delimiter="\t"),
-    ".jsonl": read_json_lines,
-    ".ndjson": read_json_lines,
-    ".json": read_json,
-    ".parquet": read_parquet,
+Reader = Callable[[Path, str, Layout], Iterator[Row]]
+
+# The formats of tables: a folder that holds one is data of `datasets`, whatever else lies in it.
+READERS: dict[str, Reader] = {
+    ".csv": lambda path, encoding, layout: read_table(path, encoding, ",", layout),
+    ".tsv": lambda path, encoding, layout: read_table(path, encoding, "\t", layout),
+    ".jsonl": lambda path, encoding, _: read_json_lines(path, encoding),
+    ".ndjson": lambda path, encoding, _: read_json_lines(path, encoding),
+    ".json": lambda path, encoding, _: read_json(path, encoding),
+    ".parquet": lambda path, encoding, _: read_parquet(path, encoding),
 }
+# Formats that are read where a file is named itself.
+ALONE: dict[str, Reader] = {
+    **READERS,
+    ".tab": READERS[".tsv"],
+    ".psv": lambda path, encoding, layout: read_table(path, encoding, "|", layout),
+    ".txt": read_text,
+    ".arrow": lambda path, encoding, _: read_arrow(path, encoding),
+    ".feather": lambda path, encoding, _: read_arrow(path, encoding),
+    ".xlsx": lambda path, encoding, _: read_workbook(path, encoding),
+    ".xlsm": lambda path, encoding, _: read_workbook(path, encoding),
+}
+ARCHIVE = ".zip"
+BETTER = {".xls": ".xlsx or .csv", ".ods": ".xlsx or .csv", ".pkl": ".parquet", ".pickle": ".parquet", ".tar": ".zip"}
+
+
+def read_file(path: Path, encoding: str, layout: Layout, part: str | None = None) -> Iterator[Row]:
+    """Rows of a file by its ending. part: the sheet of a workbook, or the file in an archive.
+
+    Raises CuetuneError for an ending that is not known.
+    """
+    suffix = suffix_of(path)
+    if suffix == ARCHIVE:
+        return read_archive(path, [*ALONE], part, lambda copy: read_file(copy, encoding, layout))
+    if suffix in (".xlsx", ".xlsm") and part is not None:
+        return read_workbook(path, encoding, part)
+    if part is not None:
+        raise CuetuneError(f"{path}: a {suffix} file has no part {part!r}; leave it out.")
+    if suffix in ALONE:
+        return ALONE[suffix](path, encoding, layout)
+    advice = f"; save it as {BETTER[suffix]}" if suffix in BETTER else ""
+    raise CuetuneError(f"{path}: unknown ending {path.suffix!r}{advice}; supported: {', '.join([*ALONE, ARCHIVE])}.")
+
+
+def is_file_name(name: str) -> bool:
+    """Whether a name can only be that of a file: by its ending, or because it says from where."""
+    suffix = suffix_of(Path(name))
+    return suffix in ALONE or suffix in BETTER or suffix == ARCHIVE or Path(name).is_absolute()

@@ -5,7 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cuetune.errors import CuetuneError
-from cuetune.tasks.task import FIELD, Row, Task, default_words, format_value
+from cuetune.tasks.cells import ABSENT, cell_at, format_value, is_missing, text_parts
+from cuetune.tasks.column_names import looks_like_data, may_be_meant
+from cuetune.tasks.examples import columns_of
+from cuetune.tasks.label_names import given_labels, in_order, label_key, paired_words
+from cuetune.tasks.task import FIELD, Row, Task, default_words
 
 TEXT_NAMES = (
     "text",
@@ -41,6 +45,7 @@ LABEL_NAMES = (
     "y",
 )
 FEW_LABELS, MANY_LABELS = 20, 200  # so few are never free text; more than so many are where most occur once
+LOOKED_AT = 1000  # rows, for what may be wrong with a table
 
 
 def infer_task(
@@ -50,23 +55,27 @@ def infer_task(
     label: str | None = None,
     template: str | None = None,
     labels: Sequence[str] | None = None,
-    label_words: Sequence[str] | None = None,
+    label_words: Sequence[str] | Mapping[str, str] | None = None,
     instruction: str | None = None,
     columns: Mapping[str, str] | None = None,
     max_tokens: int = 512,
     generate: bool = False,
     name: str = "task",
 ) -> Task:
-    """A task from labelled rows; what is given is taken, the rest inferred. Raises CuetuneError if ambiguous."""
+    """A task from labelled rows; what is given is taken, the rest inferred. Raises CuetuneError if ambiguous.
+
+    labels: their names; those of the rows are sorted, numbers by value. label_words: one for each label in that order,
+    or "label=word" pairs. text, label: also a part of an object in a column, as "translation.fr".
+    """
     if not rows:
         raise CuetuneError("no rows to learn the task from.")
-    found = list(rows[0].values)
-    label = _column("label", label, found, LABEL_NAMES, taken=())
+    found = _Columns(rows)
+    label = found.named("label", label, LABEL_NAMES)
     columns = dict(columns or {})
     if template is None:
         if text is None and "text" in columns:
             text = columns["text"]
-        text = _column("text", text, found, TEXT_NAMES, taken=(label,))
+        text = found.named("text", text, TEXT_NAMES, taken=(label,))
         field = text if text.isidentifier() else "text"
         columns = {field: text} if field != text else {}
         template = f"{_title(text, 'Text')}: {{{field}}}\n{_title(label, 'Label')}:"
@@ -74,32 +83,76 @@ def infer_task(
         columns.setdefault(FIELD.findall(template)[0] if FIELD.search(template) else "text", text)
     template = template.replace("\\n", "\n")
     if not generate:
-        labels = tuple(labels) if labels else _labels(rows, label)
-    words = tuple(label_words) if label_words else tuple(default_words(labels or ()))
+        labels = given_labels(labels, list(_known(rows, label))) if labels else _labels(rows, label)
+    names = tuple(labels or ())
+    words = paired_words(names, label_words, default_words(names)) if label_words else tuple(default_words(names))
     if instruction is None:
-        instruction = _instruction(text or "text", labels or (), words, generate, label)
-    return Task(template, label, tuple(labels or ()), words, instruction, columns, max_tokens, name)
+        instruction = _instruction(text or "text", names, words, generate, label)
+    return Task(template, label, names, words, instruction, columns, max_tokens, name)
 
 
-def _column(what: str, given: str | None, found: Sequence[str], names: Sequence[str], taken: Sequence[str]) -> str:
-    """The column that is meant, by name or by a name that such columns usually have."""
-    if given is not None:
-        if given not in found:
+class _Columns:
+    """The columns of rows, and which of them is meant."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.rows = rows
+        self.names = columns_of(rows)
+
+    def named(self, what: str, given: str | None, names: Sequence[str], taken: Sequence[str] = ()) -> str:
+        """The column that is meant, by name or by a name that such columns usually have; of an object its only text."""
+        if given is not None:
+            if all(cell_at(row.values, given) is ABSENT for row in self.rows):
+                raise CuetuneError(
+                    f"no column {given!r}; the data has {self._listed()}. Name one of them with --{what} NAME."
+                    f"{self._hint()}"
+                )
+            return given
+        lowered = {column.lower(): column for column in reversed(self.names)}
+        for name in names:
+            if name in lowered and lowered[name] not in taken:
+                return self._inside(lowered[name], what)
+        rest = [column for column in self.names if column not in taken and may_be_meant(column)]
+        if what == "text" and len(rest) == 1 and not self._headless(taken):
+            return self._inside(rest[0], what)
+        raise CuetuneError(
+            f"cannot tell which column is the {what}: the data has {self._listed()}. Name it with --{what} NAME."
+            f"{self._hint()}"
+        )
+
+    def _inside(self, column: str, what: str) -> str:
+        """A column, or the only text of the objects in it. Raises CuetuneError where there are several."""
+        value = next((row.values[column] for row in self.rows if row.values.get(column) is not None), None)
+        parts = list(text_parts(value, column))
+        if len(parts) > 1:
             raise CuetuneError(
-                f"no column {given!r}; the data has {', '.join(map(repr, found))}. Name one of them with --{what} NAME."
+                f"column {column!r} holds objects with {', '.join(map(repr, parts))}; name one, e.g. with --{what} "
+                f"{parts[0]}."
             )
-        return given
-    lowered = {column.lower(): column for column in found}
-    for name in names:
-        if name in lowered and lowered[name] not in taken:
-            return lowered[name]
-    rest = [column for column in found if column not in taken]
-    if what == "text" and len(rest) == 1:
-        return rest[0]
-    raise CuetuneError(
-        f"cannot tell which column is the {what}: the data has {', '.join(map(repr, found))}. Name it with "
-        f"--{what} NAME."
-    )
+        return parts[0] if parts else column
+
+    def _listed(self) -> str:
+        return ", ".join(map(repr, self.names))
+
+    def _headless(self, taken: Sequence[str]) -> bool:
+        """Whether the label's name stands in its column too, beside a column that has no usual name either."""
+        return any(row.values.get(name) == name for row in self.rows for name in taken)
+
+    def _hint(self) -> str:
+        """What else may be wrong with a table of such columns."""
+        cells = [[str(row.values.get(name, "")) for name in self.names] for row in self.rows[:LOOKED_AT]]
+        if looks_like_data(self.names, cells):
+            named = ",".join(_guessed_names(self.names))
+            return f" The first row looks like data: for a table without a header row pass --column-names {named}."
+        if self.rows[0].note:
+            return f" ({self.rows[0].note})"
+        return " If another character stands between its cells, pass --delimiter." if len(self.names) == 1 else ""
+
+
+def _guessed_names(cells: Sequence[str]) -> list[str]:
+    """Names for the columns of a table without a header: its longest cell is the text."""
+    longest = max(range(len(cells)), key=lambda number: len(cells[number]))
+    others = iter(["label", *(f"column{number}" for number in range(3, len(cells) + 1))])
+    return ["text" if number == longest else next(others) for number in range(len(cells))]
 
 
 def _title(column: str, otherwise: str) -> str:
@@ -108,15 +161,21 @@ def _title(column: str, otherwise: str) -> str:
     return plain[:1].upper() + plain[1:] if plain.replace(" ", "").isalpha() else otherwise
 
 
-def _labels(rows: Sequence[Row], label: str) -> tuple[str, ...]:
+def _known(rows: Sequence[Row], label: str) -> Counter[str]:
+    """The names in the label column, one spelling of each, and how often they stand there. Empty cells are no names."""
     counts: Counter[str] = Counter()
+    spelled: dict[str, str] = {}
     for row in rows:
-        if label not in row.values:
-            raise CuetuneError(f"{row.where}: no column {label!r}; every row needs it.")
-        value = row.values[label]
-        if value is None or value == "" or (isinstance(value, float) and value != value):
-            raise CuetuneError(f"{row.where}, column {label!r}: no label; fill or remove the row.")
-        counts[format_value(value)] += 1
+        value = cell_at(row.values, label)
+        if value is not ABSENT and not is_missing(value) and (name := format_value(value).strip()):
+            counts[spelled.setdefault(label_key(name), name)] += 1
+    return counts
+
+
+def _labels(rows: Sequence[Row], label: str) -> tuple[str, ...]:
+    counts = _known(rows, label)
+    if not counts:
+        raise CuetuneError(f"column {label!r}: no row has a label; fill it, or name another column with --label.")
     if len(counts) == 1:
         raise CuetuneError(
             f"column {label!r} has one label only, {next(iter(counts))!r}: there is nothing to tell apart. "
@@ -127,7 +186,7 @@ def _labels(rows: Sequence[Row], label: str) -> tuple[str, ...]:
             f"column {label!r} has {len(counts)} different values in {len(rows)} rows: this looks like free "
             "text; pass --generate, or name another column with --label."
         )
-    return tuple(sorted(counts))
+    return in_order(list(counts))
 
 
 def _free_text(counts: Counter[str]) -> bool:
@@ -159,10 +218,13 @@ def describe(task: Task, examples: Sequence[Any] = ()) -> list[str]:
     counts = Counter(example.label for example in examples)
     if task.modality != "text":
         return [*lines, *_labels_alone(task.labels, counts)]
-    for label, word in list(zip(task.labels, task.label_words, strict=True))[:20]:
+    usual = default_words(task.labels)
+    pairs = list(zip(task.labels, task.label_words, strict=True))
+    shown = [pair for number, pair in enumerate(pairs) if number < 20 or pair[1] != usual[number]]
+    for label, word in shown:
         rows = f", {counts[label]:,} rows" if counts else ""
         lines.append(f"  {label!r} scored as {word!r}{rows}")
-    if len(task.labels) > 20:
+    if len(task.labels) > len(shown):
         lines.append(f"  … {len(task.labels)} labels in all")
     if any(label.strip().lstrip("-").isdigit() for label in task.labels):
         lines.append("  labels are numbers: words that say what they mean (--label-words) usually score better")

@@ -246,7 +246,7 @@ class MediaFolder:
     def _table(self, path: Path) -> Iterator[Row]:
         """A table's rows with paths from its folder."""
         place = self.folder / path
-        for row in READERS[suffix_of(path)](place, self.encoding):
+        for row in READERS[suffix_of(path)](place, self.encoding, self.source.layout):
             yield self.media.placed(self._where(row, path), place.parent, self.source)
 
     def _described(self, path: Path) -> Iterator[Row]:

@@ -8,28 +8,53 @@ from pathlib import Path
 from typing import Any
 
 from cuetune.errors import CuetuneError
+from cuetune.tasks.archive import splits_in
+from cuetune.tasks.column_names import column_names
+from cuetune.tasks.dataset_source import chosen_part, located, open_dataset, read_dicts
 from cuetune.tasks.datasets import DATASETS, cached
-from cuetune.tasks.formats import READERS, suffix_of
+from cuetune.tasks.formats import ALONE, ARCHIVE, is_file_name, read_file
+from cuetune.tasks.sources import Source, source_of
 from cuetune.tasks.task import Row
+from cuetune.tasks.text_file import suffix_of
 
 
 def read_rows(source: Any, *, split: str | None = None, encoding: str = "utf-8") -> Iterator[Row]:
     """Rows of a source, in order; memory does not grow with their number.
 
-    source: a CSV, TSV, JSONL, JSON or Parquet file (also .gz of the text formats), the name of a data set of `cuetune
-    data`, a folder or a name that `datasets` reads ("name@split" names the split), a pandas DataFrame, a `datasets`
+    source: a CSV, TSV, JSONL, JSON, Parquet, Arrow, Excel or text file (also .gz, .bz2, .xz, .zst of the text formats,
+    or one in a .zip), the name of a data set of `cuetune data`, a folder or a name that `datasets` reads ("name@split",
+    "name@configuration@split"), any of these as a `Source` that says more of it, a pandas DataFrame, a `datasets`
     object, or an iterable of dictionaries.
     encoding: of text files. Raises CuetuneError naming file and row for anything that cannot be read.
     """
     if isinstance(source, str | Path):
-        return _read_named(str(source), split, encoding)
+        return _read_named(source_of(source), split, encoding)
     if hasattr(source, "to_dict") and hasattr(source, "columns") and hasattr(source, "itertuples"):
         return _read_frame(source)
     if isinstance(source, Mapping) and all(hasattr(part, "__iter__") for part in source.values()):
-        return _read_dicts(_split_of(source, split), "rows")
+        return read_dicts(chosen_part(source, split), "rows")
     if isinstance(source, Iterable):
-        return _read_dicts(source, "rows")
+        return read_dicts(source, "rows")
     raise CuetuneError(f"cannot read rows from a {type(source).__name__}; give a file, a DataFrame or a list of dicts.")
+
+
+def splits_of(source: Any) -> dict[str, Any]:
+    """The splits that a source brings along, by name, each a source itself; empty for one that has none or is one.
+
+    Raises CuetuneError as `read_rows`.
+    """
+    if isinstance(source, Mapping):
+        return dict(source) if all(hasattr(part, "__iter__") for part in source.values()) else {}
+    if not isinstance(source, str | Path) or (str(source) in DATASETS and not Path(source).exists()):
+        return {}
+    base, behind = located(str(source))
+    path = Path(base)
+    if suffix_of(path) == ARCHIVE and path.is_file():
+        return {} if behind else {split: f"{base}@{split}" for split in splits_in(path, [*ALONE])}
+    if path.is_file() or (not path.is_dir() and is_file_name(base)):
+        return {}
+    opened, split = open_dataset(base, behind)
+    return {} if split else {name: "@".join([base, *behind, name]) for name in opened.parts}
 
 
 def first_rows(source: Any, encoding: str = "utf-8") -> list[Row]:
@@ -37,19 +62,22 @@ def first_rows(source: Any, encoding: str = "utf-8") -> list[Row]:
     return list(islice(read_rows(source, encoding=encoding), 1))
 
 
-def _read_named(name: str, split: str | None, encoding: str) -> Iterator[Row]:
-    path = Path(name)
-    if name in DATASETS and not path.exists():
-        path = cached(name)
+def source_name(source: Any) -> str:
+    """What a source is called: a file's or folder's own name without the way to it, else its type."""
+    return Path(source).name if isinstance(source, str | Path) else type(source).__name__
+
+
+def _read_named(source: Source, split: str | None, encoding: str) -> Iterator[Row]:
+    base, behind = located(str(source))
+    path = Path(base)
+    if source in DATASETS and not path.exists():
+        path = cached(source)
     if path.is_file():
-        reader = READERS.get(suffix_of(path))
-        if reader is None:
-            raise CuetuneError(f"{path}: unknown ending {path.suffix!r}; supported: {', '.join(READERS)}.")
-        return _not_empty(reader(path, encoding), path)
-    looks_like_file = suffix_of(path) in READERS or path.is_absolute()
-    if not path.is_dir() and looks_like_file:
+        return _not_empty(read_file(path, encoding, source.layout, "@".join(behind) or split), path)
+    if not path.is_dir() and is_file_name(base):
         raise CuetuneError(f"{path}: no such file.{_close_names(path)}")
-    return _read_datasets(name, split)
+    opened, named = open_dataset(base, behind)
+    return opened.rows(split or named, encoding)
 
 
 def _not_empty(rows: Iterator[Row], path: Path) -> Iterator[Row]:
@@ -72,49 +100,6 @@ def _close_names(path: Path) -> str:
 
 
 def _read_frame(frame: Any) -> Iterator[Row]:
-    names = [str(name) for name in frame.columns]
+    names = column_names([str(name) for name in frame.columns])
     for number, values in enumerate(frame.itertuples(index=False, name=None)):
         yield Row(f"row {number} of the DataFrame", dict(zip(names, values, strict=True)))
-
-
-def _read_dicts(rows: Iterable[Any], what: str) -> Iterator[Row]:
-    names = _class_names(rows)
-    for number, values in enumerate(rows):
-        if isinstance(values, Row):
-            yield values
-        elif isinstance(values, Mapping):
-            named = {
-                column: known[values[column]] for column, known in names.items() if isinstance(values[column], int)
-            }
-            yield Row(f"{what}[{number}]", {**values, **named})
-        else:
-            raise CuetuneError(f"{what}[{number}]: a {type(values).__name__}; expected a dictionary of column names.")
-
-
-def _class_names(rows: Any) -> dict[str, list[str]]:
-    """The columns in which a data set of `datasets` keeps numbers for class names, and those names."""
-    features = getattr(rows, "features", None) or {}
-    return {column: kind.names for column, kind in features.items() if getattr(kind, "names", None)}
-
-
-def _split_of(parts: Mapping[str, Any], split: str | None) -> Iterable[Any]:
-    if split is None:
-        split = "train" if "train" in parts else next(iter(parts), "")
-    if split not in parts:
-        raise CuetuneError(f"no split {split!r}; choose one of {', '.join(map(repr, parts))}.")
-    return parts[split]
-
-
-def _read_datasets(name: str, split: str | None) -> Iterator[Row]:
-    """A folder or a name that Hugging Face `datasets` reads, streamed; code that a data set brings is never run."""
-    import datasets
-
-    name, _, named_split = name.partition("@")
-    datasets.utils.logging.set_verbosity_error()
-    datasets.disable_progress_bars()
-    try:
-        parts = datasets.load_dataset(name, streaming=True)
-    except Exception as error:  # every loader of `datasets` raises its own
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise CuetuneError(f"{name}: neither a file nor data that `datasets` can read ({reason}).") from error
-    return _read_dicts(_split_of(parts, split or named_split or None), name)

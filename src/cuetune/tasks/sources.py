@@ -3,18 +3,22 @@
 from pathlib import Path
 from typing import Any, Self
 
+from cuetune.tasks.layout import Layout
+
 
 class Source(str):
     """The name of a file, a folder or a data set, with what the user says of the files in it.
 
     splits: folders named train, val, test, … are splits; else they are labels. media_root: the folder that paths in a
     table start from; else the table's own. allow_download: whether http(s) addresses in a table are fetched.
+    layout: how a text table is written, where it does not say so itself.
     notes: filled while rows are read: what was taken for what, and what was left out, for a person.
     """
 
     splits: bool
     media_root: Path | None
     allow_download: bool
+    layout: Layout
     notes: list[str]
 
     def __new__(
@@ -24,15 +28,23 @@ class Source(str):
         splits: bool = True,
         media_root: str | Path | None = None,
         allow_download: bool = False,
+        layout: Layout | None = None,
     ) -> Self:
         made = super().__new__(cls, name)
         made.splits, made.allow_download, made.notes = splits, allow_download, []
+        made.layout = layout or Layout()
         made.media_root = None if media_root is None else Path(media_root)
         return made
 
     def beside(self, name: str | Path) -> "Source":
         """Another source, such as the rows to test on, whose files are found in the same way."""
-        other = Source(name, splits=self.splits, media_root=self.media_root, allow_download=self.allow_download)
+        other = Source(
+            name,
+            splits=self.splits,
+            media_root=self.media_root,
+            allow_download=self.allow_download,
+            layout=self.layout,
+        )
         other.notes = self.notes
         return other
 

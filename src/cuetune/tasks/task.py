@@ -4,11 +4,15 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from cuetune.errors import CuetuneError
+from cuetune.tasks.cells import ABSENT, cell_at, format_value, is_missing, text_parts
+from cuetune.tasks.label_names import label_key
 from cuetune.tasks.locating import ADDRESS, Inline
+from cuetune.tasks.row_error import Kind, RowError
 
 FIELD = re.compile(r"\{(\w+)\}")
 # Fields whose content is no text, and what people call it; such a field is the whole template.
@@ -17,10 +21,14 @@ ALONE = {"image": "picture", "audio": "recording", "video": "clip"}
 
 @dataclass(frozen=True)
 class Row:
-    """One raw row of data and where it stands, for error messages: `where` reads like "reviews.csv, row 17"."""
+    """One raw row of data and where it stands, for error messages: `where` reads like "reviews.csv, row 17".
+
+    note: what the reader of the file has to say of it, the same words for all rows of one kind.
+    """
 
     where: str
     values: Mapping[str, Any]
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,19 +105,38 @@ class Task:
         return not self.labels
 
     def example(self, row: Row, *, labelled: bool = True) -> Example:
-        """Read one row under this task. Raises CuetuneError naming row and column for anything it cannot mean."""
+        """Read one row under this task. Raises RowError naming row and column for anything it cannot mean."""
         value = _text if self.modality == "text" else _content
         fields = {name: value(row, self.columns.get(name, name)) for name in self.fields}
         return Example(row.where, fields, self._label(row) if labelled else None)
 
+    def label_of(self, row: Row) -> str | None:
+        """The label of a row; None where it has none, or one that the task does not know."""
+        try:
+            return self._label(row)
+        except RowError:
+            return None
+
+    @property
+    def known_labels(self) -> str:
+        """The labels for a message, the first of many."""
+        return ", ".join(map(repr, self.labels[:8])) + (", …" if len(self.labels) > 8 else "")
+
+    @cached_property
+    def _by_key(self) -> dict[str, str]:
+        """Each label by what all of its spellings have in common."""
+        return {label_key(label): label for label in reversed(self.labels)}
+
     def _label(self, row: Row) -> str:
-        label = _text(row, self.label_column)
-        if self.labels and label not in self.labels:
-            known = ", ".join(map(repr, self.labels[:8])) + (", …" if len(self.labels) > 8 else "")
-            raise CuetuneError(
-                f"{row.where}, column {self.label_column!r}: unknown label {label!r}; expected one of {known}."
-            )
-        return label
+        where = f"{row.where}, column {self.label_column!r}"
+        label = format_value(_cell(row, self.label_column, "unlabelled", "label"))
+        if self.labels and not label.strip():
+            raise RowError("unlabelled", f"{where}: no label", "expected one in every row.")
+        if not self.labels or label in self.labels:
+            return label
+        if label_key(label) not in self._by_key:
+            raise RowError("unknown", f"{where}: unknown label {label[:80]!r}", f"expected one of {self.known_labels}.")
+        return self._by_key[label_key(label)]
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-ready values; `Task.from_dict` reads them back. What was added later stands there where it is set."""
@@ -129,8 +156,13 @@ def default_words(labels: Sequence[str]) -> list[str]:
 
 
 def _text(row: Row, column: str) -> str:
-    """The value of a column as text."""
-    return format_value(_cell(row, column))
+    """The value of a column as text. An object, a list or bytes are no text."""
+    value = _cell(row, column, "text", "text")
+    if isinstance(value, Mapping | list | tuple | set | bytes | bytearray):
+        inside = list(text_parts(value, column))
+        advice = f"name a text in it, e.g. --text {inside[0]}." if inside else "expected a text."
+        raise RowError("text", f"{row.where}, column {column!r}: a {type(value).__name__} and no text", advice)
+    return format_value(value)
 
 
 def _content(row: Row, column: str) -> Any:
@@ -138,7 +170,7 @@ def _content(row: Row, column: str) -> Any:
 
     What is wrong with it is told when it is opened, so that such a row can be left out.
     """
-    value = row.values[column] if row.values.get(column, 0) is None else _cell(row, column)
+    value = None if is_missing(cell_at(row.values, column)) else _cell(row, column, "text", "content")
     if not isinstance(value, str):
         return value
     if isinstance(value, Inline):
@@ -146,24 +178,21 @@ def _content(row: Row, column: str) -> Any:
     return value if ADDRESS.match(value) or value.startswith("data:") else Path(value) if value.strip() else None
 
 
-def _cell(row: Row, column: str) -> Any:
-    """The value of a column. NaN, None and non-finite numbers are errors, never silently 'nan'."""
-    if column not in row.values:
+def _cell(row: Row, column: str, kind: Kind, what: str) -> Any:
+    """The value of a column. NaN, None and non-finite numbers are faults, never silently 'nan'."""
+    value = cell_at(row.values, column)
+    if value is ABSENT:
         found = ", ".join(map(repr, row.values)) or "none"
-        raise CuetuneError(
-            f"{row.where}: no column {column!r} (found: {found}); name the right one with --columns {column}=NAME."
+        raise RowError(
+            "column",
+            f"{row.where}: no column {column!r} (found: {found})",
+            f"name the right one with --columns {column}=NAME.",
         )
-    value = row.values[column]
-    if value is None or (isinstance(value, float) and value != value):
-        raise CuetuneError(f"{row.where}, column {column!r}: empty value (NaN); fill or remove the row.")
+    if is_missing(value):
+        raise RowError(
+            kind, f"{row.where}, column {column!r}: no {what}: an empty value (NaN)", "fill or remove the row."
+        )
     return value
-
-
-def format_value(value: Any) -> str:
-    """A cell as text; 1.0 reads as '1' so that integer labels survive readers that turn them into floats."""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)
 
 
 def said(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,11 @@ from cuetune.backbones.base import Backbone
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.draws import draw
 from cuetune.modalities import Modality, modality_of, of_data, of_model, of_task
+from cuetune.tasks.examples import examples_of, has_no_labels, row_notes
+from cuetune.tasks.inference import LOOKED_AT
+from cuetune.tasks.own_splits import kinds_of, said_of
 from cuetune.tasks.parting import HoldOut, cells_together, hold_out_rows, listed
-from cuetune.tasks.reading import first_rows
+from cuetune.tasks.reading import first_rows, source_name
 from cuetune.tasks.skipped import Skipped
 from cuetune.tasks.sources import Source, notes_of, source_of
 from cuetune.tasks.splits import Splits, fingerprint, split_examples
@@ -60,10 +64,11 @@ def prepare(
 ) -> Data:
     """Read, infer what is not said, and split. The task's labels come from the training data alone.
 
-    model: the one that is to be tuned; where none is named, the rows decide which modality they are of. skip_broken:
-    leave rows out whose content cannot be read. together: a column of `data`; rows that are equal there stay on one
-    side of the split. hold_out: column -> values of the rows that are the test rows. Raises CuetuneError as
-    `read_rows`, `infer_task` and `tasks.parting`.
+    model: the one that is to be tuned; where none is named, the rows decide which modality they are of. validation,
+    test: None takes those that `data` brings along, else parts of its rows. skip_broken: leave rows out that cannot be
+    used, for want of a label that is known or of content that can be read. together: a column of `data`; rows that are
+    equal there stay on one side of the split. hold_out: column -> values of the rows that are the test rows.
+    Raises CuetuneError as `read_rows`, `infer_task` and `tasks.parting`.
     """
     if hold_out and test is not None:
         raise CuetuneError("--hold-out and --test both say which rows are held out; give one of them.")
@@ -74,6 +79,8 @@ def prepare(
     modality = of_task(task) if task is not None else modality_for(data, model, options, encoding)
     parts = {} if hold_out else _parts(modality, data, encoding)
     rows = list(parts.pop("train")) if parts else list(modality.read(data, encoding=encoding))
+    notes = [said_of(source_name(data), kinds_of(data), data)] if parts and isinstance(data, Mapping) else []
+    notes += row_notes(rows)
     rows, aside = hold_out_rows(rows, hold_out) if hold_out else (rows, None)
     cells = cells_together(rows, together) if together else None
     if task is None:
@@ -81,37 +88,87 @@ def prepare(
     skipped = Skipped() if skip_broken else None
 
     def read(found: Iterable[Row]) -> list[Example]:
-        return modality.readable(map(task.example, found), task, skipped)
+        return modality.readable(examples_of(found, task, skipped), task, skipped)
 
     examples = read(rows)
-    given = {
-        name: read(modality.read(_beside(data, source), encoding=encoding))
-        for name, source in (("validation", validation), ("test", test))
-        if source is not None
-    }
-    for name, part in parts.items():
-        if name not in given and (found := _labelled(part, task, name, data)):
-            given[name] = read(found)
+    given, more = _given_rows(modality, task, data, parts, {"validation": validation, "test": test}, encoding)
     if aside is not None:
-        given["test"] = read(aside)
+        given["test"] = aside
+    kept = {part: read(found) for part, found in given.items()}
     splits = split_examples(
         examples,
-        validation=0 if "validation" in given else 0.1,
-        test=0 if "test" in given else 0.2,
+        validation=0 if "validation" in kept else 0.1,
+        test=0 if "test" in kept else 0.2,
         seed=settings.seed,
         stratify=not task.generates,
         together=[cells[example.where] for example in examples] if cells else None,
     )
-    splits = Splits(splits.train, given.get("validation", splits.validation), given.get("test", splits.test))
-    source = Path(data).name if isinstance(data, str | Path) else type(data).__name__
+    splits = Splits(splits.train, kept.get("validation", splits.validation), kept.get("test", splits.test))
     notes = [
         *notes_of(data),
+        *notes,
+        *more,
         *_unlearned(examples, splits),
         *modality.notes([*splits.train, *splits.validation, *splits.test], task),
     ]
     said = {"together": together, "hold_out": hold_out and listed(hold_out)}
     parted = {key: value for key, value in said.items() if value}
-    return Data(task, splits, source, (*(skipped.lines() if skipped else ()), *notes), parted)
+    return Data(task, splits, source_name(data), (*(skipped.lines() if skipped else ()), *notes), parted)
+
+
+def _given_rows(
+    modality: Modality, task: Task, data: Any, own: Mapping[str, Iterator[Row]], named: Mapping[str, Any], encoding: str
+) -> tuple[dict[str, list[Row]], list[str]]:
+    """The rows of the parts that are not set aside: as the user names them, or the data's own; and what to say."""
+    rows, notes = {}, []
+    for part, source in named.items():
+        if source is not None:
+            rows[part] = list(rows_to_score(modality, _beside(data, source), encoding, task, first=part))
+        elif part in own and has_no_labels(found := list(own[part]), task):
+            notes.append(f"split {part}: no row has a label, so it is left out and rows are set aside instead")
+            continue
+        elif part in own:
+            rows[part] = found
+        else:
+            continue
+        notes += row_notes(rows[part])
+    return rows, notes
+
+
+def rows_to_score(modality: Modality, data: Any, encoding: str, task: Task, *, first: str = "test") -> Iterator[Row]:
+    """Labelled rows of a source; of one that has splits those of the first split that has labels. first: is preferred.
+
+    A `Source` notes which split that is.
+    """
+    parts = modality.parts(data, encoding=encoding)
+    for split in (each for each in (first, "test", "validation", "train") if each in parts):
+        rows = parts[split]
+        seen = list(islice(rows, LOOKED_AT))
+        if not has_no_labels(seen, task):
+            if isinstance(data, Source):
+                data.notes.append(f"scored on the split {split}")
+            return chain(seen, rows)
+    return modality.read(data, encoding=encoding)
+
+
+def thin_parts(data: Data, *, few: bool = False) -> list[str]:
+    """Warnings of parts that too few rows leave empty. few: so few rows are meant, and none to validate on."""
+    task, splits = data.task, data.splits
+    lines = []
+    if not splits.test:
+        lines.append(
+            "warning: no row is held out, so nothing is scored; three rows of a label and more leave one, or name some "
+            "with --test"
+        )
+    elif missing := [label for label in task.labels if label not in {example.label for example in splits.test}]:
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        lines.append(f"warning: no held-out row has the label {', '.join(map(repr, missing[:5]))}{more}")
+    if not splits.validation and not few:
+        lines.append(
+            "warning: no row to validate on, so the last step is kept, the best or not; six rows of a label and more "
+            "leave one, or name some with --validation"
+        )
+    return lines
 
 
 def _parts(modality: Modality, data: Any, encoding: str) -> dict[str, Iterator[Row]]:
@@ -119,19 +176,10 @@ def _parts(modality: Modality, data: Any, encoding: str) -> dict[str, Iterator[R
     parts = modality.parts(data, encoding=encoding)
     if parts and "train" not in parts:
         raise CuetuneError(
-            f"{data}: splits {', '.join(parts)}, but no train to learn from; give the folder of one of them, or pass "
+            f"{source_name(data)}: splits {', '.join(parts)}, but no train to learn from; name one of them, or pass "
             "--no-splits to take the folders' names for labels."
         )
     return parts
-
-
-def _labelled(rows: Iterator[Row], task: Task, split: str, data: Any) -> list[Row]:
-    """A folder's split to score on; none of it where it has no labels, as that of a competition."""
-    kept = list(rows)
-    if any(task.label_column in row.values for row in kept):
-        return kept
-    source_of(data).notes.append(f"split {split}: no column {task.label_column!r}, so it is left out")
-    return []
 
 
 def _beside(data: Any, source: Any) -> Any:

@@ -21,7 +21,7 @@ from cuetune.tasks.parting import HoldOut
 from cuetune.tasks.task import Task
 from cuetune.tuning.beginning import ancestor, first_prompt
 from cuetune.tuning.checkpoint import NAME as CHECKPOINT
-from cuetune.tuning.data import Data, few_rows, prepare, sizes
+from cuetune.tuning.data import Data, few_rows, prepare, sizes, thin_parts
 from cuetune.tuning.loop import Outcome, Tuner
 from cuetune.tuning.progress import Bar, JsonLog, Reporter, TensorBoard
 from cuetune.tuning.recording import record
@@ -69,7 +69,7 @@ def tune(
     numbers the draw); then none are spent on validation, and the last step is kept. task: a `Task`, or None to infer it
     with `task_options` (text, label, template, labels, label_words, instruction, columns, max_tokens, generate; image).
     baselines: for texts the same task said in words, for pictures a linear probe on the same frozen states.
-    skip_broken: leave pictures out that cannot be read. together: a column of `data` whose equal rows stay on one side
+    skip_broken: leave rows out that cannot be used. together: a column of `data` whose equal rows stay on one side
     of the split (a speaker, a patient). hold_out: column -> values of the rows that are tested, instead of rows at
     random.
     A run that was stopped goes on when called again; fresh=True starts over. Raises CuetuneError for
@@ -89,7 +89,8 @@ def tune(
         prepared = few_rows(prepared, rows, drawn, keep_validation=validation is not None)
     for line in describe(prepared.task, prepared.splits.train):
         say(line)
-    for line in (*prepared.notes, sizes(prepared.splits)):
+    few = rows is not None or prompt in WORDINGS
+    for line in (*prepared.notes, sizes(prepared.splits), *thin_parts(prepared, few=few)):
         say(line)
     backbone = backbone_for_rows(modality, model, model_options or {})
     learned = [*prepared.splits.train, *prepared.splits.validation]
