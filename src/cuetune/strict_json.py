@@ -28,6 +28,7 @@ DAMAGED = (
 TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 BRACKET = re.compile(rb"[\[\]{}]")
 COPY = "copy the file again"
+DIGITS = 64  # of an integer: more than any count, and few enough to become a float
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def read_limited(path: Path, largest: int, remedy: str = COPY) -> bytes:
 def parse_json(content: bytes | str, where: str, limits: Limits = PLAIN, remedy: str = COPY) -> Any:
     """The values of a JSON text. where: its place, as messages begin. Raises CuetuneError for what is beyond `limits`.
 
-    Strict: no NaN and no infinity (unless `limits.nan`), no integer beyond 64 bits, no half of a character.
+    Strict: no NaN and no infinity (unless `limits.nan`), no integer of more than 64 digits, no half of a character.
     """
     try:
         data = content.encode() if isinstance(content, str) else content
@@ -106,11 +107,9 @@ def reason_of(error: BaseException, length: int = 80) -> str:
 
 
 def _integer(digits: str) -> int:
-    if len(digits) > 20:
+    if len(digits) > DIGITS:
         raise ValueError(f"an integer of {len(digits)} digits")
-    if not -(2**63) <= (value := int(digits)) < 2**64:
-        raise ValueError(f"the integer {digits}, which is beyond 64 bits")
-    return value
+    return int(digits)
 
 
 def _finite(digits: str) -> float:

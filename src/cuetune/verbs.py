@@ -1,5 +1,6 @@
 """The verbs on saved prompts, as Python functions: load, predict, evaluate, check. The command line calls these."""
 
+import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
@@ -11,6 +12,7 @@ from cuetune.backbones.generation import Writing
 from cuetune.backbones.loading import load_backbone
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.evaluate import Evaluation, Source, evaluate_sources, own_name
+from cuetune.library.record import RECORD
 from cuetune.library.tuned import TunedPrompt
 from cuetune.methods.continual.learned import is_learned
 from cuetune.modalities import Modality, of_data, of_task
@@ -28,6 +30,10 @@ from cuetune.tuning.data import rows_to_score
 def load(folder: str | Path, task: Task | None = None) -> TunedPrompt:
     """A saved prompt, of cuetune or of PEFT (then `task` says what it is asked), or what was learned of a stream."""
     if is_learned(folder):
+        if os.path.lexists(Path(folder) / RECORD):
+            raise CuetuneError(
+                f"{folder}: holds a saved prompt ({RECORD}) and a learned stream; move one of them away."
+            )
         from cuetune.methods.continual.answering import load_learned
 
         return load_learned(folder)

@@ -139,18 +139,18 @@ def damage(folder, how):
 
 DAMAGES = {
     "no record": "no cuetune.json: it is being written, or its writing was cut off",
-    "record cut short": "cuetune.json is not JSON",
-    "record of bytes": "cuetune.json is not JSON",
-    "record too deep": "cuetune.json is not JSON",
+    "record cut short": "cuetune.json: not JSON",
+    "record of bytes": "cuetune.json: not JSON",
+    "record too deep": "cuetune.json: not JSON",
     "wrong type": "cuetune.json: task.labels",
     "newer format": "format 99 is newer than this cuetune reads",
     "another task": "its content was altered",
     "record is a folder": "cuetune.json",
     "record is a link outside": "cuetune.json: is not a plain file of the library",
     "no weights": "no adapter_model.safetensors; add the prompt again",
-    "weights cut short": "adapter_model.safetensors is not a whole safetensors file",
-    "weights cut in the header": "adapter_model.safetensors is not a whole safetensors file",
-    "weights empty": "adapter_model.safetensors is not a whole safetensors file",
+    "weights cut short": "adapter_model.safetensors: not a whole safetensors file",
+    "weights cut in the header": "adapter_model.safetensors: not a whole safetensors file",
+    "weights empty": "adapter_model.safetensors: not a whole safetensors file",
     "no configuration": "no adapter_config.json",
 }
 

@@ -327,3 +327,64 @@ def test_what_is_no_folder_of_a_prompt_says_what_was_found(tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "re\nport.txt").write_text("x")
     refused(tmp_path / "other", "re port.txt")
+
+
+@pytest.mark.parametrize("name", ["decoder.pt", "encoder.pt"])
+def test_a_foreign_file_beside_a_record_of_ours_is_not_looked_at(tmp_path, name):
+    """Neither a sound one nor a damaged one, and a damaged record is no reason to look at it."""
+    folder = saved(tmp_path / "p")
+    for content in (torch.randn(3, 6), {"a": 1, "b": 2}):
+        torch.save(content, folder / name)
+        assert torch.equal(TunedPrompt.load(folder).prompt.embeddings, EMBEDDINGS)
+    torch.save(torch.randn(3, 6), folder / name)
+    (folder / RECORD).write_text("{}")
+    refused(folder, RECORD)
+
+
+def test_a_configuration_of_another_tool_beside_numbers_of_ours_is_not_looked_at(tmp_path):
+    from cuetune.prompts import LatePrompt
+
+    made = LatePrompt(EMBEDDINGS[None], 1)
+    folder = saved(tmp_path / "p", made)
+    assert not (folder / CONFIG).exists()
+    (folder / CONFIG).write_text('{"peft_type": "LORA"}')
+    (folder / WEIGHTS).write_bytes(b"not a file")
+    assert torch.equal(TunedPrompt.load(folder).prompt.states(), made.states())
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (("backbone", "num_layers"), 10**12),
+        (("backbone", "num_heads"), 10**12),
+        (("backbone", "hidden_size"), 10**12),
+        (("backbone", "num_layers"), 10**400),
+        (("record", "settings"), {"rank": 10**400}),
+        (("record", "seed"), 10**70),
+        (("task", "max_tokens"), 10**12),
+        (("task", "labels"), [[[[]]]]),
+        (("spec",), json.loads('{"a":' * 900 + "1" + "}" * 900)),
+    ],
+)
+def test_sizes_that_nothing_has_are_refused(tmp_path, keys, value):
+    folder = saved(tmp_path / "p")
+    edit(folder / RECORD, *keys, to=value)
+    refused(folder, RECORD)
+
+
+@pytest.mark.parametrize("name", ["num_layers", "num_attention_heads"])
+@pytest.mark.parametrize("value", [10**12, -1, 10**400])
+def test_a_configuration_of_sizes_that_nothing_has_is_refused(tmp_path, name, value):
+    refused(as_peft(tmp_path / "p", **{name: value}), CONFIG)
+
+
+def test_a_hundred_thousand_labels_are_read_in_seconds(tmp_path):
+    import time
+
+    folder = saved(tmp_path / "p")
+    values = json.loads((folder / RECORD).read_text())
+    values["task"] |= {name: [f" {n}" for n in range(100_000)] for name in ("labels", "label_words")}
+    (folder / RECORD).write_text(json.dumps(values))
+    began = time.monotonic()
+    assert len(TunedPrompt.load(folder).task.labels) == 100_000
+    assert time.monotonic() - began < 30

@@ -1,7 +1,7 @@
 """What a library says of one version of a prompt, read from its small files alone: no tensor is touched."""
 
-import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -22,11 +22,11 @@ from cuetune.library.record import (
     Shape,
     first_fault,
     own_scores,
-    visible,
 )
+from cuetune.strict_json import PLAIN, parse_json
+from cuetune.tensor_header import check_header
 
 VERSION_LENGTH = 16  # hexadecimal digits of the digest that name a version's folder
-LARGEST_JSON = 16 * 2**20  # bytes of cuetune.json
 HEADER = 2**16  # bytes of a tensor file that are read to see whether it is whole
 
 Read = Callable[[str, int | None], bytes]  # (name, how many bytes) -> a file's beginning, or all of it
@@ -86,9 +86,9 @@ def read_entry(name: str, version: str, files: Mapping[str, Seen], read: Read) -
     """The entry of a version from the files that a listing shows. Raises CuetuneError saying what is wrong with it."""
     if RECORD not in files:
         raise CuetuneError(f"no {RECORD}: it is being written, or its writing was cut off")
-    if files[RECORD].size > LARGEST_JSON:
+    if files[RECORD].size > PLAIN.size:
         raise CuetuneError(f"{RECORD} of {files[RECORD].size / 2**20:,.0f} MiB is too large for a prompt")
-    saved, record = parse(read(RECORD, None))
+    saved, record = parse(read(RECORD, PLAIN.size))
     found = digest_of(saved)
     if found[:VERSION_LENGTH] != version:
         raise CuetuneError(f"its content was altered: it is now that of version {found[:VERSION_LENGTH]}")
@@ -96,28 +96,32 @@ def read_entry(name: str, version: str, files: Mapping[str, Seen], read: Read) -
     settings = saved.record.settings or {}
     if length is None and type(settings.get("length")) is int:
         length = settings["length"]
-    return Entry(
-        name=name,
-        version=version,
-        digest=found,
-        kind=saved.kind,
-        length=length,
-        task=saved.task.name,
-        labels=saved.task.labels,
-        template=saved.task.template,
-        instruction=saved.task.instruction,
-        backbone=saved.backbone.name,
-        weights_hash=saved.backbone.weights_hash,
-        scores={
+    values: dict[str, Any] = {
+        "name": name,
+        "version": version,
+        "digest": found,
+        "kind": saved.kind,
+        "length": length,
+        "task": saved.task.name,
+        "labels": saved.task.labels,
+        "template": saved.task.template,
+        "instruction": saved.task.instruction,
+        "backbone": saved.backbone.name,
+        "weights_hash": saved.backbone.weights_hash,
+        "scores": {
             metric: Score(value=score["value"], low=score["low"], high=score["high"])
             for metric, score in own_scores(record).items()
         },
-        created=saved.record.created or "",
-        added=saved.record.added or "",
-        source=saved.record.data.source if saved.record.data else "",
-        lineage=saved.record.lineage or [],
-        size=sum(seen.size for seen in files.values()),
-    )
+        "created": saved.record.created or "",
+        "added": saved.record.added or "",
+        "source": saved.record.data.source if saved.record.data else "",
+        "lineage": saved.record.lineage or [],
+        "size": sum(seen.size for seen in files.values()),
+    }
+    try:
+        return Entry(**values)
+    except ValidationError as error:
+        raise CuetuneError(f"{RECORD}: {first_fault(error)}") from error
 
 
 class Version(BaseModel, strict=True, extra="ignore"):
@@ -129,14 +133,12 @@ class Version(BaseModel, strict=True, extra="ignore"):
 def parse(content: bytes) -> tuple[PromptFile, dict[str, Any]]:
     """cuetune.json, and its record as it stands there."""
     try:
-        values = json.loads(content.decode("utf-8"))
+        values = parse_json(content, RECORD, remedy="add the prompt again")
         if (newer := Version.model_validate(values).format) > FORMAT:
             raise CuetuneError(f"format {newer} is newer than this cuetune reads ({FORMAT}); upgrade cuetune")
         return PromptFile.model_validate(values), values["record"]
     except ValidationError as error:
         raise CuetuneError(f"{RECORD}: {first_fault(error)}") from error
-    except (ValueError, RecursionError) as error:
-        raise CuetuneError(f"{RECORD} is not JSON ({visible(str(error))[:80]})") from error
 
 
 def _whole(saved: PromptFile, files: Mapping[str, Seen], read: Read) -> int | None:
@@ -159,11 +161,5 @@ def _shapes(name: str, size: int, beginning: bytes) -> dict[str, list[int]]:
     length = 8 + int.from_bytes(beginning[:8], "little")
     if length > len(beginning) == HEADER:  # more tensors than any prompt has: left to loading
         return {}
-    try:
-        header = json.loads(beginning[8:length])
-        tensors = {key: value for key, value in header.items() if key != "__metadata__"}
-        if size != length + max(value["data_offsets"][1] for value in tensors.values()):
-            raise ValueError("cut short")
-        return {key: [int(side) for side in value["shape"]] for key, value in tensors.items()}
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
-        raise CuetuneError(f"{name} is not a whole safetensors file; add the prompt again") from error
+    header = check_header(Path(name), beginning, size, remedy="add the prompt again")
+    return {key: value["shape"] for key, value in header.items() if key != "__metadata__"}

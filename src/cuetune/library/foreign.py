@@ -1,6 +1,9 @@
 """Prompts of other tools that are one bare array (P, d): Google's `.npy`, IBM's `decoder.pt` and `encoder.pt`."""
 
+import math
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +15,9 @@ from cuetune.library.tuned import UNKNOWN_BACKBONE, TunedPrompt
 from cuetune.prompts import SoftPrompt
 from cuetune.tasks.task import Task
 
+LARGEST = 512 * 2**20  # bytes
+LARGEST_PICKLE = 2**20  # bytes of the part of a `.pt` file that says what the numbers are
+MOST_RECORDS = 64  # parts of a `.pt` file; one tensor needs half a dozen
 ENDINGS = (".npy", ".pt")
 IN_FOLDER = ("decoder.pt", "encoder.pt")  # a causal model's prompt is in the first
 
@@ -44,14 +50,47 @@ def load_foreign(path: Path, task: Task | None = None) -> TunedPrompt:
 
 def _array(path: Path) -> Tensor:
     try:
-        if path.suffix == ".npy":
-            return torch.from_numpy(np.ascontiguousarray(np.load(path, allow_pickle=False)))
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        if (size := path.stat().st_size) > LARGEST:
+            raise ValueError(f"{size / 2**20:,.0f} MiB is too large for a prompt")
+        found = _of_numpy(path) if path.suffix == ".npy" else _of_torch(path)
     except Exception as error:  # numpy and torch raise many kinds for files that are cut short or hold code
         reason = str(error).strip().splitlines()[0][:80] if str(error).strip() else type(error).__name__
         raise CuetuneError(f"{path}: not a plain array ({reason}); nothing in it was run.") from error
-    if isinstance(found, dict) and len(found) == 1:
-        found = next(iter(found.values()))
     if not isinstance(found, Tensor):
         raise CuetuneError(f"{path}: holds a {type(found).__name__}, not one array (P, d).")
+    return found
+
+
+def _of_numpy(path: Path) -> Tensor:
+    """The array of a `.npy` file, whose header must ask for the bytes that are there before room is made for them."""
+    with path.open("rb") as stream:
+        version = np.lib.format.read_magic(stream)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(stream)
+        asked, there = math.prod(shape) * dtype.itemsize, path.stat().st_size - stream.tell()
+    if dtype.hasobject or asked != there:
+        raise ValueError(f"{shape} of {dtype} are {asked:,} bytes, and {there:,} are there")
+    return torch.from_numpy(np.ascontiguousarray(np.load(path, allow_pickle=False)))
+
+
+def _of_torch(path: Path) -> Any:
+    """What a `.pt` file holds, alone or as the only value of a dictionary; only tensors are made.
+
+    torch takes the file's word for how long a storage is, and would read beyond its end: so that is checked before any
+    number is looked at.
+    """
+    with zipfile.ZipFile(path) as archive:
+        sizes = {info.filename: info.file_size for info in archive.infolist()}
+    code = max((size for name, size in sizes.items() if "/data/" not in name), default=0)
+    if sum(sizes.values()) > LARGEST or code > LARGEST_PICKLE or len(sizes) > MOST_RECORDS:
+        raise ValueError("too large for a prompt")
+    found = torch.load(path, map_location="cpu", weights_only=True)
+    if isinstance(found, dict) and len(found) == 1:
+        found = next(iter(found.values()))
+    if isinstance(found, Tensor):
+        if found.layout is not torch.strided or found.is_quantized or found.is_meta:
+            raise ValueError("not a plain tensor")
+        stored = found.untyped_storage().nbytes()
+        if stored not in sizes.values() or found.numel() * found.element_size() > stored:
+            raise ValueError("it asks for more numbers than it holds")
     return found

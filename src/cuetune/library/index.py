@@ -17,8 +17,10 @@ from cuetune.library.entry import Entry, Seen, read_entry
 from cuetune.library.names import INDEX, NAME, VERSION
 from cuetune.library.record import CONFIG, RECORD, Shape, visible
 from cuetune.library.storage import Storage
+from cuetune.strict_json import DAMAGED, Limits, parse_json
 
 INDEX_FORMAT = 1  # of index.json; one of another format is made anew
+LARGEST_ENTRY, MOST_VALUES = 2**16, 4096  # bytes and values of an entry, on the average
 Files = dict[str, Seen]
 
 
@@ -37,7 +39,7 @@ def survey(storage: Storage) -> tuple[list[Entry], list[str]]:
     (a library that is only read) the answer is the same.
     """
     versions, faults = sort_out(storage.files())
-    known = _read_index(storage)
+    known = _read_index(storage, len(versions))
     entries: dict[str, tuple[str, Entry]] = {}
     for path, files in versions.items():
         stamp = _stamp(files)
@@ -91,13 +93,14 @@ def _stamp(files: Files) -> str:
     return hashlib.sha256(json.dumps(sorted(files.items())).encode()).hexdigest()[:16]
 
 
-def _read_index(storage: Storage) -> dict[str, tuple[str, Entry]]:
-    """The index's entries; none where it is missing or in any way not what was written."""
+def _read_index(storage: Storage, count: int) -> dict[str, tuple[str, Entry]]:
+    """The index's entries; none where it is missing, in any way not what was written, or too large for the versions."""
+    limits = Limits(2**20 + count * LARGEST_ENTRY, values=1000 + count * MOST_VALUES)
     try:
-        values = json.loads(storage.read(INDEX))
+        values = parse_json(storage.read(INDEX, limits.size + 1), INDEX, limits)
         values["entries"] = {path: tuple(pair) for path, pair in values["entries"].items()}
         index = IndexFile.model_validate(values)
-    except (CuetuneError, ValidationError, AttributeError, KeyError, TypeError, ValueError, RecursionError):
+    except (CuetuneError, ValidationError, *DAMAGED):
         return {}
     if index.format != INDEX_FORMAT or index.sha256 != _sum(values["entries"]):
         return {}

@@ -1,14 +1,11 @@
 """Loading saved prompts from anyone: everything is checked, nothing is run, every fault is one line."""
 
 import hashlib
-import json
 import os
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load as from_bytes
 from torch import Tensor
 
 from cuetune.backbones.identity import BackboneIdentity
@@ -21,13 +18,12 @@ from cuetune.library.saving import CONFIG, HEAD, RECORD, STATE, WEIGHTS
 from cuetune.library.tuned import UNKNOWN_BACKBONE, TunedPrompt
 from cuetune.prompts import Prompt
 from cuetune.readouts import POOLINGS, Head
+from cuetune.strict_json import DAMAGED, PLAIN, parse_json
 from cuetune.tasks.task import Task
+from cuetune.tensor_file import read_tensors
 
 LARGEST = 512 * 2**20  # bytes of tensors; a prompt of 4,096 tokens on the widest models is a fifth of this
-LARGEST_JSON = 16 * 2**20  # bytes; thousands of labels and tens of thousands of token ids are a tenth of this
-
-# What strangers' values can make torch, safetensors and a prompt's constructor raise.
-BAD_VALUES = (AttributeError, IndexError, KeyError, OverflowError, RuntimeError, TypeError, ValueError)
+LARGEST_JSON = PLAIN.size
 
 AnyFile = TypeVar("AnyFile", bound=BaseModel)
 
@@ -37,10 +33,11 @@ def load(folder: Path, task: Task | None = None) -> TunedPrompt:
 
     Raises CuetuneError naming the file for anything missing, cut short, altered, not finite or of the wrong size.
     """
-    if (bare := foreign_file(folder)) is not None:
+    ours = os.path.lexists(folder / RECORD)
+    if not ours and (bare := foreign_file(folder)) is not None:  # beside a record of ours, nothing else is looked at
         return load_foreign(bare, task)
     _check_folder(folder)
-    if not os.path.lexists(folder / RECORD):
+    if not ours:
         return _from_peft(folder, task)
     saved, record = _saved(folder)
     prompt = _prompt(folder, saved)
@@ -98,14 +95,7 @@ def parse(shape: type[AnyFile], folder: Path, name: str) -> tuple[AnyFile, Any]:
     """A JSON file in its shape, and its plain values. Strict: no NaN, no numbers beyond floats, no broken Unicode."""
     path = folder / name
     content = read_bytes(folder, name, LARGEST_JSON)
-    try:
-        values = json.loads(content.decode("utf-8"))
-        # Python reads NaN, Infinity and halves of characters; writing them strictly does not pass.
-        json.dumps(values, ensure_ascii=False, allow_nan=False).encode("utf-8")
-    except json.JSONDecodeError as error:
-        raise CuetuneError(f"{path}: not JSON (line {error.lineno}: {error.msg}); copy the folder again.") from error
-    except (ValueError, RecursionError) as error:
-        raise CuetuneError(f"{path}: not JSON ({visible(str(error))[:80]}); copy the folder again.") from error
+    values = parse_json(content, str(path), remedy="copy the folder again")
     try:
         return shape.model_validate(values), values
     except ValidationError as error:
@@ -137,22 +127,6 @@ def check_hash(path: Path, data: bytes, expected: str) -> None:
         raise CuetuneError(
             f"{path}: is not the file that {RECORD} was saved with (SHA-256 differs); copy the whole folder again."
         )
-
-
-def read_tensors(path: Path, data: bytes) -> dict[str, Tensor]:
-    try:
-        tensors = from_bytes(data)
-    except (SafetensorError, *BAD_VALUES) as error:
-        raise CuetuneError(
-            f"{path}: not a whole safetensors file ({visible(str(error))[:80]}); copy it again."
-        ) from error
-    for name, tensor in tensors.items():
-        numbers = tensor.float() if tensor.is_floating_point() else tensor
-        if tensor.is_complex() or not numbers.isfinite().all():  # in float32, as they are used
-            raise CuetuneError(
-                f"{path}: {visible(name)[:40]} holds numbers that are not finite (NaN or infinity); tune again."
-            )
-    return tensors
 
 
 def _peft_prompt(folder: Path, data: bytes) -> tuple[Prompt, PeftFile]:
@@ -189,7 +163,7 @@ def _prompt(folder: Path, saved: PromptFile) -> Prompt:
         _check_ids(saved.spec, injections[0].n_tokens)
     except CuetuneError as error:
         raise CuetuneError(f"{folder / RECORD}: {visible(str(error))[:300]}") from error
-    except BAD_VALUES as error:
+    except DAMAGED as error:
         raise CuetuneError(
             f"{folder / RECORD}: the {kind} prompt cannot be rebuilt ({visible(str(error))[:80]}); copy the folder "
             "again."

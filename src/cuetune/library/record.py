@@ -20,8 +20,10 @@ CARD = "README.md"
 OURS = {WEIGHTS, CONFIG, RECORD, STATE, HEAD, CARD}
 HARMLESS = {".DS_Store", ".gitattributes"}  # left by file browsers and the hub, worth nothing to anyone
 
-Count = Annotated[int, Field(ge=0)]
-Size = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Size = Annotated[int, Field(ge=1, lt=2**31)]
+Depth = Annotated[int, Field(ge=0, le=10_000)]  # layers, heads: of what is looped over
+Width = Annotated[int, Field(ge=0, le=2**20)]  # numbers of a state
 
 
 class Shape(BaseModel):
@@ -151,10 +153,10 @@ class BackboneFile(Shape):
     weights_hash: str
     tokenizer_hash: str
     model_type: str
-    hidden_size: Count
-    num_layers: Count
-    num_heads: Count
-    state_size: Count = 0
+    hidden_size: Width
+    num_layers: Depth
+    num_heads: Depth
+    state_size: Width = 0
     kind: Literal["causal", "encoder", "encoder-decoder", "image", "audio", "video"] = "causal"
 
 
@@ -204,8 +206,8 @@ class PeftFile(BaseModel):
     token_dim: int = 0
     base_model_name_or_path: str | None = None
     revision: str | None = None
-    num_layers: int | None = None
-    num_attention_heads: int | None = None
+    num_layers: Depth | None = None
+    num_attention_heads: Depth | None = None
     num_transformer_submodules: int | None = 1
 
 

@@ -30,6 +30,7 @@ from cuetune.library.record import (
 )
 from cuetune.library.tuned import UNKNOWN_BACKBONE, TunedPrompt
 from cuetune.prompts import HardPrompt, PrefixPrompt, SoftPrompt
+from cuetune.strict_json import parse_json, read_json
 
 PLAIN = (SoftPrompt, HardPrompt, PrefixPrompt)  # PEFT's tensor is all there is to them, so it is stored once
 
@@ -73,8 +74,8 @@ def check_replaceable(folder: Path) -> None:
 
 def _is_peft_prompt(config: Path) -> bool:
     try:
-        values = json.loads(config.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        values = read_json(config)
+    except CuetuneError:
         return False
     return isinstance(values, dict) and values.get("peft_type") in TOKENS + PREFIXES
 
@@ -111,7 +112,7 @@ def contents(tuned: TunedPrompt, folder: Path) -> dict[str, bytes | str]:
             values["head"]["classes"] = list(tuned.head.classes)
     files[RECORD] = text = to_json(values, folder)
     try:
-        PromptFile.model_validate(json.loads(text))
+        PromptFile.model_validate(parse_json(text, f"{folder}: not saved", remedy="tune again"))
     except ValidationError as error:
         raise CuetuneError(f"{folder}: not saved: {first_fault(error)}.") from error
     files[CARD] = card(tuned, folder.name)

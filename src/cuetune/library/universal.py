@@ -15,11 +15,13 @@ from cuetune.backbones.identity import BackboneIdentity
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.files import atomic_folder
-from cuetune.library.loading import BAD_VALUES, LARGEST, check_hash, parse, read_bytes, read_tensors
+from cuetune.library.loading import LARGEST, check_hash, parse, read_bytes
 from cuetune.library.record import FORMAT, BackboneFile, Count, Record, Shape, visible
 from cuetune.library.saving import bytes_of, contents, public_name, to_json, write_safely
 from cuetune.library.tuned import TunedPrompt
 from cuetune.prompts import MultitaskPrompt
+from cuetune.strict_json import DAMAGED
+from cuetune.tensor_file import read_tensors
 
 RECORD, STATE, CARD = "universal.json", "universal.safetensors", "README.md"
 PARTS = ("tasks", "teachers")
@@ -98,7 +100,7 @@ class UniversalPrompt:
         check_hash(folder / STATE, data, saved.sha256)
         try:
             prompt = MultitaskPrompt.from_spec(saved.spec, read_tensors(folder / STATE, data))
-        except BAD_VALUES as error:
+        except DAMAGED as error:
             reason = visible(str(error))[:80]
             raise CuetuneError(f"{folder / RECORD}: cannot be rebuilt ({reason}); copy the folder again.") from error
         return cls(prompt, BackboneIdentity.from_dict(saved.backbone.model_dump()), values["record"])

@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from cuetune.errors import CuetuneError
 from cuetune.files import atomic_file
+from cuetune.strict_json import DAMAGED, Limits, parse_json, reason_of
+from cuetune.tensor_file import read_sealed, write_sealed
 
 NAME = "checkpoint.safetensors"
+REMEDY = "remove it or start over with --fresh"
 
 
 @dataclass
@@ -56,7 +58,7 @@ def save_checkpoint(
         tensors |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in state.items()}
     whole = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     with atomic_file(folder / NAME, "wb") as stream:
-        stream.write(save(whole, {"key": key, "progress": json.dumps(asdict(progress))}))
+        write_sealed(stream, folder / NAME, whole, {"key": key, "progress": json.dumps(asdict(progress))})
 
 
 def load_checkpoint(folder: Path, key: str) -> tuple[Progress, dict[str, dict[str, Tensor]]] | None:
@@ -67,28 +69,35 @@ def load_checkpoint(folder: Path, key: str) -> tuple[Progress, dict[str, dict[st
     path = folder / NAME
     if not path.exists():
         return None
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError) as error:
-        raise CuetuneError(f"{path}: cannot be read ({error}); remove it or start over with --fresh.") from error
+    tensors, metadata = read_sealed(path, ("key", "progress"), REMEDY)
     if metadata.get("key") != key:
         raise CuetuneError(
             f"{path}: belongs to a run with other data, settings or model; repeat that command to go on "
             "with it, choose another --to, or start over with --fresh."
         )
     parts: dict[str, dict[str, Tensor]] = {"trained": {}, "best": {}, "optimizer": {}}
-    for name, value in tensors.items():
-        part, _, rest = name.partition(".")
-        parts[part][rest] = value
-    return Progress(**json.loads(metadata["progress"])), parts
+    try:
+        values = parse_json(metadata["progress"], str(path), Limits(nan=True), REMEDY)
+        progress = TypeAdapter(Progress).validate_python(values)
+        for name, value in tensors.items():
+            part, rest = name.split(".", 1)
+            parts[part][rest] = value
+        _numbered(parts["optimizer"])
+    except (ValidationError, *DAMAGED) as error:
+        raise CuetuneError(f"{path}: is damaged ({reason_of(error)}); {REMEDY}.") from error
+    return progress, parts
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
     """Put the saved moments back, number by number."""
+    state = _numbered(tensors)
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def _numbered(tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    """Tensors named "number.key" by number and key. Raises ValueError for another name."""
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         number, _, key = name.partition(".")
         state.setdefault(int(number), {})[key] = value
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    return state

@@ -17,6 +17,7 @@ from cuetune.errors import CuetuneError
 from cuetune.modalities import modality_of
 from cuetune.prompts.base import Prompt
 from cuetune.readouts import Head
+from cuetune.strict_json import DAMAGED, reason_of
 from cuetune.tuning.batches import Batches, Epochs, StepRows, visited
 from cuetune.tuning.checkpoint import Progress, load_checkpoint, restore_optimizer, run_key, save_checkpoint
 from cuetune.tuning.early_stopping import count
@@ -270,9 +271,14 @@ class Tuner:
             return
         self.progress, parts = found
         device: Any = self.backbone.device
-        self.trained.load_state_dict(parts["trained"])
-        self.best = {name: value.to(device) for name, value in parts["best"].items()}
-        restore_optimizer(self.optimizer, parts["optimizer"])
+        try:
+            self.trained.load_state_dict(parts["trained"])
+            self.best = {name: value.to(device) for name, value in parts["best"].items()}
+            restore_optimizer(self.optimizer, parts["optimizer"])
+        except DAMAGED as error:
+            raise CuetuneError(
+                f"{self.folder}: its checkpoint does not fit ({reason_of(error)}); start over with --fresh."
+            ) from error
 
     @property
     def _steps(self) -> int:

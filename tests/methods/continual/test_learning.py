@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 
+import cuetune
 from cuetune.errors import CuetuneError
 from cuetune.methods.continual import learning
 from cuetune.methods.continual.features import FrozenFeatures
@@ -285,11 +287,84 @@ def test_a_damaged_state_is_one_line(tmp_path):
     whole = (tmp_path / "out" / STATE).read_bytes()
     for broken in (b"", whole[:50], whole[:-10], b"\x08\0\0\0\0\0\0\0{}      "):
         (tmp_path / "out" / STATE).write_bytes(broken)
-        with pytest.raises(CuetuneError, match="cannot be read") as error:
+        with pytest.raises(CuetuneError, match="not a whole safetensors file") as error:
             Learned.load(tmp_path / "out")
         assert "\n" not in str(error.value)
     with pytest.raises(CuetuneError, match="no learned stream is there"):
         Learned.load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("method", ["simple-cil", "ranpac", "coda"])
+def test_a_flipped_bit_or_a_nan_in_a_state_is_one_line_whatever_learned_it(tmp_path, method):
+    path = stream_file(tmp_path)
+    run(path, tmp_path / "out", method, tasks=1)
+    state = tmp_path / "out" / STATE
+    whole = state.read_bytes()
+    for at in range(0, len(whole), max(1, len(whole) // 40)):
+        state.write_bytes(whole[:at] + bytes([whole[at] ^ 16]) + whole[at + 1 :])
+        with pytest.raises(CuetuneError, match="copy it again"):
+            cuetune.load(tmp_path / "out")
+    state.write_bytes(whole)
+    unsealed(state)
+    cuetune.load(tmp_path / "out")  # as it was written before
+    unsealed(state, lambda tensors: next(iter(tensors.values())).view(-1)[:1].fill_(float("nan")))
+    with pytest.raises(CuetuneError, match="not finite"):
+        cuetune.load(tmp_path / "out")
+
+
+def unsealed(state, change=lambda tensors: None, edit=lambda said: None):
+    """Write a state as it was before there were seals, changed."""
+    with safe_open(state, framework="pt") as file:
+        said = json.loads(file.metadata()["stream"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    change(tensors)
+    edit(said)
+    save_file(tensors, state, {"stream": json.dumps(said)})
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (("method",), 5),
+        (("seed",), "x"),
+        (("tasks",), [{"name": "a"}]),
+        (("tasks", 0, "report"), {}),
+        (("backbone", "num_layers"), 10**12),
+        (("backbone", "hidden_size"), "x"),
+        (("settings",), []),
+        (("settings", "options"), {"width": 10**12}),
+        (("settings", "options"), {"width": 10**400}),
+        (("learner", "options"), {"width": 10**9}),
+        (("learner", "task", "labels"), 5),
+        (("learner", "labels"), None),
+        (("learner", "tasks"), "x"),
+        (("learner", "own"), []),
+        (("learner", "own", "ridge"), "x"),
+        (("accuracies",), [["x"]]),
+        (("learner", "deep"), json.loads('{"a":' * 900 + "1" + "}" * 900)),
+    ],
+)
+def test_a_hostile_state_is_one_line(tmp_path, keys, value):
+    path = stream_file(tmp_path)
+    run(path, tmp_path / "out", method="ranpac", tasks=1)
+
+    def edit(said):
+        for key in keys[:-1]:
+            said = said[key]
+        said[keys[-1]] = value
+
+    unsealed(tmp_path / "out" / STATE, edit=edit)
+    with pytest.raises(CuetuneError) as error:
+        list(cuetune.predict(tmp_path / "out", [{"text": "good"}], model=backbone()))
+    assert "\n" not in str(error.value)
+
+
+def test_a_stream_beside_a_saved_prompt_does_not_take_its_place(tmp_path):
+    path = stream_file(tmp_path)
+    run(path, tmp_path / "out", tasks=1)
+    (tmp_path / "out" / "cuetune.json").write_text("{}")
+    with pytest.raises(CuetuneError, match="a saved prompt .* and a learned stream"):
+        cuetune.load(tmp_path / "out")
 
 
 def test_pictures(tmp_path):

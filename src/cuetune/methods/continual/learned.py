@@ -10,20 +10,65 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from pydantic import ConfigDict, Field, ValidationError, field_validator
 from torch import Tensor
 
 from cuetune.backbones.identity import BackboneIdentity
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.continual import matrix, summary
 from cuetune.files import atomic_file
+from cuetune.library.record import BackboneFile, Count, Shape, TaskFile, first_fault
 from cuetune.library.saving import public_name
+from cuetune.strict_json import Limits, parse_json
 from cuetune.tasks.task import Task
+from cuetune.tensor_file import read_sealed, write_sealed
 
 STATE = "stream.safetensors"
 FORMAT = 1
-DAMAGED = (KeyError, TypeError, ValueError)
+REMEDY = "copy it again, or start over with --fresh"
+LIMITS = Limits(nan=True)  # a loss that is not finite is what was measured
+
+
+class TaskOfStream(Shape):
+    """The shape of a saved `LearnedTask`."""
+
+    model_config = ConfigDict(allow_inf_nan=True)
+    name: str
+    labels: list[str]
+    rows: Count
+    held_out: Count
+    report: dict[str, Any]
+
+    @field_validator("report")
+    @classmethod
+    def _has_costs(cls, report: dict[str, Any]) -> dict[str, Any]:
+        for name in ("seconds", "steps", "tokens", "trained"):
+            if not isinstance(report.get(name), int | float):
+                raise ValueError(f"{name} is no number")
+        return report
+
+
+class StreamFile(Shape):
+    """The shape of the metadata of stream.safetensors."""
+
+    format: Count
+    method: str
+    seed: int
+    kind: str
+    class_order: int | None
+    settings: dict[str, Any]
+    backbone: BackboneFile
+    versions: dict[str, str] = Field(default_factory=dict)
+    tasks: list[TaskOfStream]
+    accuracies: list[list[float | None]]
+    learner: dict[str, Any]
+
+    @field_validator("learner")
+    @classmethod
+    def _has_a_task(cls, learner: dict[str, Any]) -> dict[str, Any]:
+        if learner.get("task"):
+            TaskFile.model_validate(learner["task"])
+        return learner
 
 
 @dataclass(frozen=True)
@@ -96,7 +141,7 @@ class Learned:
         said |= {"backbone": backbone, "tasks": [asdict(task) for task in self.tasks], "learner": dict(self.spec)}
         path = folder / STATE
         with atomic_file(path, "wb") as stream:
-            stream.write(save(dict(self.tensors), {"stream": json.dumps(said, ensure_ascii=False)}))
+            write_sealed(stream, path, self.tensors, {"stream": json.dumps(said, ensure_ascii=False)})
         return path
 
     @classmethod
@@ -107,21 +152,18 @@ class Learned:
             raise CuetuneError(
                 f"{folder}: no learned stream is there (no {STATE}); give what `cuetune learn --to` wrote."
             )
+        tensors, metadata = read_sealed(path, ("stream",), REMEDY)
+        said = parse_json(metadata["stream"], str(path), LIMITS, REMEDY)
+        if isinstance(said, dict) and isinstance(said.get("format"), int) and said["format"] > FORMAT:
+            raise CuetuneError(f"{path}: written by a newer cuetune; upgrade cuetune.")
         try:
-            with safe_open(path, framework="pt") as file:
-                said = json.loads((file.metadata() or {})["stream"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-            if said.pop("format") > FORMAT:
-                raise CuetuneError(f"{path}: written by a newer cuetune; upgrade cuetune.")
-            said["backbone"] = BackboneIdentity.from_dict(said["backbone"])
-            said["tasks"] = [LearnedTask(**task) for task in said["tasks"]]
-            spec = said.pop("learner")
-            return cls(**said, spec=spec, tensors=tensors)
-        except (SafetensorError, OSError, *DAMAGED) as error:
-            reason = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
-            raise CuetuneError(
-                f"{path}: cannot be read ({reason}); copy it again, or start over with --fresh."
-            ) from error
+            read = StreamFile.model_validate(said)
+        except ValidationError as error:
+            raise CuetuneError(f"{path}: cannot be read ({first_fault(error)}); {REMEDY}.") from error
+        plain = read.model_dump(exclude={"format", "backbone", "tasks", "learner"})
+        backbone = BackboneIdentity.from_dict(read.backbone.model_dump())
+        tasks = [LearnedTask(**task.model_dump()) for task in read.tasks]
+        return cls(**plain, backbone=backbone, tasks=tasks, spec=read.learner, tensors=tensors)
 
 
 def is_learned(folder: str | Path) -> bool:

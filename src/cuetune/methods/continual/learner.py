@@ -17,6 +17,7 @@ from cuetune.errors import CuetuneError
 from cuetune.methods.continual.features import FrozenFeatures
 from cuetune.prompts.base import Prompt
 from cuetune.prompts.building import given_options
+from cuetune.strict_json import DAMAGED, reason_of
 from cuetune.tasks.task import Example, Task
 from cuetune.tuning.progress import Reporter
 from cuetune.tuning.settings import Settings
@@ -141,9 +142,14 @@ class Learner(ABC):
         for what, value in mine.items():
             if theirs.get(what) != value:
                 raise CuetuneError(f"the state is of {what} {theirs.get(what)!r}, not {value!r}; start a stream anew.")
-        self.labels, self.tasks = list(spec["labels"]), int(spec["tasks"])
-        self.task = Task.from_dict(spec["task"]) if spec["task"] else None
-        self._restore(tensors, spec["own"])
+        try:
+            self.labels, self.tasks = list(spec["labels"]), int(spec["tasks"])
+            self.task = Task.from_dict(spec["task"]) if spec["task"] else None
+            self._restore(tensors, spec["own"])
+        except DAMAGED as error:
+            raise CuetuneError(
+                f"the state of the stream cannot be rebuilt ({reason_of(error)}); copy it again, or start anew."
+            ) from error
 
     def features(self, examples: Sequence[Example], task: Task | None = None) -> Tensor:
         """(N, d) float32 on the CPU what the frozen model alone says of examples, each computed once and remembered.

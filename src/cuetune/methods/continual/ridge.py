@@ -11,6 +11,7 @@ from cuetune.errors import CuetuneError
 from cuetune.tasks.task import Example
 
 WIDTH = 2000  # columns of the projection; the paper's 10,000 take 800 MB of sums
+LARGEST = 2**27  # numbers of a projection, a gigabyte
 RIDGES = tuple(10.0**power for power in range(-8, 9))
 FIT = 0.8  # of each label's rows in a task; the ridge is chosen on the rest
 
@@ -46,6 +47,10 @@ class RandomRidge:
     def __init__(self, D: int, M: int, seed: int, fixed: float = 0.0) -> None:
         if M < 1:
             raise CuetuneError(f"width {M}: a random projection needs at least one column; the paper's has 10,000.")
+        if D * M > LARGEST:
+            raise CuetuneError(
+                f"width {M}: a projection of {D} x {M} numbers is too large; the paper's has 10,000 columns."
+            )
         self.W = torch.randn(D, M, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
         self.all, self.fixed, self.ridge = Sums(M, 0), fixed, fixed
         self._head: Tensor | None = None
