@@ -38,6 +38,12 @@ class ImageModality(MediaModality):
 
         return faults(examples, task)
 
+    def notes(self, examples: Sequence[Any], task: Any) -> list[str]:
+        from cuetune.tasks.pictures import count_deep
+
+        deep = count_deep(example.fields[task.fields[0]] for example in examples)
+        return [f"more than 8 bits a channel, scaled by the range that the file states: {deep:,}"] if deep else []
+
     def seen(self, model: str, task: Any, example: Any) -> list[str]:
         from cuetune.backbones.image_loading import load_preprocessing
         from cuetune.tasks.decoding import rows_of

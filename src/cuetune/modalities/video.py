@@ -1,6 +1,6 @@
 """Clips: vision transformers over frames or tubes. What is done to pictures is done to frames."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cuetune.modalities.image import ImageModality
@@ -35,6 +35,9 @@ class VideoModality(ImageModality):
         from cuetune.tasks.videos import VIDEOS
 
         return VIDEOS
+
+    def notes(self, examples: Sequence[Any], task: Any) -> list[str]:
+        return []
 
     def seen(self, model: str, task: Any, example: Any) -> list[str]:
         from cuetune.backbones.clips import evenly

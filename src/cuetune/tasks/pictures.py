@@ -3,11 +3,12 @@
 import struct
 import warnings
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from cuetune.errors import CuetuneError
+from cuetune.tasks.deep_images import DEEP, as_bytes, check_filled, is_deep
 from cuetune.tasks.opening import opened
 from cuetune.tasks.skipped import Skipped
 from cuetune.tasks.task import Row
@@ -15,7 +16,7 @@ from cuetune.tasks.task import Row
 LARGEST = 100_000_000  # pixels; decoded they take 300 MB
 SMALLEST = 2  # pixels a side: less says nothing
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error)
-SIXTEEN_BITS = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+MAY_BE_DEEP = (".tif", ".tiff", ".png", ".pgm", ".pnm", ".ppm", ".pfm", ".jp2", ".j2k", ".fits", ".fit", ".im", "")
 
 
 def read_picture(source: Any, where: str) -> Any:
@@ -32,7 +33,10 @@ def read_picture(source: Any, where: str) -> Any:
         try:
             picture = image.open(stream)
             _check_size(picture, name)
+            cut = is_deep(picture) and picture.mode not in DEEP
             picture.load()
+            if cut:
+                check_filled(256 * max(high for _, high in picture.convert("RGB").getextrema()), name)
             return _as_rgb(picture, name)
         except unidentified as error:
             raise CuetuneError(f"{name}: is no picture that Pillow reads; use PNG, JPEG, WebP, GIF or BMP.") from error
@@ -68,13 +72,36 @@ def _as_rgb(picture: Any, where: str) -> Any:
     from PIL import Image, ImageOps
 
     _check_size(picture, where)
+    if picture.mode in DEEP:
+        picture = _upright(as_bytes(picture, where), picture)
     picture = ImageOps.exif_transpose(picture)
-    if picture.mode in SIXTEEN_BITS:
-        picture = Image.fromarray((np.asarray(picture).clip(0, 65535) // 256).astype(np.uint8))
     if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
     return picture if picture.mode == "RGB" else picture.convert("RGB")
+
+
+def _upright(made: Any, original: Any) -> Any:
+    """What was made of an image, with the direction that the original says it is to be seen in."""
+    exif = original.getexif()
+    made.getexif()[0x0112] = exif.get(0x0112, 1)
+    return made
+
+
+def count_deep(sources: Iterable[Any]) -> int:
+    """How many images have more than eight bits a channel; only files whose endings may have them are opened."""
+    image, _ = _pillow()
+    found = 0
+    for source in sources:
+        path = source.get("path") if isinstance(source, dict) else source
+        if isinstance(path, str | Path) and Path(path).suffix.lower() not in MAY_BE_DEEP:
+            continue
+        if isinstance(source, image.Image):
+            found += is_deep(source)
+            continue
+        with suppress(CuetuneError, *BROKEN), opened(source, "", "picture")[0] as stream, image.open(stream) as picture:
+            found += is_deep(picture)
+    return found
 
 
 def read_pictures(
