@@ -11,8 +11,11 @@ from typing import Any
 import numpy as np
 
 from cuetune.errors import CuetuneError
+from cuetune.tasks import av_audio
 from cuetune.tasks.opening import opened
+from cuetune.tasks.whole_audio import missing
 
+UNKNOWN_FORMATS = (1, 4)  # libsndfile's numbers of a format that it does not recognise, or of which not the codec
 SHORTEST = 0.002  # seconds: less says nothing
 
 
@@ -80,9 +83,16 @@ def shape_of(source: Any, where: str) -> tuple[int, int, float]:
     if isinstance(source, Mapping) and source.get("array") is not None:
         samples, own = _given(source, where)
         return own, samples.shape[1], len(samples) / own
-    stream, _ = opened(source, where, "recording")
+    stream, name = opened(source, where, "recording")
+    library = soundfile()
     with stream:
-        info = soundfile().info(stream)
+        try:
+            info = library.info(stream)
+        except library.LibsndfileError as error:
+            if not _is_unknown(error):
+                raise _broken(name, error) from error
+            stream.seek(0)
+            return av_audio.shape(stream, name)
     return int(info.samplerate), int(info.channels), float(info.duration)
 
 
@@ -93,14 +103,30 @@ def _decoded(source: Any, where: str, longest: float) -> tuple[np.ndarray, int, 
     with stream:
         try:
             with library.SoundFile(stream) as file:
-                samples = file.read(int(longest * file.samplerate), dtype="float32", always_2d=True)
+                asked = int(longest * file.samplerate)
+                samples = file.read(asked, dtype="float32", always_2d=True)
+                if lacks := missing(file, stream, asked, len(samples)):
+                    raise CuetuneError(f"{name}: cut off audio ({lacks}); replace it or remove the row.")
                 return samples, int(file.samplerate), name
         except (library.LibsndfileError, RuntimeError, TypeError, ValueError) as error:
-            reason = str(getattr(error, "error_string", error)).splitlines()[0][:80]
-            raise CuetuneError(
-                f"{name}: no recording that can be read ({reason.rstrip('.')}); use WAV, FLAC, Ogg or MP3, or remove "
-                "the row."
-            ) from error
+            if not _is_unknown(error):
+                raise _broken(name, error) from error
+        stream.seek(0)
+        return *av_audio.decoded(stream, name, longest), name
+
+
+def _is_unknown(error: Exception) -> bool:
+    """Whether libsndfile does not know a file's format or codec, and PyAV may."""
+    return getattr(error, "code", None) in UNKNOWN_FORMATS and av_audio.av() is not None
+
+
+def _broken(name: str, error: Exception) -> CuetuneError:
+    reason = str(getattr(error, "error_string", error)).splitlines()[0][:80]
+    more = ' (other formats need PyAV: `pip install "cuetune[video]"`)' if av_audio.av() is None else ""
+    return CuetuneError(
+        f"{name}: no recording that can be read ({reason.rstrip('.')}); use WAV, FLAC, Ogg or MP3{more}, or remove the "
+        "row."
+    )
 
 
 def _check(samples: np.ndarray, rate: int, name: str) -> None:
