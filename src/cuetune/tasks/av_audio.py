@@ -33,7 +33,9 @@ def decoded(stream: Any, name: str, longest: float) -> tuple[np.ndarray, int]:
             samples, rate = _samples(library, file, track, longest)
     except (library.FFmpegError, ValueError, MemoryError) as error:
         reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0][:80]
-        raise CuetuneError(f"{name}: no recording that can be read ({reason.lower()}); replace it or remove the row.") from error
+        raise CuetuneError(
+            f"{name}: no recording that can be read ({reason.lower()}); replace it or remove the row."
+        ) from error
     found = len(samples) / rate if rate else 0.0
     if seconds is not None and found < min(seconds, longest) - FAR:
         raise CuetuneError(
