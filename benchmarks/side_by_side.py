@@ -124,9 +124,7 @@ def load_model(name: str, dtype: str, device: str) -> Any:
     from transformers import AutoModelForCausalLM
 
     from cuetune.backbones.bundled import resolve
-    from cuetune.backbones.loading import quiet
 
-    quiet()
     return AutoModelForCausalLM.from_pretrained(resolve(name), dtype=getattr(torch, dtype)).to(device)
 
 

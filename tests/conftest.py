@@ -14,6 +14,10 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("COLUMNS", "160")
 sys.path.insert(0, str(Path(__file__).parent))
 
+from cuetune.cli.process import prepare_process  # noqa: E402
+
+prepare_process()  # as the command line does, before torch is imported
+
 import torch  # noqa: E402
 
 # One thread beside other work: threads that wait for each other crawl.

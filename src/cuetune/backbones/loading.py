@@ -1,6 +1,5 @@
 """Loading a backbone by name: bundled models, local folders, the Hugging Face hub. No remote code unless asked for."""
 
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,7 +117,6 @@ def load_tokenizer(name: str = DEFAULT, *, revision: str | None = None, trust_re
     from transformers import AutoTokenizer
 
     source = resolve(name)
-    quiet()
     try:
         return AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=trust_remote_code)
     except Exception as error:  # tokenizers raises plain ones, and transformers any for a damaged file
@@ -169,11 +167,3 @@ def _plain_name(name: str) -> str:
     """What a prompt records of a backbone's name: never a machine's path, only the folder's own name."""
     path = Path(name)
     return path.resolve().name if path.is_dir() else name
-
-
-def quiet() -> None:
-    """Loading bars and notices of transformers are not for our users; warnings and errors are."""
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()
-    logging.getLogger("transformers").setLevel(logging.ERROR)

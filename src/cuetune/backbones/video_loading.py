@@ -8,7 +8,7 @@ from cuetune.backbones.bundled import resolve
 from cuetune.backbones.clips import ClipPreprocessing
 from cuetune.backbones.image import ImageBackbone
 from cuetune.backbones.image_loading import load_image_backbone, load_preprocessing
-from cuetune.backbones.loading import _device, _dtype, _plain_name, quiet
+from cuetune.backbones.loading import _device, _dtype, _plain_name
 from cuetune.backbones.video import FramesBackbone, TubesBackbone
 from cuetune.errors import CuetuneError
 
@@ -50,7 +50,6 @@ def load_video_backbone(
 def _tubes(name: str, dtype: str, device: str, options: dict[str, Any]) -> TubesBackbone:
     from cuetune import compat_video
 
-    quiet()
     place = _device(device)
     try:
         model = compat_video.load_tubes(resolve(name), dtype=_dtype(dtype, place), use_safetensors=True, **options)

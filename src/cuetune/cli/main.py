@@ -27,6 +27,7 @@ from cuetune.cli import (
     tune,
     worth,
 )
+from cuetune.cli.process import prepare_process
 from cuetune.errors import CuetuneError
 from cuetune.standard_output import Output, OutputError, ReaderGoneError, standard_streams
 
@@ -82,6 +83,7 @@ def main() -> None:
 
     A reader that has gone away (`| head`) ends it quietly with 141; standard output that is full, with one line and 74.
     """
+    prepare_process()
     with standard_streams() as out:
         sys.exit(_run(out))
 

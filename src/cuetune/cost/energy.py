@@ -62,7 +62,8 @@ def _tracker(country: str, device: torch.device) -> Any:
         from codecarbon import OfflineEmissionsTracker
     except ImportError:
         return None
-    logging.getLogger("codecarbon").setLevel(logging.CRITICAL)  # it speaks before it reads its own log level
+    logger = logging.getLogger("codecarbon")
+    level = logger.level
     try:
         tracker = OfflineEmissionsTracker(
             country_iso_code=country,
@@ -75,6 +76,8 @@ def _tracker(country: str, device: torch.device) -> Any:
         tracker.start()
     except Exception:  # a meter must not end a run: power readings need rights that many machines do not give
         return None
+    finally:
+        logger.setLevel(level)  # the tracker sets its own, in everybody's place
     return tracker
 
 

@@ -42,8 +42,6 @@ class DatasetSource:
         """Raises CuetuneError for what `datasets` cannot read, and for several configurations where none is named."""
         import datasets
 
-        datasets.utils.logging.set_verbosity_error()
-        datasets.disable_progress_bars()
         if any((Path(name) / each).is_file() for each in SAVED):
             return cls._saved(name)
         try:

@@ -2,7 +2,6 @@
 
 import csv
 import re
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -12,10 +11,9 @@ from typing import Any
 from cuetune.errors import CuetuneError
 from cuetune.tasks.column_names import column_names, is_nameless
 from cuetune.tasks.layout import Layout
+from cuetune.tasks.long_cells import LongCells
 from cuetune.tasks.task import Row
 from cuetune.tasks.text_file import faults_of, open_text
-
-csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # a review may be longer than the module's 128 KiB
 
 DELIMITERS = (",", ";", "\t", "|", "\x01")  # tried in this order behind the usual one of the file's ending
 SAMPLE = 1 << 16  # characters by which the delimiter is found
@@ -83,12 +81,13 @@ QUOTED = (
 
 
 def _reader(lines: Iterable[str], delimiter: str, quoting: str, strict: bool = True) -> Any:
-    return csv.reader(
+    reader = csv.reader(
         lines,
         delimiter=delimiter,
         strict=strict,
         quoting=csv.QUOTE_NONE if quoting == "none" else csv.QUOTE_MINIMAL,
     )
+    return LongCells(reader)
 
 
 def _beginning(path: Path, encoding: str, usual: str, layout: Layout) -> tuple[int, str]:

@@ -1,7 +1,6 @@
 """Pictures of users, read by Pillow: every format becomes RGB, and every fault is one line that says where it is."""
 
 import struct
-import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -53,7 +52,6 @@ def _pillow() -> tuple[Any, Any]:
         from PIL import Image, UnidentifiedImageError
     except ImportError as error:
         raise CuetuneError('reading pictures needs Pillow; run `pip install "cuetune[image]"`.') from error
-    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # what is too large is refused, not warned of
     return Image, UnidentifiedImageError
 
 
