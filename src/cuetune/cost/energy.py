@@ -2,6 +2,8 @@
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -62,30 +64,40 @@ def _tracker(country: str, device: torch.device) -> Any:
         from codecarbon import OfflineEmissionsTracker
     except ImportError:
         return None
-    logger = logging.getLogger("codecarbon")
-    level = logger.level
     try:
-        tracker = OfflineEmissionsTracker(
-            country_iso_code=country,
-            gpu_ids=[device.index or 0] if device.type == "cuda" else None,
-            measure_power_secs=READ_EVERY,
-            output_methods=[],
-            allow_multiple_runs=True,
-            log_level="critical",
-        )
-        tracker.start()
+        with _silent():
+            tracker = OfflineEmissionsTracker(
+                country_iso_code=country,
+                gpu_ids=[device.index or 0] if device.type == "cuda" else None,
+                measure_power_secs=READ_EVERY,
+                output_methods=[],
+                allow_multiple_runs=True,
+                log_level="critical",
+            )
+            tracker.start()
     except Exception:  # a meter must not end a run: power readings need rights that many machines do not give
         return None
-    finally:
-        logger.setLevel(level)  # the tracker sets its own, in everybody's place
     return tracker
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without words of codecarbon, which speaks before it reads its own log level; that level is the program's."""
+    logger = logging.getLogger("codecarbon")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _stopped(tracker: Any) -> Any:
     if tracker is None:
         return None
     try:
-        tracker.stop()
+        with _silent():
+            tracker.stop()
     except Exception:  # as above: the run's result is worth more than its meter
         return None
     return getattr(tracker, "final_emissions_data", None)

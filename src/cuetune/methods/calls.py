@@ -2,20 +2,51 @@
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, ValidationError, WrapValidator
 
 from cuetune import console
 from cuetune.errors import CuetuneError
 from cuetune.files import disk_error
+from cuetune.methods.redaction import redacted
 
 NAME = "calls.jsonl"
+MOST_TOKENS = 10**8  # of one call; whatever bills more has miscounted
 
 
 class BudgetSpentError(CuetuneError):
     """No call is left. A search ends with what it has found."""
+
+
+def whole(text: str) -> str:
+    """The same text with "?" for half characters, which no file and no tokenizer takes."""
+    return text.encode("utf-8", errors="replace").decode()
+
+
+def _or_none(value: Any, read: Callable[[Any], int]) -> int:
+    try:
+        return read(value)
+    except ValidationError:
+        return 0
+
+
+# A count of tokens; whatever is none counts as 0: no bill is lowered by a negative one.
+Tokens = Annotated[int, Field(ge=0, le=MOST_TOKENS), WrapValidator(_or_none)]
+
+
+class Event(BaseModel):
+    """A line of the log: an attempt, or what came of one."""
+
+    event: Literal["sent", "failed", "reply"]
+    request: str
+    text: str = ""
+    tokens_in: Tokens = 0
+    tokens_out: Tokens = 0
 
 
 @dataclass(frozen=True)
@@ -86,18 +117,18 @@ class CallLog:
 
     def write(self, event: str, request: str, **values: Any) -> None:
         """Add one event. Raises CuetuneError when the disk refuses."""
-        line = {"event": event, "request": request, **values}
+        line = redacted({"event": event, "request": request, **values})
         if self.path is not None:
             _append(self.path, json.dumps(line) + "\n")
-        self._count(line)
+        self._count(Event(**line))
 
-    def _count(self, event: Mapping[str, Any]) -> None:
-        self.sent += event["event"] == "sent"
-        self.failed += event["event"] == "failed"
-        if event["event"] == "reply":
-            self._replies[event["request"]] = Reply(event["text"], event["tokens_in"], event["tokens_out"])
+    def _count(self, event: Event) -> None:
+        self.sent += event.event == "sent"
+        self.failed += event.event == "failed"
+        if event.event == "reply":
+            self._replies[event.request] = Reply(whole(event.text), event.tokens_in, event.tokens_out)
 
-    def _read(self) -> list[Mapping[str, Any]]:
+    def _read(self) -> list[Event]:
         """Whole events of earlier runs; a line that a kill cut off is closed, so that the next one stands alone."""
         if self.path is None or not self.path.exists():
             return []
@@ -105,11 +136,9 @@ class CallLog:
         if text and not text.endswith("\n"):
             _append(self.path, "\n")
         events = []
-        for line in text.splitlines():
-            try:
-                events.append(json.loads(line))
-            except ValueError:  # the cut-off line; its attempt was counted by the line before
-                continue
+        for line in text.split("\n"):
+            with suppress(ValueError, RecursionError):  # the cut-off line; its attempt was counted by the line before
+                events.append(Event.model_validate(json.loads(line)))
         return events
 
 

@@ -1,24 +1,25 @@
 """An OpenAI-compatible endpoint: one chat completion for each request, retried with patience, within a budget of calls.
 
 The key is read from an environment variable whose name the user gives. It goes into one header and nowhere else: not
-into a file, a log, an error, or another host's hands by a redirect.
+into a file, a log, an error, or another host's hands by a redirect or, on this machine, a proxy.
 """
 
 import hashlib
-import http.client
+import ipaddress
 import json
 import os
 import random
+import socket
 import time
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
-from typing import Any
-from urllib.parse import urlsplit
+
+import httpx2
 
 from cuetune.errors import CuetuneError
 from cuetune.methods.calls import BudgetSpentError, CallLog, Reply
+from cuetune.methods.completion import NoCompletionError, read_completion, refusal, retry_after
+from cuetune.methods.deadline import Deadline
+from cuetune.methods.redaction import keep_secret, redacted
 
 PASSING = (408, 409, 425, 429)  # states that may pass, beside all of 500 and above
 LONGEST_WAIT = 120.0  # seconds; an endpoint that asks for more is left alone
@@ -55,15 +56,14 @@ class Endpoint:
     first_wait: float = 1.0
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+        if not _plain_url(self.url):
             raise CuetuneError(
                 "the endpoint's URL must read like https://HOST/v1, without user, password or query; a key belongs in "
                 "an environment variable."
             )
         if not self.model:
             raise CuetuneError("the endpoint needs the name of a model (proposer_model=NAME).")
-        if self.timeout <= 0 or self.retries < 0 or self.first_wait < 0:
+        if not self.timeout > 0 or self.retries < 0 or not self.first_wait >= 0:
             raise CuetuneError("an endpoint's timeout must be above 0, its retries and first wait not below.")
 
 
@@ -74,7 +74,7 @@ class Client:
         self.endpoint, self.log, self.budget = endpoint, log, budget
         self._key = _key(endpoint.key)
         self._limit_name = TOKEN_LIMITS[0]
-        self._opener = urllib.request.build_opener(_NoRedirects)
+        self._http = _client(endpoint)
 
     def ask(self, text: str, number: int, max_tokens: int) -> Reply:
         """The reply to one user message. number: tells equal requests of one search apart.
@@ -111,7 +111,7 @@ class Client:
             )
         self.log.write("sent", request)
         try:
-            reply = _reply(self._send(text, max_tokens))
+            reply = self._send(text, max_tokens)
         except (_PassingError, EndpointError) as problem:
             self.log.write("failed", request, why=str(problem))
             raise
@@ -122,43 +122,53 @@ class Client:
         self.log.write("reply", request, **vars(reply))
         return reply
 
-    def _send(self, text: str, max_tokens: int) -> str:
-        """The body that comes back, without the key should the endpoint repeat it. Temperature is the default, 1."""
+    def _send(self, text: str, max_tokens: int) -> Reply:
+        """The reply to one request. Temperature is the default, 1."""
         message = {"role": "user", "content": text}
         body = {"model": self.endpoint.model, "messages": [message], self._limit_name: max_tokens}
-        headers = {"Content-Type": "application/json", "User-Agent": "cuetune"}
+        status, headers, content = self._exchange(json.dumps(body).encode())
+        if not 200 <= status < 300:
+            raise self._refused(status, headers, content)
+        try:
+            return read_completion(content)
+        except NoCompletionError:
+            raise _PassingError("the reply is not a chat completion") from None
+
+    def _exchange(self, body: bytes) -> tuple[int, httpx2.Headers, bytes]:
+        """Status, headers and content of what comes back, in time and of bounded size. Raises _PassingError."""
+        headers = {"Content-Type": "application/json", "User-Agent": "cuetune", "Accept-Encoding": "identity"}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
         url = self.endpoint.url.rstrip("/") + "/chat/completions"
-        request = urllib.request.Request(url, json.dumps(body).encode(), headers, method="POST")
-        deadline = time.monotonic() + self.endpoint.timeout
+        late = f"within {self.endpoint.timeout:g} seconds"
+        deadline = Deadline(self.endpoint.timeout)
         try:
-            with self._opener.open(request, timeout=self.endpoint.timeout) as response:
-                return self._without_key(_read(response, deadline))
-        except urllib.error.HTTPError as error:
-            raise self._refused(error, deadline) from None
-        except TimeoutError:
-            raise _PassingError(f"no whole reply within {self.endpoint.timeout:g} seconds") from None
-        except (OSError, http.client.HTTPException) as error:
-            reason = getattr(error, "reason", error)
-            if isinstance(reason, TimeoutError):
-                raise _PassingError(f"no connection within {self.endpoint.timeout:g} seconds") from None
-            raise _PassingError(self._without_key(f"connection failed ({reason})")) from None
+            request = self._http.build_request("POST", url, content=body, headers=headers)
+            request.extensions["trace"] = deadline.trace
+            with deadline:
+                response = self._http.send(request, stream=True)
+                content = _read(response)
+        except _PassingError:
+            raise
+        except httpx2.ConnectTimeout:
+            raise _PassingError(f"no connection {late}") from None
+        except Exception as error:  # a transport has many ways to fail, and none is worth a traceback
+            if deadline.passed or isinstance(error, httpx2.TimeoutException):
+                raise _PassingError(f"no whole reply {late}") from None
+            raise _PassingError(redacted(f"connection failed ({str(error) or type(error).__name__})")) from None
+        if deadline.passed:
+            raise _PassingError(f"no whole reply {late}")
+        return response.status_code, response.headers, content
 
-    def _refused(self, error: urllib.error.HTTPError, deadline: float) -> Exception:
-        """What an HTTP status above 299 means: wait, ask in other words, or give up."""
-        try:
-            said = self._without_key(_message(_read(error, deadline)))
-        except (OSError, http.client.HTTPException):
-            said = ""
-        reason = f"HTTP {error.code}" + (f": {said}" if said else "")
-        if error.code in PASSING or error.code >= 500:
-            return _PassingError(reason, _retry_after(error.headers.get("Retry-After")))
-        if error.code == 400 and TOKEN_LIMITS[1] in said and self._limit_name != TOKEN_LIMITS[1]:
+    def _refused(self, status: int, headers: httpx2.Headers, content: bytes) -> Exception:
+        """What an HTTP status that is no success means: wait, ask in other words, or give up."""
+        said = refusal(content)
+        reason = f"HTTP {status}" + (f": {said}" if said else "")
+        if status in PASSING or status >= 500:
+            return _PassingError(reason, retry_after(headers.get("Retry-After")))
+        if status == 400 and TOKEN_LIMITS[1] in said and self._limit_name != TOKEN_LIMITS[1]:
             return _OtherLimitError()
-        hint = {401: "check the key", 403: "check the key", 404: "check URL and model"}.get(
-            error.code, "see its message"
-        )
+        hint = {401: "check the key", 403: "check the key", 404: "check URL and model"}.get(status, "see its message")
         return EndpointError(f"{self.endpoint.url}: {reason}; {hint}.")
 
     def _wait(self, problem: _PassingError, attempt: int) -> float:
@@ -172,19 +182,9 @@ class Client:
             return problem.wait
         return min(LONGEST_WAIT, self.endpoint.first_wait * 2**attempt * random.uniform(0.5, 1.5))
 
-    def _without_key(self, text: str) -> str:
-        return text.replace(self._key, "[key]") if self._key else text
-
 
 class _OtherLimitError(Exception):
     """The endpoint knows the limit of tokens by its newer name."""
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """A redirect is an error: following it would hand the key to another place."""
-
-    def redirect_request(self, *_: Any, **__: Any) -> None:
-        return None
 
 
 def _key(variable: str | None) -> str:
@@ -199,54 +199,62 @@ def _key(variable: str | None) -> str:
         )
     if not (key.isascii() and key.isprintable()):
         raise CuetuneError(f"the key in {variable} has characters that no HTTP header can carry; set it again.")
+    keep_secret(key)
     return key
 
 
-def _read(response: Any, deadline: float) -> str:
-    """The whole body, unless it is too late or too much: a reply that trickles does not hold a search up."""
-    parts: list[bytes] = []
-    while piece := response.read1(65536):
-        parts.append(piece)
-        if time.monotonic() > deadline:
-            raise TimeoutError
-        if sum(map(len, parts)) > LARGEST_REPLY:
-            raise _PassingError(f"a reply of more than {LARGEST_REPLY >> 20} MiB")
-    return b"".join(parts).decode("utf-8", errors="replace")
-
-
-def _reply(body: str) -> Reply:
-    """What a chat completion says. Raises _PassingError for anything that is not one."""
+def _plain_url(url: str) -> bool:
+    """Whether this is an http or https address with a host, and no secret in it."""
     try:
-        read = json.loads(body)
-        text = read["choices"][0]["message"]["content"]
-        usage = read.get("usage") or {}
-        return Reply(str(text or ""), int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0))
-    except (ValueError, LookupError, TypeError, AttributeError):
-        raise _PassingError("the reply is not a chat completion") from None
+        parts = httpx2.URL(url)
+    except (httpx2.InvalidURL, ValueError, TypeError):
+        return False
+    plain = not (parts.userinfo or parts.query or parts.fragment)
+    return plain and parts.scheme in ("http", "https") and bool(parts.host) and (parts.port or 1) < 2**16
 
 
-def _message(body: str) -> str:
-    """The endpoint's own words for what is wrong, short; "" where it has none."""
+def _client(endpoint: Endpoint) -> httpx2.Client:
+    """A client that follows no redirect, and takes no proxy to this very machine: either would get the key."""
     try:
-        read = json.loads(body)
-    except ValueError:
-        read = {"error": body}
-    if not isinstance(read, dict):
-        return ""
-    error = read.get("error") or read
-    text = error.get("message") or error.get("detail") or "" if isinstance(error, dict) else error
-    return " ".join(str(text).split())[:200]
+        return httpx2.Client(
+            timeout=endpoint.timeout,
+            follow_redirects=False,
+            trust_env=not on_this_machine(httpx2.URL(endpoint.url).host),
+            limits=httpx2.Limits(max_keepalive_connections=0),
+        )
+    except Exception as error:  # proxies and certificates of the environment
+        raise CuetuneError(
+            f"{endpoint.url}: the environment's proxy or certificate settings are wrong ({error}); check HTTP_PROXY, "
+            "HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE."
+        ) from error
 
 
-def _retry_after(value: str | None) -> float | None:
-    """Seconds to wait by a Retry-After header, which holds seconds or a date; None where it says nothing of use."""
-    if value is None:
-        return None
+def on_this_machine(host: str) -> bool:
+    """Whether a host's name or number is that of the loopback interface, in any way that a number may be written."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
     try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
+        numbers = {info[4][0] for info in socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST)}
+    except (OSError, ValueError):  # a name
+        return False
+    return all(_loops_back(ipaddress.ip_address(str(number).partition("%")[0])) for number in numbers)
+
+
+def _loops_back(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    mapped = getattr(address, "ipv4_mapped", None) or address
+    return bool(mapped.is_loopback or mapped.is_unspecified)
+
+
+def _read(response: httpx2.Response) -> bytes:
+    """The whole body, or as much as came of one that was cut off. Raises _PassingError for one that is too much."""
+    content = bytearray()
     try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, TypeError):
-        return None
+        for piece in response.iter_bytes():
+            content += piece
+            if len(content) > LARGEST_REPLY:
+                raise _PassingError(f"a reply of more than {LARGEST_REPLY >> 20} MiB")
+    except (httpx2.ReadError, httpx2.RemoteProtocolError):
+        pass  # what was answered may be whole all the same
+    finally:
+        response.close()
+    return bytes(content)

@@ -7,8 +7,10 @@ from typing import Any
 
 from cuetune.errors import CuetuneError
 from cuetune.files import atomic_file, disk_error
+from cuetune.methods.redaction import redacted
 
 NAME = "search.jsonl"
+HALVES = "backslashreplace"  # half a character is written as JSON escapes it
 
 
 class Journal:
@@ -37,11 +39,12 @@ class Journal:
 
     def add(self, entry: dict[str, Any]) -> None:
         """Keep one step's result."""
+        entry = redacted(entry)
         self.entries.append(entry)
         if self._path is None:
             return
         try:
-            with self._path.open("a", encoding="utf-8") as stream:
+            with self._path.open("a", encoding="utf-8", errors=HALVES) as stream:
                 stream.write(_line(entry))
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -52,19 +55,27 @@ class Journal:
         assert self._path is not None
         if not self._path.exists():
             return []
-        lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
-        return [line for line in lines if line.endswith("}\n")]
+        try:
+            *lines, _ = self._path.read_text(encoding="utf-8").split("\n")  # behind the last line end is half a line
+        except ValueError as error:
+            raise self._damaged() from error
+        return [line for line in lines if line.endswith("}")]
 
     def _read(self, line: str) -> dict[str, Any]:
         try:
-            entry: dict[str, Any] = json.loads(line)
-        except ValueError as error:
-            raise CuetuneError(f"{self._path}: is damaged; start over with --fresh.") from error
+            entry = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise self._damaged() from error
+        if not isinstance(entry, dict):
+            raise self._damaged()
         return entry
+
+    def _damaged(self) -> CuetuneError:
+        return CuetuneError(f"{self._path}: is damaged; start over with --fresh.")
 
     def _start(self, *entries: dict[str, Any]) -> None:
         assert self._path is not None
-        with atomic_file(self._path) as stream:
+        with atomic_file(self._path, errors=HALVES) as stream:
             stream.write("".join(map(_line, entries)))
 
 

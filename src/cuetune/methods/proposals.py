@@ -10,11 +10,12 @@ from cuetune.tasks.rendering import encode
 from cuetune.tasks.task import FIELD, Example, Task
 
 THINKING = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL)
-TAGGED = re.compile(r"<INS>(.*?)</INS>", re.DOTALL | re.IGNORECASE)
+TAGGED = re.compile(r"<INS>([^<]*(?:<(?!/?INS>)[^<]*)*)</INS>", re.IGNORECASE)  # in time that grows with the text
 LEADING = re.compile(
     r"^(?:[-*•>#]+\s+|\(?\d{1,2}[.):]\s+)?(?:\**(?:the )?instructions?(?: was| is)?\**\s*(?:\d+\s*)?:\**\s*)?", re.I
 )
 QUOTES = {'"': '"', "'": "'", "“": "”", "«": "»", "`": "`", "*": "*"}
+NESTED = 8  # quotes inside each other that are taken off
 SAME_WORDS = 8  # this many words in a row of an example are a copy of it
 
 
@@ -27,8 +28,9 @@ def instructions_in(text: str) -> list[str]:
 def cleaned(text: str) -> str:
     """One instruction on one line, without list marks, a heading or quotes around it."""
     text = LEADING.sub("", " ".join(text.split()), count=1).strip()
-    while len(text) > 1 and QUOTES.get(text[0]) == text[-1]:
-        text = text[1:-1].strip()
+    for _ in range(NESTED):
+        if len(text) > 1 and QUOTES.get(text[0]) == text[-1]:
+            text = text[1:-1].strip()
     return text
 
 
