@@ -4,7 +4,9 @@ import copy
 import ctypes
 import inspect
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -13,19 +15,28 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+from transformers.masking_utils import (
+    AttentionMaskInterface,
+    bidirectional_mask_function,
+    causal_mask_function,
+    sdpa_mask,
+)
 from transformers.modeling_outputs import BaseModelOutput
 
 from cuetune.backbones.frozen import own_pass
+from cuetune.backbones.mask_rule import MaskRule
 from cuetune.errors import CuetuneError
 
 ATTENTION = "cuetune"
 
 
+WHOLE = (causal_mask_function, bidirectional_mask_function)  # masks that packing makes by itself
+
+
 def register_attention(function: Callable[..., tuple[Tensor, Tensor | None]]) -> None:
-    """Make `function` the attention of every model that is switched to `ATTENTION`, with stock masks beside it."""
+    """Make `function` the attention of every model that is switched to `ATTENTION`, with masks as rules beside it."""
     AttentionInterface.register(ATTENTION, function)
-    AttentionMaskInterface.register(ATTENTION, sdpa_mask)
+    AttentionMaskInterface.register(ATTENTION, _mask)
 
 
 def use_attention(model: PreTrainedModel) -> None:
@@ -33,9 +44,76 @@ def use_attention(model: PreTrainedModel) -> None:
     model.set_attn_implementation(ATTENTION)
 
 
-def stock_attention(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
-    """The attention that a model uses when no injection is present."""
-    return sdpa_attention_forward(*args, **kwargs)
+@contextmanager
+def own_attention(model: PreTrainedModel) -> Iterator[None]:
+    """Within it, the model computes attention by its own code (transformers' "eager"), however it was switched."""
+    before = model.config._attn_implementation
+    model.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
+
+
+class _Rules(threading.local):
+    """Where the rules go that a model's masks are made of in this thread's pass; None for calls that are not ours."""
+
+    found: list[MaskRule] | None = None
+
+
+_rules = _Rules()
+
+
+@contextmanager
+def rules_into(found: list[MaskRule]) -> Iterator[None]:
+    """Within it, a model makes no masks: the rule of each goes into `found`, and its number travels in its place."""
+    before, _rules.found = _rules.found, found
+    try:
+        yield
+    finally:
+        _rules.found = before
+
+
+def _mask(mask_function: Callable[..., Any] = causal_mask_function, use_vmap: bool = False, **how: Any) -> Any:
+    """What transformers calls for every mask of a model; outside passes of our own, the mask that its sdpa takes."""
+    if _rules.found is None:
+        return sdpa_mask(mask_function=mask_function, use_vmap=use_vmap, **how)
+    if use_vmap:
+        raise CuetuneError("its attention mask goes by more than positions")
+    rule = MaskRule.of(partial(mask_function, 0, 0), whole=mask_function in WHOLE)
+    _rules.found.append(rule)
+    return torch.full((1, 1, 1, 1), len(_rules.found) - 1)  # on the CPU: reading it waits for no GPU
+
+
+def everything_real(like: Tensor) -> Tensor:
+    """The (1, N) padding mask of a packed pass (1, N, d): transformers then asks for the rule of each mask."""
+    return torch.ones(like.shape[:2], dtype=torch.long, device=like.device)
+
+
+def stock_attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **how: Any
+) -> tuple[Tensor, Tensor | None]:
+    """The attention that a model uses when no injection is present: torch's, or its own code where that cannot do it.
+
+    attention_mask: True where visible, (B, 1, T, K).
+    """
+    if how.get("softcap") is None and how.get("s_aux") is None:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **how)
+    own = sys.modules[type(module).__module__].eager_attention_forward  # type: ignore[attr-defined]
+    bias = _bias(module, query, key, attention_mask)
+    return own(module, query, key, value, bias, **how)
+
+
+def _bias(module: nn.Module, query: Tensor, key: Tensor, visible: Tensor | None) -> Tensor | None:
+    """What the model's own attention adds to its scores: 0 where visible, else the lowest number."""
+    n_queries, n_keys = query.shape[2], key.shape[2]
+    if visible is None:
+        if n_queries == 1 or not getattr(module, "is_causal", True):
+            return None
+        places = torch.arange(n_keys, device=query.device)
+        visible = (places <= places[n_keys - n_queries :, None])[None, None]
+    lowest = torch.finfo(query.dtype).min
+    return torch.zeros(visible.shape, dtype=query.dtype, device=query.device).masked_fill(~visible, lowest)
 
 
 def no_mask(like: Tensor) -> Tensor:

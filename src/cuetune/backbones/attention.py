@@ -16,7 +16,9 @@ from torch import Tensor
 from cuetune import compat
 from cuetune.backbones.groups import Block, Group, Layout
 from cuetune.backbones.injection import KeyValue
+from cuetune.backbones.mask_rule import MaskRule
 from cuetune.backbones.padding import PaddedLayout
+from cuetune.errors import CuetuneError
 
 # From this many scores per head on, fused attention wins over plain products because it never stores the scores.
 FUSED_FROM = 512 * 512
@@ -26,8 +28,8 @@ class RowAttention(torch.autograd.Function):
     """Rows attend to what is before them and to themselves; padding exists only between the two gathers.
 
     query (n, h, d_h), key and value (n, h_kv, d_h): the row tokens, packed. before_k, before_v: what every row sees
-    first, (h_kv, M, d_h), or (B, h_kv, M, d_h) per row. bias: (B, 1, T, M + T), 0 where visible, else -inf.
-    Returns (n, h, d_h). Written out by hand because each product is small: autograd's bookkeeping, its zero-filled
+    first, (h_kv, M, d_h), or (B, h_kv, M, d_h) per row. bias: (B, 1, T, M + T), 0 where visible, else -inf. sinks: (h,),
+    see `attend`. Returns (n, h, d_h). Written out by hand because each product is small: autograd's bookkeeping, its zero-filled
     buffers and the sums over expanded keys cost as much as the products themselves.
     """
 
@@ -42,6 +44,7 @@ class RowAttention(torch.autograd.Function):
         block: Block,
         bias: Tensor,
         scaling: float,
+        sinks: Tensor | None,
     ) -> Tensor:
         (batch, width), (n, heads, size), h_kv = block.rows.shape, query.shape, key.shape[1]
         ragged = n < batch * width  # rows of one length, or one alone, already lie as they should
@@ -59,7 +62,11 @@ class RowAttention(torch.autograd.Function):
         k, v = behind(before_k, key), behind(before_v, value)
         scores = torch.bmm(q, k.transpose(1, 2))
         scores.view(h_kv, batch, -1, width, k.shape[1]).add_(bias)
-        weights = scores.softmax(dim=-1)
+        if sinks is None:
+            weights = scores.softmax(dim=-1)
+        else:
+            column = sinks.view(h_kv, 1, -1, 1).expand(-1, batch, -1, width).reshape(*scores.shape[:2], 1)
+            weights = _softmax_beside(scores, column)
         out = torch.bmm(weights, v).view(h_kv, batch, -1, width, size).permute(1, 3, 0, 2, 4)
         ctx.save_for_backward(q, k, v, weights, block.places)
         ctx.sizes = (batch, width, n, h_kv, size, scaling, before_k.dim())
@@ -85,31 +92,41 @@ class RowAttention(torch.autograd.Function):
             before = before.transpose(0, 1) if before_dims == 4 else before.sum(1)
             return before, packed(both[:, :, None, both.shape[2] - width :])
 
-        # Flash-attention's equations: dS = P * (dP - rowsum(dP * P)), dQ = dS K, dK = dS^T Q, dV = P^T dO.
+        # Flash-attention's equations: dS = P * (dP - rowsum(dP * P)), dQ = dS K, dK = dS^T Q, dV = P^T dO. They hold
+        # with a sink too: it has no value, so its dP is 0 and P are the other columns.
         d_scores = torch.ops.aten._softmax_backward_data(torch.bmm(grad, v.transpose(1, 2)), weights, -1, weights.dtype)
         d_query = packed((torch.bmm(d_scores, k) * scaling).view(h_kv, batch, -1, width, size))
         d_before_k, d_key = split(torch.bmm(d_scores.transpose(1, 2), q))
         d_before_v, d_value = split(torch.bmm(weights.transpose(1, 2), grad))
-        return d_query, d_key, d_value, d_before_k, d_before_v, None, None, None
+        return d_query, d_key, d_value, d_before_k, d_before_v, None, None, None, None
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, visible: Tensor, scaling: float, softcap: float | None) -> Tensor:
+def attend(query: Tensor, key: Tensor, value: Tensor, visible: Tensor, how: "How") -> Tensor:
     """Attention of (B, h, T, d_h) queries over (B, h_kv, K, d_h) keys, as `visible` (B or 1, T, K); returns as query.
 
     Grouped heads share their keys without a copy. Long rows take torch's fused kernel, which never stores the scores.
     """
     batch, heads, width, size = query.shape
-    if softcap is None and _fused(query, width, key.shape[2]):
+    if how.softcap is None and how.sinks is None and _fused(query, width, key.shape[2]):
         return F.scaled_dot_product_attention(
-            query, key, value, attn_mask=visible[:, None], scale=scaling, enable_gqa=heads != key.shape[1]
+            query, key, value, attn_mask=visible[:, None], scale=how.scaling, enable_gqa=heads != key.shape[1]
         )
     grouped = query.reshape(batch, key.shape[1], -1, size)  # (B, h_kv, g·T, d_h)
-    scores = (grouped * scaling) @ key.transpose(2, 3)
-    if softcap is not None:
-        scores = torch.tanh(scores / softcap) * softcap
+    scores = (grouped * how.scaling) @ key.transpose(2, 3)
+    if how.softcap is not None:
+        scores = torch.tanh(scores / how.softcap) * how.softcap
     scores = scores.view(batch, key.shape[1], -1, width, key.shape[2]) + as_bias(visible, scores.dtype)[:, :, None]
-    weights = scores.softmax(dim=-1).view(batch, key.shape[1], -1, key.shape[2])
-    return (weights @ value).view(batch, heads, width, size)
+    if how.sinks is None:
+        weights = scores.softmax(dim=-1)
+    else:
+        column = how.sinks.view(1, key.shape[1], -1, 1, 1).expand(batch, -1, -1, width, 1)
+        weights = _softmax_beside(scores, column)
+    return (weights.view(batch, key.shape[1], -1, key.shape[2]) @ value).view(batch, heads, width, size)
+
+
+def _softmax_beside(scores: Tensor, column: Tensor) -> Tensor:
+    """Attention weights (…, K) of scores (…, K) beside a sink (…, 1), which takes its share and gives no value."""
+    return torch.cat([scores, column.to(scores.dtype)], dim=-1).softmax(dim=-1)[..., :-1].contiguous()
 
 
 def _fused(states: Tensor, width: int, n_keys: int) -> bool:
@@ -123,12 +140,17 @@ def as_bias(visible: Tensor, dtype: torch.dtype) -> Tensor:
 
 @dataclass(frozen=True)
 class How:
-    """What a model asks of its attention beside queries, keys and values."""
+    """What a model asks of its attention beside queries, keys and values.
+
+    softcap: c of c · tanh(scores / c). sinks: (h,) a score per head that stands beside those of all keys in the
+    softmax and gives no value. rule: which positions see which.
+    """
 
     layer: int
     scaling: float
     softcap: float | None
-    window: int | None
+    sinks: Tensor | None
+    rule: MaskRule
 
 
 def attend_group(query: Tensor, key: Tensor, value: Tensor, group: Group, how: How) -> Tensor:
@@ -140,9 +162,9 @@ def attend_group(query: Tensor, key: Tensor, value: Tensor, group: Group, how: H
         before = _behind(group.kv[how.layer], before)
     outputs = []
     if group.n_shared:
-        visible = group.once("shared", group.shared_visible, how.layer, how.window)
+        visible = group.once("shared", group.shared_visible, how.layer, how.rule)
         heads, k, v = (states[None] for states in (queries[0].transpose(0, 1), *before))
-        outputs.append(attend(heads, k, v, visible[None], how.scaling, how.softcap)[0].transpose(0, 1))
+        outputs.append(attend(heads, k, v, visible[None], how)[0].transpose(0, 1))
     for number in range(len(group.blocks)):
         own = (queries[number + 1], keys[number + 1], values[number + 1])
         outputs.append(_attend_block(*own, before, group, number, how))
@@ -164,13 +186,14 @@ def _attend_block(
     block = group.blocks[number]
     batch, width = block.rows.shape
     before = [part[block.numbers] if part.dim() == 4 else part for part in before]
-    if how.softcap is None and not _fused(query, width, before[0].shape[-2] + width):
+    tuned = how.sinks is not None and how.sinks.requires_grad  # fine-tuning, for which nothing is written by hand
+    if how.softcap is None and not tuned and not _fused(query, width, before[0].shape[-2] + width):
 
         def bias(*seen: Any) -> Tensor:
             return as_bias(group.row_visible(*seen), query.dtype)
 
-        seen = group.once("bias", bias, how.layer, number, how.window)
-        return RowAttention.apply(query, key, value, *before, block, seen, how.scaling)
+        seen = group.once("bias", bias, how.layer, number, how.rule)
+        return RowAttention.apply(query, key, value, *before, block, seen, how.scaling, how.sinks)
 
     def padded(states: Tensor) -> Tensor:  # (n, h, d_h) -> (b, h, T, d_h)
         return states[block.rows].transpose(1, 2)
@@ -179,9 +202,22 @@ def _attend_block(
         torch.cat([first.expand(batch, -1, -1, -1), padded(own)], dim=2)
         for first, own in zip(before, (key, value), strict=True)
     )
-    visible = group.once("rows", group.row_visible, how.layer, number, how.window)
-    out = attend(padded(query), keys, values, visible, how.scaling, how.softcap)
+    visible = group.once("rows", group.row_visible, how.layer, number, how.rule)
+    out = attend(padded(query), keys, values, visible, how)
     return out.transpose(1, 2).reshape(batch * width, *query.shape[1:])[block.places]
+
+
+# Of what a model may hand to its attention, these change nothing of it; windows are in the mask, by which eager goes.
+UNUSED = {"sliding_window", "is_causal", "position_ids", "cache_position", "use_cache", "output_attentions"}
+UNUSED |= {"output_hidden_states", "return_dict", "deterministic", "past_key_values", "output_router_logits"}
+USED = {"softcap", "s_aux"}
+
+
+def _refuse_unknown(arguments: dict[str, Any]) -> None:
+    """Raise CuetuneError for an argument that may change the attention in a way that is not known here."""
+    unknown = sorted(name for name, value in arguments.items() if value is not None and name not in UNUSED | USED)
+    if unknown:
+        raise CuetuneError(f"its attention goes by {', '.join(unknown)}")
 
 
 @torch.compiler.disable  # the layout's bookkeeping is Python: a compiled layer calls this part as it is
@@ -209,8 +245,10 @@ def packed_attention(
         )
     if isinstance(cuetune_layout, PaddedLayout):
         return cuetune_layout.attend(module, query, key, value, scaling=scaling, **kwargs)
+    _refuse_unknown(kwargs)
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
-    how = How(cuetune_layout.layer, scale, kwargs.get("softcap"), kwargs.get("sliding_window"))
+    rule = cuetune_layout.rule(attention_mask)
+    how = How(cuetune_layout.layer, scale, kwargs.get("softcap"), kwargs.get("s_aux"), rule)
     packed = [states[0].transpose(0, 1) for states in (query, key, value)]
     if cuetune_layout.capture is not None:
         cuetune_layout.capture[how.layer] = (packed[1].detach(), packed[2].detach())

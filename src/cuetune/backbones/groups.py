@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from cuetune.backbones.injection import KeyValue
+from cuetune.backbones.mask_rule import MaskRule
+from cuetune.errors import CuetuneError
 
 
 @dataclass
@@ -39,7 +41,7 @@ class Group:
         fewer than the longest has the last of the K positions.
     kv_lengths: (B,) valid leading positions of per-row `kv`, or None when all are.
     tokens: layer -> virtual token states (P, d) or (B, P, d); slots: (P,) or (B, P) where they stand when packed.
-    causal: whether a window reaches back only, or as far to both sides.
+    causal: whether its rows read from left to right.
     """
 
     start: int
@@ -70,7 +72,7 @@ class Group:
             self._made[seen] = make(asleep, n_kv, *key)
         return self._made[seen]
 
-    def shared_visible(self, asleep: bool, n_kv: int, window: int | None) -> Tensor:
+    def shared_visible(self, asleep: bool, n_kv: int, rule: MaskRule) -> Tensor:
         """(S, K + S) who of the shared positions sees whom. asleep: below the layer where the prompt enters."""
         before = self._before(n_kv)
         visible = self.shared_positions[:, None] >= before
@@ -78,11 +80,11 @@ class Group:
             hidden = self._hidden()
             alone = torch.eye(self.n_shared, dtype=torch.bool, device=before.device)[:, hidden]
             visible[:, hidden + n_kv] = alone
-        if window is not None:
-            visible &= self._near(self.shared_positions[:, None] - before, window)
+        if rule.sees is not None:
+            visible &= rule.sees(self.shared_positions[:, None], before[None])
         return visible
 
-    def row_visible(self, asleep: bool, n_kv: int, number: int, window: int | None) -> Tensor:
+    def row_visible(self, asleep: bool, n_kv: int, number: int, rule: MaskRule) -> Tensor:
         """(b, T, K + S + T) what the rows of one block see: what is before them, and themselves."""
         block, before = self.blocks[number], self._before(n_kv)
         batch, width = block.rows.shape
@@ -95,13 +97,10 @@ class Group:
         elif asleep and block.slots is not None:
             own = own & (~block.slots[:, None] | torch.eye(width, dtype=torch.bool, device=own.device))
         visible = torch.cat([memory[:, None].expand(-1, width, -1), own], dim=-1)
-        if window is not None:
+        if rule.sees is not None:
             keys = torch.cat([before.expand(batch, -1), block.positions], dim=1)
-            visible &= self._near(block.positions[:, :, None] - keys[:, None], window)
+            visible &= rule.sees(block.positions[:, :, None], keys[:, None])
         return visible
-
-    def _near(self, distance: Tensor, window: int) -> Tensor:
-        return (distance if self.causal else distance.abs()) < window
 
     def _before(self, n_kv: int) -> Tensor:
         """(K + S,) positions of what stands before the rows, in a layer with `n_kv` keys of its own."""
@@ -130,7 +129,7 @@ class Layout:
     first: the layer that the pass enters at; those below are skipped, and `states` (1, N, d) are its input.
     last: the layer that the pass ends before; it and those above are skipped.
     read: the places (K,) whose final states are read, or None for all.
-    layer: the one that runs now. called: how many layers have been entered; tells the layers of a model apart that all
+    rules: the masks that the model makes in this pass. layer: the one that runs now. called: how many layers have been entered; tells the layers of a model apart that all
     share one module.
     """
 
@@ -141,8 +140,17 @@ class Layout:
     states: Tensor | None = None
     last: int | None = None
     read: Tensor | None = None
+    rules: list[MaskRule] = field(default_factory=list)
     layer: int = 0
     called: int = 0
+
+    def rule(self, mask: Tensor | None) -> MaskRule:
+        """The rule whose number a layer was handed as its mask. Raises CuetuneError where the model made another."""
+        if mask is None or mask.numel() != 1 or not self.rules:
+            raise CuetuneError("it makes its attention masks by itself")
+        rule = self.rules[int(mask)]
+        rule.check(self.groups[0].causal)
+        return rule
 
     def next_layer(self) -> int:
         """The number of the layer that is entered now, by the order of calls."""

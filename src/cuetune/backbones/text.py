@@ -256,11 +256,11 @@ class TextBackbone(Backbone):
         embeddings = packed.embeddings
         if packed.layout.states is not None:  # nothing of the lower layers is used, but they have a width of their own
             embeddings = embeddings.new_zeros((*embeddings.shape[:2], self.width))
-        with frozen.own_pass():
+        with frozen.own_pass(), compat.rules_into(packed.layout.rules):
             output = self._decoder(
                 inputs_embeds=embeddings,
                 **self._positions(packed),
-                attention_mask=compat.no_mask(packed.embeddings),
+                attention_mask=compat.everything_real(embeddings),
                 use_cache=False,
                 cuetune_layout=packed.layout,
             )
