@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -170,9 +171,27 @@ def first_position(model: PreTrainedModel) -> int:
     return 0
 
 
-def takes(model: PreTrainedModel, argument: str) -> bool:
-    """Whether the base model's forward pass has an argument of this name, e.g. `token_type_ids`."""
-    return argument in inspect.signature(model.base_model.forward).parameters
+def takes(part: nn.Module, argument: str) -> bool:
+    """Whether a module's forward pass has an argument of this name, e.g. `token_type_ids`."""
+    return argument in inspect.signature(part.forward).parameters
+
+
+def first_output(output: Any) -> Tensor:
+    """The final states of a base model's output, whatever its form."""
+    states = getattr(output, "last_hidden_state", None)
+    return output[0] if states is None else states
+
+
+class OuterHead(nn.Module):
+    """All that a model does to its final states to score words, (…, d) -> (…, V): its own code, its weights shared."""
+
+    def __init__(self, model: PreTrainedModel, base: nn.Module) -> None:
+        super().__init__()
+        name = next(name for name, module in model.named_modules() if module is base and name)
+        self.outer = _with(model, name, _HandThrough())
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return self.outer(inputs_embeds=hidden.reshape(1, -1, hidden.shape[-1])).logits.view(*hidden.shape[:-1], -1)
 
 
 class MaskedHead(nn.Module):
@@ -194,7 +213,15 @@ class MaskedHead(nn.Module):
 
 class _HandThrough(nn.Module):
     def forward(self, *args: Any, inputs_embeds: Tensor, **kwargs: Any) -> Any:
-        return BaseModelOutput(last_hidden_state=inputs_embeds)  # type: ignore[arg-type]
+        return _States(last_hidden_state=inputs_embeds)  # type: ignore[arg-type]
+
+
+class _States(BaseModelOutput):
+    """Final states and nothing else, for code that also asks for a cache, router scores or the like."""
+
+    def __getattr__(self, name: str) -> None:
+        if name.startswith("_"):
+            raise AttributeError(name)
 
 
 def _with(module: Any, path: str, part: nn.Module) -> Any:
@@ -264,6 +291,56 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         for option, value in ((-3, 32 << 20), (-1, 2**31 - 1), (-2, 64 << 20)):  # mmap threshold, trim, top pad
             mallopt(option, value)
+
+
+@dataclass(frozen=True)
+class LengthSwitch:
+    """A rotary embedding that turns otherwise in longer sequences, prompt included.
+
+    limit: up to this many positions nothing changes. gradual: beyond it, every length turns in its own way (dynamic
+    NTK); else all longer ones turn alike (longrope).
+    """
+
+    rotary: Any
+    limit: int
+    gradual: bool
+
+    def regime(self, positions: int) -> int:
+        """The same number for sequences that turn alike."""
+        return 0 if positions <= self.limit else positions if self.gradual else 1
+
+    def forget(self) -> None:
+        """Let go of the longest sequence so far: transformers keeps its frequencies for shorter ones."""
+        for name in [name for name in vars(self.rotary) if name.endswith("max_seq_len_cached")]:
+            setattr(self.rotary, name, 0)
+
+
+def length_switches(model: PreTrainedModel) -> list[LengthSwitch]:
+    """The rotary embeddings of a model that depend on how long a sequence is."""
+    found = []
+    rotary: Any
+    for rotary in model.modules():
+        named = getattr(rotary, "rope_type", None)
+        parameters = getattr(getattr(rotary, "config", None), "rope_parameters", None) or {}
+        each = [(kind, parameters[layer]) for layer, kind in named.items()] if isinstance(named, dict) else []
+        for kind, given in each or [(named, parameters)]:
+            if kind == "longrope":
+                found.append(LengthSwitch(rotary, int(given["original_max_position_embeddings"]), gradual=False))
+            elif kind and "dynamic" in kind:
+                found.append(LengthSwitch(rotary, int(rotary.original_max_seq_len), gradual=True))
+    return found
+
+
+def release(model: PreTrainedModel, attention: str) -> None:
+    """Give a model back as it was loaded: its own forward passes, classes and attention."""
+    for module in model.modules():
+        for name in ("_cuetune_forward", "_cuetune_index", "_cuetune_gives_tuple"):
+            module.__dict__.pop(name, None)
+        if isinstance(module.__dict__.get("forward"), partial):
+            del module.__dict__["forward"]
+        if type(module).__dict__.get("cuetune_stock"):
+            module.__class__ = type(module).__mro__[1]
+    model.set_attn_implementation(attention)
 
 
 def wrap_layer(layer: nn.Module, index: int | None) -> None:

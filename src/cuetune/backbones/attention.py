@@ -28,9 +28,9 @@ class RowAttention(torch.autograd.Function):
     """Rows attend to what is before them and to themselves; padding exists only between the two gathers.
 
     query (n, h, d_h), key and value (n, h_kv, d_h): the row tokens, packed. before_k, before_v: what every row sees
-    first, (h_kv, M, d_h), or (B, h_kv, M, d_h) per row. bias: (B, 1, T, M + T), 0 where visible, else -inf. sinks: (h,),
-    see `attend`. Returns (n, h, d_h). Written out by hand because each product is small: autograd's bookkeeping, its zero-filled
-    buffers and the sums over expanded keys cost as much as the products themselves.
+    first, (h_kv, M, d_h), or (B, h_kv, M, d_h) per row. bias: (B, 1, T, M + T), 0 where visible, else -inf. sinks: (h,)
+    as in `How`, or None. Returns (n, h, d_h). Written out by hand because each product is small: autograd's
+    bookkeeping, its zero-filled buffers and the sums over expanded keys cost as much as the products themselves.
     """
 
     @staticmethod

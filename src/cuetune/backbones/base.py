@@ -15,6 +15,14 @@ from cuetune.backbones.injection import Injection
 from cuetune.errors import CuetuneError
 
 
+class PathError(CuetuneError):
+    """A model does not give, in the way that was tried, what plain transformers gives. reason: what was found."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class Backbone(ABC):
     """A frozen model of transformers with what turns users' rows into its input.
 
@@ -102,6 +110,8 @@ class Backbone(ABC):
         """Whatever fails in a self-test says that the model does not take injections."""
         try:
             yield
+        except CuetuneError as problem:
+            raise self._refused(self.identity.name, str(problem)) from problem
         except Exception as problem:
             raise self._refused(self.identity.name, f"{type(problem).__name__}: {problem}") from problem
 
@@ -111,9 +121,10 @@ class Backbone(ABC):
         if not error < (1e-3 if self.dtype == torch.float32 else 0.1):
             raise self._refused(self.identity.name, f"outputs differ by {error:.1e}")
 
-    def _refused(self, name: str, reason: str) -> CuetuneError:
+    def _refused(self, name: str, reason: str) -> "PathError":
         first, *_ = reason.splitlines() or [""]
-        return CuetuneError(
+        return PathError(
+            first,
             f"{name}: models of type {self.model.config.model_type!r} do not take injections through transformers' "
-            f"attention interface ({first}); choose another model, e.g. --model {self.stand_in}."
+            f"attention interface ({first}); choose another model, e.g. --model {self.stand_in}.",
         )

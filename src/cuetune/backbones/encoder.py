@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cuetune import compat
 from cuetune.backbones.injection import Injection
@@ -27,15 +27,18 @@ class EncoderBackbone(TextBackbone):
     kind = "encoder"
     causal = False
     writes = False
+    compiles = False
 
     def _take_apart(self) -> None:
         self.config = self.model.config
         self._decoder = self.model.base_model
         self._first = compat.first_position(self.model)
-        self._typed = compat.takes(self.model, "token_type_ids")
-        self._transform = None if self._head is None else compat.MaskedHead(self.model)
+        self._typed = compat.takes(self._decoder, "token_type_ids")
+        self._transform: nn.Module | None = None if self._head is None else compat.MaskedHead(self.model)
         # A masked language model's first state stands for the whole text; sentence encoders are trained on the mean.
         self.pooling = "first" if self.has_words else "mean"
+
+    def _open_layers(self) -> None:
         for number, layer in compat.encoder_layers(self.model):
             compat.wrap_layer(layer, number)
 
@@ -79,9 +82,11 @@ class EncoderBackbone(TextBackbone):
         """Without the pooler: no answer goes through it, and many files lack it, so that it is random."""
         return {name: value for name, value in self.model.state_dict().items() if "pooler" not in name}
 
-    def _probe(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+    def _reference(self, ids: Tensor) -> Tensor:
         output = self.model(input_ids=ids[None])
-        hidden = self.hidden(Rows.of([ids[2:4].tolist(), ids[2:].tolist()]), Injection({0: self.embed(ids[:2])}))[2:]
-        if self.has_words:
-            return self.logits(hidden), output.logits[0, 2:].float()
-        return hidden.float(), output.last_hidden_state[0, 2:].float()
+        return (output.logits if self.has_words else output.last_hidden_state)[0].float()
+
+    def _prompted(self, ids: Tensor) -> Tensor:
+        rows = [ids[2:4].tolist(), ids[2:].tolist()]
+        hidden = self.hidden(Rows.of(rows), Injection({0: self.embed(ids[:2])}))[len(rows[0]) :]
+        return self.logits(hidden) if self.has_words else hidden.float()

@@ -10,6 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from cuetune import compat
 from cuetune.backbones import frozen
+from cuetune.backbones.answer_paths import leaf_paths
 from cuetune.backbones.injection import Injection, KeyValue
 from cuetune.backbones.packing import Rows, embedded_text
 from cuetune.backbones.padding import PaddedLayout
@@ -32,12 +33,15 @@ class EncoderDecoderBackbone(TextBackbone):
     kind = "encoder-decoder"
     causal = False
     keeps_states = False
+    compiles = False
 
     def _take_apart(self) -> None:
         self.config = self.model.config
         self._encoder, self._decoder = compat.encoder_and_decoder(self.model)
         beginning, self._end = surroundings(self.tokenizer)
         self._start = [int(self.config.decoder_start_token_id), *beginning]
+
+    def _open_layers(self) -> None:
         for number, layer in enumerate(compat.layers_of(self._encoder, self.config.num_hidden_layers)):
             compat.wrap_layer(layer, number)
 
@@ -149,13 +153,18 @@ class EncoderDecoderBackbone(TextBackbone):
         )
         return output[:, len(self._start) :].tolist()
 
-    def _probe(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        rows = Rows.of([ids[3:5].tolist(), ids[3:].tolist()], ids[2:3].tolist())
-        rows = replace(rows, read=torch.tensor(rows.lengths).cumsum(0) - 1)
-        ours = self.logits(self.hidden(rows, Injection({0: self.embed(ids[:2])})))[-1]
+    def _reference(self, ids: Tensor) -> Tensor:
         text = torch.cat([ids, ids.new_tensor(self._end)])[None]
         output = self.model(input_ids=text, decoder_input_ids=ids.new_tensor([self._start]), use_cache=False)
-        return ours, output.logits[0, -1].float()
+        return output.logits[0, -1:].float()
+
+    def _prompted(self, ids: Tensor) -> Tensor:
+        rows = Rows.of([ids[3:5].tolist(), ids[3:].tolist()], ids[2:3].tolist())
+        rows = replace(rows, read=torch.tensor(rows.lengths).cumsum(0) - 1)
+        return self.logits(self.hidden(rows, Injection({0: self.embed(ids[:2])})))[-1:]
+
+    def _check_rows_apart(self) -> None:
+        """Rows are padded here, each with a place of its own in the batch."""
 
 
 @dataclass(frozen=True)
@@ -202,12 +211,9 @@ def _split(rows: Rows) -> tuple[list[list[int]], list[Plan]]:
 
 def _branches(tokens: list[int], tail: Tensor, nodes: list[int]) -> Plan:
     """An answer tree as one sequence per leaf. nodes: those whose states are wanted, -1 for the root."""
-    above = [[other for other in range(len(tokens)) if sees[other]] for sees in tail.tolist()]  # from the root down
-    above = [sorted(path, key=lambda node: len(above[node])) for path in above]
-    leaves = [node for node in range(len(tokens)) if sum(node in path for path in above) == 1]
-    sequences = [[tokens[node] for node in above[leaf]] for leaf in leaves]
+    paths = leaf_paths(tail)
     wanted = []
     for node in nodes:
-        sequence = next(number for number, leaf in enumerate(leaves) if node < 0 or node in above[leaf])
-        wanted.append((sequence, 0 if node < 0 else len(above[node])))
-    return Plan(sequences, wanted)
+        sequence = next(number for number, path in enumerate(paths) if node < 0 or node in path)
+        wanted.append((sequence, 0 if node < 0 else paths[sequence].index(node) + 1))
+    return Plan([[tokens[node] for node in path] for path in paths], wanted)

@@ -93,12 +93,16 @@ def _operations(x: Any, weight: Any, *args: Any, **kwargs: Any) -> int:
 
 
 class _Linear(nn.Linear):
+    cuetune_stock = True  # for `compat.release`: the class before it is the model's own
+
     def forward(self, input: Tensor) -> Tensor:
         own = torch.compiler.is_compiling() or _own_pass.on  # only own passes are compiled
         return (product if own else F.linear)(input, self.weight, self.bias)
 
 
 class _Conv1D(Conv1D):
+    cuetune_stock = True
+
     def forward(self, x: Tensor) -> Tensor:
         if torch.compiler.is_compiling() or _own_pass.on:
             return product(x, self.weight.t(), self.bias)
@@ -166,7 +170,7 @@ def _own_norm(stock: Any) -> Any:
             return stock.forward(self, x)  # type: ignore[attr-defined]
         return _RootMeanSquareNorm.apply(x, self.weight, self.variance_epsilon)
 
-    return type(stock.__name__, (stock,), {"forward": forward, "__module__": stock.__module__})
+    return type(stock.__name__, (stock,), {"forward": forward, "__module__": stock.__module__, "cuetune_stock": True})
 
 
 class _Read(threading.local):

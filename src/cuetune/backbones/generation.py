@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from cuetune import compat
-from cuetune.backbones.encoder_decoder import EncoderDecoderBackbone
 from cuetune.backbones.injection import Injection, KeyValue
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
@@ -54,14 +53,15 @@ def generate(backbone: TextBackbone, rows: Sequence[Sequence[int]], prompt: Inje
 def write(backbone: TextBackbone, rows: Sequence[Sequence[int]], prompt: Injection, writing: Writing) -> list[Written]:
     """One answer for each row of tokens, behind the compiled `prompt` (`TextBackbone.compile`), in one batch.
 
-    An encoder-decoder model writes by transformers' `generate` alone, from the encoder's states. In a causal model:
+    A model that keeps no prompt as keys and values (an encoder-decoder, the plain path) writes by transformers'
+    `generate` alone. In any other causal model:
     The rows go through one packed pass without padding, which gives the first token of each and fills the cache that
     transformers goes on from. The cache is padded on the left, before the prompt, so that distances are right for
     sliding windows too. Every row writes what it would write alone (greedily; a sampled row depends on the seed and on
     its batch).
     """
     torch.manual_seed(writing.seed)
-    if isinstance(backbone, EncoderDecoderBackbone):
+    if not backbone.compiles:
         options = {"max_new_tokens": writing.limit, "pad_token_id": _pad(backbone.tokenizer)}
         return _finished(backbone, backbone.write(rows, prompt, **options, **_options(backbone, writing)), writing)
     if prompt.offsets is not None:

@@ -129,8 +129,8 @@ class Layout:
     first: the layer that the pass enters at; those below are skipped, and `states` (1, N, d) are its input.
     last: the layer that the pass ends before; it and those above are skipped.
     read: the places (K,) whose final states are read, or None for all.
-    rules: the masks that the model makes in this pass. layer: the one that runs now. called: how many layers have been entered; tells the layers of a model apart that all
-    share one module.
+    rules: the masks that the model makes in this pass. layer: the one that runs now. called: how many layers have been
+    entered; tells the layers of a model apart that all share one module.
     """
 
     groups: list[Group]

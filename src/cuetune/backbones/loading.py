@@ -73,7 +73,30 @@ def load_text_backbone(
             f"{name}: does not fit on {place}; try --dtype bfloat16, --device cpu or a smaller model."
         ) from error
     commit = getattr(model.config, "_commit_hash", None)
-    return kind(model, tokenizer, _plain_name(name), revision or commit)
+    return open_model(kind, model, tokenizer, _plain_name(name), revision or commit)
+
+
+def open_model(
+    kind: type["TextBackbone"], model: Any, tokenizer: Any, name: str, revision: str | None
+) -> "TextBackbone":
+    """The backbone around a model: on the fast path, or on the plain one where its layers take no injections.
+
+    The self-test decides. Raises CuetuneError where neither gives what plain transformers gives.
+    """
+    from cuetune import compat
+    from cuetune.backbones.base import PathError
+    from cuetune.backbones.plain import PLAIN
+
+    attention = model.config._attn_implementation
+    try:
+        return kind(model, tokenizer, name, revision)
+    except PathError as refusal:
+        if kind not in PLAIN:
+            raise
+        compat.release(model, attention)
+        backbone = PLAIN[kind](model, tokenizer, name, revision)
+        backbone.path_reason = refusal.reason
+        return backbone
 
 
 def kind_of(config: Any) -> str:

@@ -117,6 +117,34 @@ def _sorted(rows: Rows, injection: Injection) -> tuple[Rows, Injection]:
     return moved, injection.of_rows(torch.tensor(order, device=device))
 
 
+def same_length(lengths: Sequence[int]) -> list[list[int]]:
+    """Numbers of sequences in groups of equal length."""
+    groups: dict[int, list[int]] = {}
+    for number, length in enumerate(lengths):
+        groups.setdefault(length, []).append(number)
+    return list(groups.values())
+
+
+def of_rows(rows: Rows, numbers: Sequence[int]) -> tuple[Rows, Tensor]:
+    """These rows alone, in this order, and which of the K places that are read are theirs."""
+    pieces = torch.arange(len(rows.ids), device=rows.ids.device).split(list(rows.lengths))
+    taken = torch.cat([pieces[number] for number in numbers])
+    landed = rows.ids.new_full((len(rows.ids),), -1)
+    landed[taken] = torch.arange(len(taken), device=rows.ids.device)
+    reads = (landed[rows.read] >= 0).nonzero().squeeze(1)
+    lengths = [rows.lengths[number] for number in numbers]
+    return replace(rows, ids=rows.ids[taken], lengths=lengths, read=landed[rows.read[reads]], query=None), reads
+
+
+def positions_of(rows: Rows, injection: Injection) -> list[int]:
+    """How many positions each row takes, prompt and shared text included."""
+    before = [injection.n_kv] * len(rows.lengths) if injection.lengths is None else injection.lengths.tolist()
+    extra = injection.n_tokens + len(rows.shared)
+    if rows.tail is not None and rows.depth is not None and len(rows.depth):  # branches of the tree stand side by side
+        extra += int(rows.depth.max()) - len(rows.depth)
+    return [first + extra + length for first, length in zip(before, rows.lengths, strict=True)]
+
+
 Placed = tuple[Tensor, Tensor, Group, Tensor]
 
 

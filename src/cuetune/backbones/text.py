@@ -17,7 +17,7 @@ from cuetune.backbones.end_tokens import end_tokens
 from cuetune.backbones.groups import Group
 from cuetune.backbones.identity import BackboneIdentity, tokenizer_hash, weights_hash
 from cuetune.backbones.injection import Injection, KeyValue
-from cuetune.backbones.packing import Packed, Rows, pack
+from cuetune.backbones.packing import Packed, Rows, embedded_text, of_rows, pack, positions_of, same_length
 from cuetune.backbones.tokens import know_rows
 from cuetune.errors import CuetuneError
 
@@ -31,10 +31,18 @@ class TextBackbone(Backbone):
     writes: whether answers are written behind the text; else rows are whole texts, and words are read at a mask.
     keeps_states: whether rows' states at a layer can be kept (`states_at`) and gone on from (`hidden_from`).
     pooling: which states of a row stand for the whole: its "last", its "first", or the "mean" of all.
-    Raises CuetuneError when the model does not honour injections, found out by a short self-test.
+    path: "fast", where injections go into the layers, or "plain", where prompts stand at the embedding layer only.
+    path_reason: why it is plain. compiles: whether a prompt can be kept as keys and values.
+    Raises CuetuneError when the model does not honour injections, found out by a short self-test against the model's
+    own attention.
     """
 
     kind = "causal"
+    path = "fast"
+    path_reason = ""
+    compiles: bool = True
+    kv_shape = (0, 0, 0)
+    _switches: Sequence[compat.LengthSwitch] = ()
     causal = True
     writes = True
     stand_in = "smollm2-135m"
@@ -46,23 +54,41 @@ class TextBackbone(Backbone):
         self._embedding: nn.Embedding = model.get_input_embeddings()  # type: ignore[assignment]
         know_rows(tokenizer, self._embedding.weight.shape[0])
         self._head: nn.Linear = model.get_output_embeddings()
-        compat.use_attention(model)
-        frozen.use_products(model)
-        frozen.use_norms(model)
-        compat.keep_freed_memory()
         name = name or str(model.config.name_or_path)
         try:
             self._take_apart()
             self.identity = self._identify(name, revision)
         except (LookupError, AttributeError) as problem:
             raise self._refused(name, str(problem)) from problem
-        self.kv_shape: tuple[int, int, int] = (0, 0, 0)  # L, h_kv, d_h: what an injection's `kv` must fit
-        self._self_test()
+        self._test_ids = self._ordinary_ids()
+        with self._testing(), torch.no_grad(), compat.own_attention(model):
+            reference = self._reference(self._test_ids)
+        self._switch()
+        self._self_test(reference)
+
+    def _ordinary_ids(self, count: int = 24) -> Tensor:
+        """Token ids for a self-test: such as stand in texts, none of them with a meaning of its own."""
+        special = {*self.tokenizer.all_special_ids, self.config.pad_token_id}
+        ids = [number for number in range(3, self._embedding.weight.shape[0]) if number not in special]
+        return torch.tensor((ids[::7] + ids)[:count], device=self.device)
+
+    def _switch(self) -> None:
+        """Route the model through what takes injections, and is faster."""
+        compat.use_attention(self.model)
+        frozen.use_products(self.model)
+        frozen.use_norms(self.model)
+        compat.keep_freed_memory()
+        self._open_layers()
 
     def _take_apart(self) -> None:
-        """Find the part that turns embeddings into final states, and let injections into its layers."""
+        """Find the part that turns embeddings into final states."""
         self.config = compat.text_config(self.model)
         self._decoder = compat.decoder(self.model)
+        self._switches = compat.length_switches(self.model)
+        self.compiles = self.keeps_states = not self._switches
+
+    def _open_layers(self) -> None:
+        """Let injections into the layers."""
         layers = compat.decoder_layers(self.model)
         frozen.prune_last(layers[-1])
         for index, layer in enumerate(layers):
@@ -130,9 +156,34 @@ class TextBackbone(Backbone):
     def hidden_mixed(self, parts: Sequence[tuple[Rows, Injection]]) -> list[Tensor]:
         """As `hidden` for several prompts at once, each with its own rows: one pass, each prompt computed once."""
         here = [(self._here(rows), injection) for rows, injection in parts]
-        packed = pack(here, self.embed)
+        found = self._by_length(here) if self._switches else self._pass(here)
+        return [
+            rows.wanted(states, torch.arange(len(states), device=states.device))
+            for (rows, _), states in zip(here, found, strict=True)
+        ]
+
+    def _pass(self, parts: Sequence[tuple[Rows, Injection]]) -> list[Tensor]:
+        """The states (K, d) at the places that each part's rows read, in one packed pass."""
+        packed = pack(parts, self.embed)
         states = self._run(packed)[0]
-        return [rows.wanted(states, places) for (rows, _), places in zip(here, packed.read, strict=True)]
+        return [states.index_select(0, places) for places in packed.read]
+
+    def _by_length(self, parts: Sequence[tuple[Rows, Injection]]) -> list[Tensor]:
+        """As `_pass`, with a pass for all rows whose positions turn alike, so that no row changes another's."""
+        regimes: dict[tuple[int, ...], list[list[int]]] = {}
+        for part, (rows, injection) in enumerate(parts):
+            for number, positions in enumerate(positions_of(rows, injection)):
+                regime = tuple(switch.regime(positions) for switch in self._switches)
+                regimes.setdefault(regime, [[] for _ in parts])[part].append(number)
+        found: list[list[tuple[Tensor, Tensor]]] = [[] for _ in parts]
+        for chosen in regimes.values():
+            used = [part for part, numbers in enumerate(chosen) if numbers]
+            picked = [of_rows(parts[part][0], chosen[part]) for part in used]
+            prompts = [parts[part][1].of_rows(torch.tensor(chosen[part], device=self.device)) for part in used]
+            states = self._pass([(rows, prompt) for (rows, _), prompt in zip(picked, prompts, strict=True)])
+            for part, (_, reads), each in zip(used, picked, states, strict=True):
+                found[part].append((reads, each))
+        return [_in_order(pieces) for pieces in found]
 
     @torch.no_grad()
     def compile(self, injection: Injection, shared: Sequence[int] = ()) -> Injection:
@@ -143,6 +194,8 @@ class TextBackbone(Backbone):
         """
         if injection.per_row:
             raise CuetuneError("a prompt that differs from row to row cannot be compiled.")
+        if not self.compiles:
+            return self._as_tokens(injection, shared)
         offsets = injection.offsets
         if offsets is not None:
             offsets = offsets[len(shared) :].detach().to(self.dtype)
@@ -156,6 +209,45 @@ class TextBackbone(Backbone):
             keys, values = (part[missing:].transpose(0, 1).contiguous() for part in pair)
             kv[layer] = _joined(injection.kv.get(layer), (keys, values))
         return Injection(kv=kv, offsets=offsets)
+
+    def _as_tokens(self, injection: Injection, shared: Sequence[int]) -> Injection:
+        """As `compile`, with the shared text as virtual tokens behind the prompt's: computed with every batch."""
+        kept = injection.detached(self.dtype)
+        if not len(shared):
+            return kept
+        if any(kept.tokens):
+            raise CuetuneError(
+                f"{self.identity.name}: its positions turn with the length of a row, so a prompt above the embedding "
+                "layer cannot be kept with the text behind it; use a soft prompt, or another --model."
+            )
+        offsets = kept.offsets
+        text = embedded_text(self._here(self._alone(shared)), Injection(offsets=offsets), self.embed)
+        tokens = torch.cat([kept.tokens[0], text]) if kept.tokens else text
+        return replace(kept, tokens={0: tokens}, offsets=None if offsets is None else offsets[len(shared) :])
+
+    @torch.no_grad()
+    def write(self, rows: Sequence[Sequence[int]], prompt: Injection, **how: Any) -> list[list[int]]:
+        """The tokens of an answer behind every row, by transformers' `generate` with the options `how`.
+
+        Rows of one length go together, so that nothing is padded. For models whose prompts are not kept as keys and
+        values (`compiles`).
+        """
+        if prompt.kv or any(prompt.tokens) or prompt.offsets is not None:
+            raise CuetuneError(
+                f"{self.identity.name}: only prompts of virtual tokens at the embedding layer can write text with this "
+                "model; use a soft prompt, or another --model."
+            )
+        written: list[list[int]] = [[] for _ in rows]
+        for numbers in same_length([len(row) for row in rows]):
+            text = self.embed(torch.tensor([rows[number] for number in numbers], device=self.device))
+            if prompt.tokens:
+                own = prompt.of_rows(torch.tensor(numbers, device=self.device)).tokens[0].to(text)
+                text = torch.cat([own.expand(len(numbers), -1, -1), text], dim=1)
+            seen = torch.ones(text.shape[:2], dtype=torch.long, device=self.device)
+            output = self.model.generate(inputs_embeds=text, attention_mask=seen, **how)
+            for number, answer in zip(numbers, output.tolist(), strict=True):
+                written[number] = answer
+        return written
 
     @torch.no_grad()
     def hidden_and_kv(self, rows: Rows, injection: Injection) -> tuple[Tensor, dict[int, KeyValue]]:
@@ -256,6 +348,8 @@ class TextBackbone(Backbone):
         embeddings = packed.embeddings
         if packed.layout.states is not None:  # nothing of the lower layers is used, but they have a width of their own
             embeddings = embeddings.new_zeros((*embeddings.shape[:2], self.width))
+        for switch in self._switches:
+            switch.forget()
         with frozen.own_pass(), compat.rules_into(packed.layout.rules):
             output = self._decoder(
                 inputs_embeds=embeddings,
@@ -285,21 +379,43 @@ class TextBackbone(Backbone):
         """The tensors that decide what the model answers."""
         return self.model.state_dict()
 
-    def _probe(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """The same outputs for six tokens: through a packed pass with a compiled prompt, and through the stock path."""
+    def _reference(self, ids: Tensor) -> Tensor:
+        """What plain transformers gives for a text by its own attention: logits (T, V), or states without a head."""
+        return self.model(input_ids=ids[None], use_cache=False).logits[0].float()
+
+    def _prompted(self, ids: Tensor) -> Tensor:
+        """The same for all but the text's first three tokens, behind a compiled prompt and beside another row."""
         compiled = self.compile(Injection(tokens={0: self.embed(ids[:2])}), ids[2:3].tolist())
-        ours = self.logits(self.hidden(Rows.of([ids[3:5].tolist(), ids[3:].tolist()]), compiled)[-1])
-        return ours, self.model(input_ids=ids[None], use_cache=False).logits[0, -1].float()
+        rows = [ids[3:5].tolist(), ids[3:].tolist()]
+        return self.logits(self.hidden(Rows.of(rows), compiled)[len(rows[0]) :])
 
     @torch.no_grad()
-    def _self_test(self) -> None:
-        """A packed pass with a prompt must give what the stock path gives."""
-        ids = torch.tensor([3, 5, 7, 11, 13, 17], device=self.device) % self._embedding.weight.shape[0]
+    def _self_test(self, reference: Tensor) -> None:
+        """A packed pass with a prompt must give what plain transformers gives, and no row may see another."""
         with self._testing():
-            keys, _ = self.keys_values(self.embed(ids[:2]))
+            keys, _ = self.keys_values(self.embed(self._test_ids[:2]))
             self.kv_shape = (keys.shape[0], keys.shape[1], keys.shape[3])
-            ours, stock = self._probe(ids)
-        self._must_equal(ours, stock)
+            ours = self._prompted(self._test_ids)
+            self._check_rows_apart()
+        self._must_equal(ours, reference[-len(ours) :])
+
+    def _check_rows_apart(self) -> None:
+        """Raise CuetuneError where a row's states depend on the row before it, by however little.
+
+        The first row's prompt is not a number; whatever sees any of it is none either, in every precision.
+        """
+        rows = Rows.of([self._test_ids[:6].tolist(), self._test_ids[6:12].tolist()])
+        prompt = self.embed(self._test_ids[:2])
+        prompts = torch.stack([torch.full_like(prompt, torch.nan), prompt])
+        if not self.hidden(rows, Injection(tokens={0: prompts}))[6:].isfinite().all():
+            raise CuetuneError("rows that are packed into one sequence see each other")
+
+
+def _in_order(pieces: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """States (K, d) from pieces of them, each with the numbers of its own."""
+    places = torch.cat([numbers for numbers, _ in pieces])
+    states = torch.cat([each for _, each in pieces])
+    return states.index_select(0, places.argsort())
 
 
 def _joined(first: KeyValue | None, then: KeyValue) -> KeyValue:
