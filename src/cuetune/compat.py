@@ -41,7 +41,9 @@ def register_attention(function: Callable[..., tuple[Tensor, Tensor | None]]) ->
 
 
 def use_attention(model: PreTrainedModel) -> None:
-    """Route a model's attention through the registered function."""
+    """Route a model's attention through the registered function. Raises LookupError where it has another way."""
+    if not model._can_set_attn_implementation():
+        raise LookupError("its layers do not use transformers' attention interface")
     model.set_attn_implementation(ATTENTION)
 
 
@@ -124,8 +126,9 @@ def no_mask(like: Tensor) -> Tensor:
 
 def decoder(model: PreTrainedModel) -> nn.Module:
     """The part of a causal language model that turns embeddings into final hidden states."""
-    inner = getattr(model, "get_decoder", lambda: None)()
-    return inner if inner is not None and inner is not model else model.base_model
+    inner: Any = getattr(model, "get_decoder", lambda: None)()
+    parts = [inner, model.base_model, *model.children()]
+    return next(part for part in parts if isinstance(part, PreTrainedModel) and part is not model)
 
 
 def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
@@ -188,7 +191,7 @@ class OuterHead(nn.Module):
     def __init__(self, model: PreTrainedModel, base: nn.Module) -> None:
         super().__init__()
         name = next(name for name, module in model.named_modules() if module is base and name)
-        self.outer = _with(model, name, _HandThrough())
+        self.outer = _with(model, name, _HandThrough(base))
 
     def forward(self, hidden: Tensor) -> Tensor:
         return self.outer(inputs_embeds=hidden.reshape(1, -1, hidden.shape[-1])).logits.view(*hidden.shape[:-1], -1)
@@ -204,7 +207,7 @@ class MaskedHead(nn.Module):
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
         names = {module: name for name, module in model.named_modules()}
-        self.outer = _with(model, names[model.base_model], _HandThrough())
+        self.outer = _with(model, names[model.base_model], _HandThrough(model.base_model))
         self.outer = _with(self.outer, names[model.get_output_embeddings()], nn.Identity())
 
     def forward(self, hidden: Tensor) -> Tensor:
@@ -212,6 +215,15 @@ class MaskedHead(nn.Module):
 
 
 class _HandThrough(nn.Module):
+    """In a base model's place: gives the states that it is given, and its other attributes as they are."""
+
+    def __init__(self, base: nn.Module) -> None:
+        super().__init__()
+        self.__dict__["base"] = base  # no submodule: its weights are the model's
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["base"], name)
+
     def forward(self, *args: Any, inputs_embeds: Tensor, **kwargs: Any) -> Any:
         return _States(last_hidden_state=inputs_embeds)  # type: ignore[arg-type]
 

@@ -164,7 +164,7 @@ def attend_group(query: Tensor, key: Tensor, value: Tensor, group: Group, how: H
     if group.n_shared:
         visible = group.once("shared", group.shared_visible, how.layer, how.rule)
         heads, k, v = (states[None] for states in (queries[0].transpose(0, 1), *before))
-        outputs.append(attend(heads, k, v, visible[None], how)[0].transpose(0, 1))
+        outputs.append(attend(heads, k, v, visible[None], how)[0].transpose(0, 1).contiguous())
     for number in range(len(group.blocks)):
         own = (queries[number + 1], keys[number + 1], values[number + 1])
         outputs.append(_attend_block(*own, before, group, number, how))
@@ -246,6 +246,8 @@ def packed_attention(
     if isinstance(cuetune_layout, PaddedLayout):
         return cuetune_layout.attend(module, query, key, value, scaling=scaling, **kwargs)
     _refuse_unknown(kwargs)
+    if query.shape[-1] != value.shape[-1]:
+        raise CuetuneError("its keys and values have different sizes")
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
     rule = cuetune_layout.rule(attention_mask)
     how = How(cuetune_layout.layer, scale, kwargs.get("softcap"), kwargs.get("s_aux"), rule)

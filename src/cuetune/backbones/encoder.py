@@ -38,13 +38,12 @@ class EncoderBackbone(TextBackbone):
         # A masked language model's first state stands for the whole text; sentence encoders are trained on the mean.
         self.pooling = "first" if self.has_words else "mean"
 
+    def _find_head(self, states: Tensor) -> None:
+        """The head is found with the encoder."""
+
     def _open_layers(self) -> None:
         for number, layer in compat.encoder_layers(self.model):
             compat.wrap_layer(layer, number)
-
-    @property
-    def max_positions(self) -> int:
-        return super().max_positions - self._first
 
     @torch.no_grad()
     def compile(self, injection: Injection, shared: Sequence[int] = ()) -> Injection:

@@ -41,6 +41,10 @@ class EncoderDecoderBackbone(TextBackbone):
         beginning, self._end = surroundings(self.tokenizer)
         self._start = [int(self.config.decoder_start_token_id), *beginning]
 
+    def _find_states(self) -> None:
+        """The decoder's states are as wide as the head's rows."""
+        self._state_width = int(self._head.weight.shape[1])
+
     def _open_layers(self) -> None:
         for number, layer in enumerate(compat.layers_of(self._encoder, self.config.num_hidden_layers)):
             compat.wrap_layer(layer, number)

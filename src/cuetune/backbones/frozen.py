@@ -206,5 +206,14 @@ def _where_read(forward: Callable[..., Any], hidden: Tensor, *args: Any, **kwarg
     places = None if torch.compiler.is_compiling() else _read.places
     if places is None or hidden.dim() != 3 or hidden.shape[0] != 1 or 2 * len(places) > hidden.shape[1]:
         return forward(hidden, *args, **kwargs)
+    if not len(places):  # nothing is read, such as when only keys are wanted; some experts take no empty input
+        places = places.new_zeros(1)
     found = forward(hidden.index_select(1, places), *args, **kwargs)
-    return torch.zeros_like(hidden).index_copy(1, places, found)
+    if isinstance(found, tuple):  # experts give their router's scores too, which nobody asks for here
+        return (_at(places, found[0], hidden), *found[1:])
+    return _at(places, found, hidden)
+
+
+def _at(places: Tensor, states: Tensor, like: Tensor) -> Tensor:
+    """States (1, K, d) at their places of (1, N, d), zero elsewhere."""
+    return torch.zeros_like(like).index_copy(1, places, states.reshape(1, len(places), like.shape[-1]))

@@ -19,7 +19,7 @@ from cuetune.backbones.base import PathError
 from cuetune.backbones.encoder import EncoderBackbone
 from cuetune.backbones.injection import Injection, KeyValue
 from cuetune.backbones.packing import Rows, embedded_text, same_length
-from cuetune.backbones.text import TextBackbone
+from cuetune.backbones.text import TextBackbone, close
 from cuetune.errors import CuetuneError
 
 PADDINGS = ("right", "masked", "none")  # how rows of a batch get one length: the first that changes no row is taken
@@ -112,8 +112,8 @@ class PlainPath(TextBackbone):
     def _needs_fast_path(self) -> CuetuneError:
         return CuetuneError(
             f"{self.identity.name}: takes prompts at the embedding layer only (plain path: {self.path_reason}); "
-            "prefix, late and pool prompts need the fast path. Use a prompt of virtual tokens, such as soft, or another "
-            f"--model, e.g. {self.stand_in}."
+            "prefix, late and pool prompts need the fast path. Use a prompt of virtual tokens, such as soft, or "
+            f"another --model, e.g. {self.stand_in}."
         )
 
     def _switch(self) -> None:
@@ -173,13 +173,14 @@ class PlainPath(TextBackbone):
         """Take the first way to pad that leaves a short row beside a longer one as it is alone."""
         short, long = self._test_ids[:5].tolist(), self._test_ids.tolist()
         alone = self.hidden(Rows.of([short]))
+        self._state_width = alone.shape[-1]
         for padding in PADDINGS:
             self._padding = padding
             try:
                 together = self.hidden(Rows.of([short, long]))[: len(short)]
             except Exception:  # the model takes no mask, or no batch of this form
                 continue
-            if _close(together, alone):
+            if close(together, alone):
                 return
         raise CuetuneError("a row's states depend on the rows beside it")
 
@@ -193,10 +194,6 @@ class PlainTextBackbone(PlainPath):
         self._caches = compat.takes(self._decoder, "use_cache")
         self._outer = compat.OuterHead(self.model, self._decoder)
 
-    def logits(self, hidden: Tensor, words: Tensor | None = None) -> Tensor:
-        logits = self._outer(hidden).float()
-        return logits if words is None else logits[..., words]
-
     def _check_padding(self) -> None:
         super()._check_padding()
         self._check_direction()
@@ -205,7 +202,7 @@ class PlainTextBackbone(PlainPath):
         """Raise CuetuneError where a state depends on what stands behind it."""
         ids = self._test_ids.tolist()
         first, second = (self.hidden(Rows.of([[*ids[:-1], last]]))[:-1] for last in (ids[-1], ids[0]))
-        if not _close(first, second):
+        if not close(first, second):
             raise CuetuneError("it reads texts in both directions")
 
 
@@ -227,9 +224,3 @@ class PlainEncoderBackbone(PlainPath, EncoderBackbone):
 
 
 PLAIN: dict[type, type[PlainPath]] = {TextBackbone: PlainTextBackbone, EncoderBackbone: PlainEncoderBackbone}
-
-
-def _close(ours: Tensor, theirs: Tensor) -> bool:
-    """Whether two computations of the same states agree up to the dtype's rounding."""
-    error = float((ours.float() - theirs.float()).abs().max() / theirs.float().abs().max().clamp_min(1e-6))
-    return error < (1e-5 if ours.dtype == torch.float32 else 0.05)

@@ -43,6 +43,9 @@ class TextBackbone(Backbone):
     compiles: bool = True
     kv_shape = (0, 0, 0)
     _switches: Sequence[compat.LengthSwitch] = ()
+    _outer: compat.OuterHead | None = None
+    _state_width = 0
+    _first = 0
     causal = True
     writes = True
     stand_in = "smollm2-135m"
@@ -63,12 +66,13 @@ class TextBackbone(Backbone):
         self._test_ids = self._ordinary_ids()
         with self._testing(), torch.no_grad(), compat.own_attention(model):
             reference = self._reference(self._test_ids)
-        self._switch()
+        with self._testing():
+            self._switch()
         self._self_test(reference)
 
     def _ordinary_ids(self, count: int = 24) -> Tensor:
         """Token ids for a self-test: such as stand in texts, none of them with a meaning of its own."""
-        special = {*self.tokenizer.all_special_ids, self.config.pad_token_id}
+        special = {*self.tokenizer.all_special_ids, getattr(self.config, "pad_token_id", None)}
         ids = [number for number in range(3, self._embedding.weight.shape[0]) if number not in special]
         return torch.tensor((ids[::7] + ids)[:count], device=self.device)
 
@@ -80,10 +84,27 @@ class TextBackbone(Backbone):
         compat.keep_freed_memory()
         self._open_layers()
 
+    def _find_states(self) -> None:
+        """Learn the form of final states from a first pass."""
+        states = self.hidden(Rows.of([self._test_ids[:2].tolist()]))
+        self._state_width = states.shape[-1]
+        self._find_head(states)
+
+    def _find_head(self, states: Tensor) -> None:
+        """Score words by the head's own rows, or by all that the model does around it where that is more.
+
+        states: some final ones.
+        """
+        outer = compat.OuterHead(self.model, self._decoder)
+        fits = states.shape[-1] == self._head.weight.shape[1]
+        if not fits or not close(self.logits(states), outer(states).float()):
+            self._outer = outer
+
     def _take_apart(self) -> None:
         """Find the part that turns embeddings into final states."""
         self.config = compat.text_config(self.model)
         self._decoder = compat.decoder(self.model)
+        self._first = compat.first_position(self.model)
         self._switches = compat.length_switches(self.model)
         self.compiles = self.keeps_states = not self._switches
 
@@ -110,7 +131,7 @@ class TextBackbone(Backbone):
     @property
     def max_positions(self) -> int:
         """The longest sequence in tokens, prompt included, that the model was made for."""
-        return int(getattr(self.config, "max_position_embeddings", 0) or 2**31)
+        return int(getattr(self.config, "max_position_embeddings", 0) or 2**31) - self._first
 
     @property
     def answers_apart(self) -> bool:
@@ -135,7 +156,7 @@ class TextBackbone(Backbone):
     @property
     def state_width(self) -> int:
         """The size of a final hidden state."""
-        return int(self._head.weight.shape[1] if self.causal else self.config.hidden_size)
+        return self._state_width
 
     def width_at(self, layer: int) -> int:
         """The size of a virtual token that enters at this layer; some models embed in fewer numbers than they think."""
@@ -313,6 +334,8 @@ class TextBackbone(Backbone):
     def keys_values(self, embeddings: Tensor) -> KeyValue:
         """(L, h_kv, P, d_h) keys and values that the frozen model makes of virtual tokens (P, d) read alone."""
         _, captured, _, _ = self._capture(self._alone(()), Injection(tokens={0: embeddings}))
+        if not captured:
+            raise CuetuneError("its layers do not use transformers' attention interface")
         keys, values = (torch.stack([captured[layer][part] for layer in sorted(captured)]) for part in (0, 1))
         return keys.transpose(1, 2), values.transpose(1, 2)
 
@@ -326,7 +349,10 @@ class TextBackbone(Backbone):
 
     def logits(self, hidden: Tensor, words: Tensor | None = None) -> Tensor:
         """Next-token logits (…, V) in float32, or (…, W) of the vocabulary rows that `words` (W,) names."""
-        return compat.adjust_logits(self.config, self._scored(hidden, words).float())
+        if self._outer is None:
+            return compat.adjust_logits(self.config, self._scored(hidden, words).float())
+        logits = self._outer(hidden).float()
+        return logits if words is None else logits[..., words]
 
     def _scored(self, states: Tensor, words: Tensor | None) -> Tensor:
         """The head's product for all its rows, or for those that are named."""
@@ -339,7 +365,7 @@ class TextBackbone(Backbone):
 
     def _positions(self, packed: Packed) -> dict[str, Tensor]:
         """What the model is told about each place of a packed pass beside its embedding."""
-        return {"position_ids": packed.positions}
+        return {"position_ids": packed.positions + self._first}
 
     def around(self, model: PreTrainedModel) -> "TextBackbone":
         return type(self)(model, self.tokenizer, self.identity.name, self.identity.revision)
@@ -370,7 +396,7 @@ class TextBackbone(Backbone):
             model_type=config.model_type,
             hidden_size=self.width,
             num_layers=config.num_hidden_layers,
-            num_heads=config.num_attention_heads,
+            num_heads=getattr(config, "num_attention_heads", 0),  # recurrent models have none
             state_size=0 if self.width_at(1) == self.width else self.width_at(1),
             kind=self.kind,
         )
@@ -395,6 +421,7 @@ class TextBackbone(Backbone):
         with self._testing():
             keys, _ = self.keys_values(self.embed(self._test_ids[:2]))
             self.kv_shape = (keys.shape[0], keys.shape[1], keys.shape[3])
+            self._find_states()
             ours = self._prompted(self._test_ids)
             self._check_rows_apart()
         self._must_equal(ours, reference[-len(ours) :])
@@ -409,6 +436,12 @@ class TextBackbone(Backbone):
         prompts = torch.stack([torch.full_like(prompt, torch.nan), prompt])
         if not self.hidden(rows, Injection(tokens={0: prompts}))[6:].isfinite().all():
             raise CuetuneError("rows that are packed into one sequence see each other")
+
+
+def close(ours: Tensor, theirs: Tensor) -> bool:
+    """Whether two computations of the same numbers agree up to the dtype's rounding."""
+    error = float((ours.float() - theirs.float()).abs().max() / theirs.float().abs().max().clamp_min(1e-6))
+    return error < (1e-5 if theirs.dtype == torch.float32 else 0.05)
 
 
 def _in_order(pieces: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
