@@ -16,7 +16,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -255,10 +255,47 @@ def _line(error: Exception) -> str:
     return f"{type(error).__name__}: {first}"[:160]
 
 
-def main(names: Sequence[str]) -> None:
+def table(found: Sequence[Found]) -> str:
+    """The table in docs/models.md."""
+    built = [each for each in found if each.path != "not built"]
+    counts = {
+        kind: ", ".join(
+            f"{sum(each.path == path and each.kind == kind for each in built)} {path}"
+            for path in ("fast", "plain", "refused", "wrong")
+        )
+        for kind in ("causal", "masked")
+    }
+    lines = [
+        f"transformers {transformers.__version__}, float32. Causal types: {counts['causal']}. "
+        f"Masked-language types: {counts['masked']}.",
+        "",
+        "| type | reads | path | largest difference | why not fast |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for each in built:
+        difference = "" if each.difference is None else f"{each.difference:.0e}"
+        lines.append(f"| {each.type} | {each.kind} | {each.path} | {difference} | {each.reason.replace('|', ' ')} |")
+    left = ", ".join(f"{each.type} ({each.kind})" for each in found if each.path == "not built")
+    return "\n".join([*lines, "", f"Not built tiny by the script, so not in the table: {left}.", ""])
+
+
+def write(found: Sequence[Found]) -> None:
+    """Keep what was found, and put the table between its marks in the docs."""
+    RESULT.write_text(json.dumps([asdict(each) for each in found], indent=1) + "\n")
+    before, _, rest = DOCS.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    DOCS.write_text(f"{before}{BEGIN}\n\n{table(found)}\n{END}{after}")
+
+
+def prepare() -> None:
+    """Quiet, and the same numbers on every machine that has the same kernels."""
     warnings.filterwarnings("ignore")
     transformers.logging.set_verbosity(transformers.logging.CRITICAL)
     torch.set_num_threads(1)
+
+
+def main(names: Sequence[str]) -> None:
+    prepare()
     found = []
     for kind in ("causal", "masked"):
         for name in types(kind):
@@ -266,6 +303,8 @@ def main(names: Sequence[str]) -> None:
                 found.append(examine(name, kind))
                 each = found[-1]
                 print(each.kind, each.type, each.path, each.difference, each.beside, each.reason, flush=True)
+    if not names:
+        write(found)
 
 
 if __name__ == "__main__":
