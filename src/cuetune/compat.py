@@ -41,9 +41,9 @@ def register_attention(function: Callable[..., tuple[Tensor, Tensor | None]]) ->
 
 
 def use_attention(model: PreTrainedModel) -> None:
-    """Route a model's attention through the registered function. Raises LookupError where it has another way."""
+    """Route a model's attention through the registered function. Raises CuetuneError where it has another way."""
     if not model._can_set_attn_implementation():
-        raise LookupError("its layers do not use transformers' attention interface")
+        raise CuetuneError("its layers do not use transformers' attention interface")
     model.set_attn_implementation(ATTENTION)
 
 
@@ -179,6 +179,16 @@ def takes(part: nn.Module, argument: str) -> bool:
     return argument in inspect.signature(part.forward).parameters
 
 
+def reads_ids_in_layers(part: nn.Module) -> bool:
+    """Whether every layer of a decoder looks tokens up again, by their ids (Gemma 3n, small Gemma 4)."""
+    return takes(part, "per_layer_inputs") and bool(setting(part.config, "hidden_size_per_layer_input"))
+
+
+def looked_up(part: Any, ids: Tensor) -> Tensor:
+    """What the layers of such a decoder look up for tokens (B, T), (B, T, L, e)."""
+    return part.get_per_layer_inputs(ids)
+
+
 def first_output(output: Any) -> Tensor:
     """The final states of a base model's output, whatever its form."""
     states = getattr(output, "last_hidden_state", None)
@@ -248,6 +258,14 @@ def _with(module: Any, path: str, part: nn.Module) -> Any:
 def text_config(model: PreTrainedModel) -> Any:
     """The configuration of the text decoder, also of models that have several."""
     return model.config.get_text_config(decoder=True)
+
+
+def setting(config: Any, name: str, default: Any = None) -> Any:
+    """A setting of a configuration; the default where it has none, or another in each layer."""
+    try:
+        return getattr(config, name, default)
+    except Exception:  # transformers' own error for settings by layer
+        return default
 
 
 def adjust_logits(config: Any, logits: Tensor) -> Tensor:

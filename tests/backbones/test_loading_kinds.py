@@ -10,6 +10,8 @@ from transformers import (
     BertModel,
     DebertaV2Config,
     DebertaV2ForMaskedLM,
+    EsmConfig,
+    EsmForMaskedLM,
     FNetConfig,
     FNetForMaskedLM,
     GPT2Config,
@@ -17,6 +19,7 @@ from transformers import (
 )
 
 from cuetune.backbones.encoder import EncoderBackbone
+from cuetune.backbones.injection import Injection
 from cuetune.backbones.loading import kind_of, load_backbone
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
@@ -89,9 +92,23 @@ def test_the_kind_follows_from_the_configuration(config, kind):
     ],
     ids=["deberta", "fnet"],
 )
-def test_models_that_take_no_injections_are_refused_in_one_line(made, tmp_path):
+def test_models_whose_layers_take_no_injections_take_prompts_at_the_embedding_layer(made, tmp_path):
+    stock = made().eval()
+    frozen = load_backbone(saved(tmp_path / "other", stock), dtype="float32", device="cpu")
+    assert (frozen.path, frozen.path_reason) == ("plain", "its layers do not use transformers' attention interface")
+    prompt, rows = frozen.embed(torch.tensor([4, 9])) + 0.1, [[5, 6, 7], [8, 9, 10, 11, 12]]
+    with torch.no_grad():
+        ours = frozen.logits(frozen.hidden(Rows.of(rows), Injection(tokens={0: prompt}))).split([3, 5])
+        table = stock.get_input_embeddings()
+        for row, mine in zip(rows, ours, strict=True):
+            whole = torch.cat([prompt, table(torch.tensor(row))])
+            assert torch.allclose(mine, stock(inputs_embeds=whole[None]).logits[0, 2:], atol=1e-5)
+
+
+def test_a_model_that_neither_path_gives_right_is_refused_in_one_line(tmp_path):
+    config = EsmConfig(**SIZE, mask_token_id=4, token_dropout=True, position_embedding_type="rotary")
     with pytest.raises(CuetuneError, match="choose another model") as refused:
-        load_backbone(saved(tmp_path / "other", made()), dtype="float32", device="cpu")
+        load_backbone(saved(tmp_path / "other", EsmForMaskedLM(config)), dtype="float32", device="cpu")
     assert "\n" not in str(refused.value)
 
 

@@ -25,6 +25,7 @@ class Injection:
     lengths: (B,) valid leading positions of per-row `kv`, for mixed batches of prompts of different lengths.
     offsets: (N, d) added to the embeddings of the first N tokens of every row's text, shared beginning included.
     inputs: a change of the raw input, before the model sees it: pixels.
+    spelled: the ids of the last virtual tokens at layer 0, where these are text of the task.
     """
 
     tokens: Mapping[int, Tensor] = field(default_factory=dict)
@@ -32,6 +33,7 @@ class Injection:
     lengths: Tensor | None = None
     offsets: Tensor | None = None
     inputs: InputChange | None = None
+    spelled: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         sizes = {states.shape[-2] for states in self.tokens.values()}
@@ -72,7 +74,7 @@ class Injection:
         kv = {layer: (kept(keys), kept(values)) for layer, (keys, values) in self.kv.items()}
         offsets = None if self.offsets is None else kept(self.offsets)
         inputs = None if self.inputs is None else self.inputs.detached(dtype)
-        return Injection(tokens, kv, self.lengths, offsets, inputs)
+        return Injection(tokens, kv, self.lengths, offsets, inputs, self.spelled)
 
     def of_rows(self, numbers: Tensor) -> "Injection":
         """What belongs to these rows of the batch, in this order; what is shared stays shared."""
@@ -80,7 +82,7 @@ class Injection:
         kv = {layer: (_rows(keys, numbers), _rows(values, numbers)) for layer, (keys, values) in self.kv.items()}
         lengths = None if self.lengths is None else self.lengths[numbers]
         inputs = None if self.inputs is None else self.inputs.of_rows(numbers)
-        return Injection(tokens, kv, lengths, self.offsets, inputs)
+        return Injection(tokens, kv, lengths, self.offsets, inputs, self.spelled)
 
 
 def _rows(part: Tensor, numbers: Tensor) -> Tensor:

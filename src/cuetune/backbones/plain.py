@@ -59,13 +59,18 @@ class Sequences:
 
 
 class PlainPath(TextBackbone):
-    """What both kinds of plain backbone have in common. `path_reason` says why the fast path was not taken."""
+    """What both kinds of plain backbone have in common. `path_reason` says why the fast path was not taken.
+
+    Where layers look tokens up by their ids, a virtual token is looked up as padding, as these models do with the
+    states of an image.
+    """
 
     path = "plain"
     compiles = False
     keeps_states = False
     _padding = "none"
     _caches = False
+    _looks_up = False
 
     @property
     def kv_shape(self) -> tuple[int, int, int]:  # type: ignore[override]
@@ -127,11 +132,15 @@ class PlainPath(TextBackbone):
             torch.cat([self._virtual(injection, owner, text), text[places]])
             for places, owner in zip(sequences.places, sequences.owners, strict=True)
         ]
-        states = dict(self._states(whole))
-        n_tokens = injection.n_tokens
+        n_tokens, ids = injection.n_tokens, torch.cat([here.shared, here.ids])
+        spelled = [self._spelled(ids[places], injection) for places in sequences.places]
+        states = dict(self._states(whole, spelled))
         picked = [states[sequence][n_tokens + place] for sequence, place in sequences.wanted.tolist()]
         found = torch.stack(picked) if picked else text.new_empty((0, self.state_width))
         return here.wanted(found, torch.arange(len(picked), device=found.device))
+
+    def _looked_up(self, ids: Tensor) -> dict[str, Tensor]:
+        return {"per_layer_inputs": compat.looked_up(self._decoder, ids)} if self._looks_up else {}
 
     def _virtual(self, injection: Injection, row: int, like: Tensor) -> Tensor:
         """The virtual tokens (P, d) of one row."""
@@ -141,11 +150,13 @@ class PlainPath(TextBackbone):
         tokens = injection.tokens[0]
         return (tokens[row] if tokens.dim() == 3 else tokens).to(like)
 
-    def _states(self, whole: Sequence[Tensor]) -> Iterator[tuple[int, Tensor]]:
-        """The number of each sequence (T, d) with its final states (T, d)."""
+    def _states(self, whole: Sequence[Tensor], spelled: Sequence[Tensor]) -> Iterator[tuple[int, Tensor]]:
+        """The number of each sequence (T, d), of the tokens (T,), with its final states (T, d)."""
         for numbers in self._batches([len(each) for each in whole]):
             batch = [whole[number] for number in numbers]
-            states = self._forward(pad_sequence(batch, batch_first=True), [len(each) for each in batch])
+            tokens = [spelled[number] for number in numbers]
+            ids = pad_sequence(tokens, batch_first=True, padding_value=self._padding_id)
+            states = self._forward(pad_sequence(batch, batch_first=True), ids, [len(each) for each in batch])
             yield from zip(numbers, states, strict=True)
 
     def _batches(self, lengths: Sequence[int]) -> list[list[int]]:
@@ -154,9 +165,10 @@ class PlainPath(TextBackbone):
             return [list(range(len(lengths)))] if lengths else []
         return same_length(lengths)
 
-    def _forward(self, states: Tensor, lengths: Sequence[int]) -> Tensor:
-        """Final states (B, T, d) of embeddings (B, T, d), padded on the right."""
+    def _forward(self, states: Tensor, ids: Tensor, lengths: Sequence[int]) -> Tensor:
+        """Final states (B, T, d) of embeddings (B, T, d) of the tokens (B, T), padded on the right."""
         options: dict[str, Any] = {"use_cache": False} if self._caches else {}
+        options |= self._looked_up(ids)
         if self._padding == "masked":
             column = torch.arange(states.shape[1], device=states.device)
             options["attention_mask"] = (column < torch.tensor(lengths, device=states.device)[:, None]).long()
@@ -192,7 +204,13 @@ class PlainTextBackbone(PlainPath):
         self.config = compat.text_config(self.model)
         self._decoder = compat.decoder(self.model)
         self._caches = compat.takes(self._decoder, "use_cache")
+        self._looks_up = compat.reads_ids_in_layers(self._decoder)
         self._outer = compat.OuterHead(self.model, self._decoder)
+
+    def _prompted(self, ids: Tensor) -> Tensor:
+        if self._looks_up:  # a token in the prompt would not be looked up as the token that it is
+            return self.logits(self.hidden(Rows.of([ids[:5].tolist(), ids.tolist()]))[5:])
+        return super()._prompted(ids)
 
     def _check_padding(self) -> None:
         super()._check_padding()
@@ -210,7 +228,7 @@ class PlainEncoderBackbone(PlainPath, EncoderBackbone):
     """An encoder on the plain path."""
 
     def _take_apart(self) -> None:
-        self.config = self.model.config
+        self.config = self.model.config.get_text_config()
         self._decoder = self.model.base_model
         self._first = compat.first_position(self.model)
         self._transform = None if self._head is None else compat.OuterHead(self.model, self._decoder)

@@ -110,6 +110,8 @@ class TextBackbone(Backbone):
 
     def _open_layers(self) -> None:
         """Let injections into the layers."""
+        if compat.reads_ids_in_layers(self._decoder):
+            raise CuetuneError("its layers look tokens up by their ids")
         layers = compat.decoder_layers(self.model)
         frozen.prune_last(layers[-1])
         for index, layer in enumerate(layers):
@@ -244,7 +246,8 @@ class TextBackbone(Backbone):
         offsets = kept.offsets
         text = embedded_text(self._here(self._alone(shared)), Injection(offsets=offsets), self.embed)
         tokens = torch.cat([kept.tokens[0], text]) if kept.tokens else text
-        return replace(kept, tokens={0: tokens}, offsets=None if offsets is None else offsets[len(shared) :])
+        behind = None if offsets is None else offsets[len(shared) :]
+        return replace(kept, tokens={0: tokens}, spelled=(*kept.spelled, *shared), offsets=behind)
 
     @torch.no_grad()
     def write(self, rows: Sequence[Sequence[int]], prompt: Injection, **how: Any) -> list[list[int]]:
@@ -260,15 +263,31 @@ class TextBackbone(Backbone):
             )
         written: list[list[int]] = [[] for _ in rows]
         for numbers in same_length([len(row) for row in rows]):
-            text = self.embed(torch.tensor([rows[number] for number in numbers], device=self.device))
+            ids = torch.tensor([rows[number] for number in numbers], device=self.device)
+            text = self.embed(ids)
             if prompt.tokens:
                 own = prompt.of_rows(torch.tensor(numbers, device=self.device)).tokens[0].to(text)
                 text = torch.cat([own.expand(len(numbers), -1, -1), text], dim=1)
             seen = torch.ones(text.shape[:2], dtype=torch.long, device=self.device)
-            output = self.model.generate(inputs_embeds=text, attention_mask=seen, **how)
+            more = self._looked_up(self._spelled(ids, prompt))
+            output = self.model.generate(inputs_embeds=text, attention_mask=seen, **more, **how)
             for number, answer in zip(numbers, output.tolist(), strict=True):
                 written[number] = answer
         return written
+
+    @property
+    def _padding_id(self) -> int:
+        return int(compat.setting(self.config, "pad_token_id") or 0)
+
+    def _spelled(self, ids: Tensor, prompt: Injection) -> Tensor:
+        """The ids (…, P + T) of virtual tokens, as padding where they are no text, and of the tokens (…, T) behind."""
+        text = ids.new_tensor(prompt.spelled).expand(*ids.shape[:-1], -1)
+        padding = prompt.n_tokens - len(prompt.spelled)
+        return F.pad(torch.cat([text, ids], dim=-1), (padding, 0), value=self._padding_id)
+
+    def _looked_up(self, ids: Tensor) -> dict[str, Tensor]:
+        """What is handed to the model for tokens (B, T) beside their embeddings."""
+        return {}
 
     @torch.no_grad()
     def hidden_and_kv(self, rows: Rows, injection: Injection) -> tuple[Tensor, dict[int, KeyValue]]:
@@ -396,7 +415,7 @@ class TextBackbone(Backbone):
             model_type=config.model_type,
             hidden_size=self.width,
             num_layers=config.num_hidden_layers,
-            num_heads=getattr(config, "num_attention_heads", 0),  # recurrent models have none
+            num_heads=compat.setting(config, "num_attention_heads", 0),  # recurrent models have none
             state_size=0 if self.width_at(1) == self.width else self.width_at(1),
             kind=self.kind,
         )
