@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cuetune import console
+from cuetune import console, signals
 from cuetune.cli import options as o
 from cuetune.errors import CuetuneError
 
@@ -130,7 +130,7 @@ def compare(
 def stopped(folder: Path) -> None:
     """What a person should know who stopped a comparison."""
     console.note(f"stopped; finished runs are kept in {folder}. The same command goes on.")
-    sys.exit(130)
+    sys.exit(signals.exit_code())
 
 
 def numbers(text: str | None, option: str) -> tuple[int, ...] | None:

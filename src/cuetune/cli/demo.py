@@ -28,6 +28,7 @@ def demo(
     """
     from cuetune.backbones.bundled import CATALOGUE, is_cached, pull
     from cuetune.backbones.loading import DEFAULT, load_backbone
+    from cuetune.cli.options import end_if_stopped
     from cuetune.cli.predict import show_answers
     from cuetune.cli.report import report_tuned
     from cuetune.cli.tables import downloading
@@ -59,6 +60,7 @@ def demo(
         fresh=True,
         **options,
     )
+    end_if_stopped(tuned)
     console.say()
     console.say("new sentences:", style="bold")
     rows = [{"text": sentence} for sentence in SENTENCES]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import typer
 
-from cuetune import console
+from cuetune import console, signals
 from cuetune.cli import (
     check,
     compare,
@@ -50,6 +50,8 @@ VERBS: dict[str, Callable[..., None]] = {
 }
 GROUPS = {"library": library.app, "models": models.app, "data": data.app, "multitask": multitask.app}
 
+STOPPED = 130  # the exit code of what Ctrl-C ended
+
 app = typer.Typer(
     help="Tune the prompt, not the model: adapt one frozen model to many tasks.\n\nStart with `cuetune demo`.",
     no_args_is_help=True,
@@ -79,12 +81,13 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line. Mistakes that a user can mend end with one line and exit code 2, Ctrl-C with 130.
+    """Run the command line. Mistakes that a user can mend end with one line and exit code 2.
 
+    Ctrl-C ends with 130 and SIGTERM with 143, and both clean up first.
     A reader that has gone away (`| head`) ends it quietly with 141; standard output that is full, with one line and 74.
     """
     prepare_process()
-    with standard_streams() as out:
+    with standard_streams() as out, signals.heard():
         sys.exit(_run(out))
 
 
@@ -105,9 +108,10 @@ def _run(out: Output) -> int:
     except typer.TyperException as error:  # of an option or an argument
         return _misused(error)
     except KeyboardInterrupt:
-        code = 130
-    if code == 130:
+        code = STOPPED
+    if code == STOPPED:  # which typer too makes of a KeyboardInterrupt
         console.note("stopped.")
+        return signals.exit_code()
     return code
 
 

@@ -139,3 +139,4 @@ def adapt(
         encoding=encoding,
     )
     report_draws(tuned, to)
+    o.end_if_stopped(*tuned)

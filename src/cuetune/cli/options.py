@@ -2,11 +2,14 @@
 
 import csv
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cuetune.errors import CuetuneError
+
+if TYPE_CHECKING:
+    from cuetune.library.tuned import TunedPrompt
 
 Text = Annotated[str | None, typer.Option("--text", help="Column with the text; else inferred.")]
 Label = Annotated[str | None, typer.Option("--label", help="Column with the label or target text; else inferred.")]
@@ -161,3 +164,9 @@ def model_options(revision: str | None, dtype: str, device: str, trust_remote_co
     """What `load_backbone` takes besides the name; a revision that is not given is left to the prompt's own."""
     options: dict[str, Any] = {"dtype": dtype, "device": device, "trust_remote_code": trust_remote_code}
     return options if revision is None else {**options, "revision": revision}
+
+
+def end_if_stopped(*tuned: "TunedPrompt") -> None:
+    """End as a stopped command does (`signals.exit_code`) where a run was interrupted, once all is saved and said."""
+    if any(each.record.get("stopped") == "interrupted" for each in tuned):
+        raise KeyboardInterrupt

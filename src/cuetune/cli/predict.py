@@ -63,6 +63,8 @@ def predict(
         raise CuetuneError("give a file of rows, or texts with --say, and not both.")
     if data is not None and to is None:
         raise CuetuneError("say where the answers go: --to answers.csv (or .tsv, .jsonl).")
+    if to is not None and data is not None and to.exists() and Path(data).exists() and to.samefile(data):
+        raise CuetuneError(f"{to}: holds the rows that are to be answered; choose another --to.")
     tuned = load(prompt)
     skipped = Skipped() if skip_broken else None
     source: Any = spoken(tuned.task, say or [], allow_download)
@@ -131,6 +133,8 @@ def _write(task: Any, answers: Iterator[Any], to: Path) -> None:
     if not counts["rows"]:
         console.say("no rows to answer.", style="yellow")
     console.say(f"{counts['rows']:,} answers in ", console.strong(to))
+    if (column := write.names.get("predicted", "predicted")) != "predicted":
+        console.say(f"the rows have columns that are called as the answers': the answers' label is in {column!r}")
     if counts["cut"]:
         console.say(of_task(task).cut(counts["cut"], task, counts["limit"]))
     if counts["unfinished"]:

@@ -88,6 +88,7 @@ def search(
         hold_out=o.as_hold_out(hold_out),
     )
     _report(found, data, to)
+    o.end_if_stopped(found)
 
 
 def _report(found: "TunedPrompt", data: str, folder: Path) -> None:

@@ -186,3 +186,4 @@ def tune(
         hold_out=o.as_hold_out(hold_out),
     )
     report_tuned(tuned, to)
+    o.end_if_stopped(tuned)

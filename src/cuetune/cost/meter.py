@@ -3,6 +3,7 @@
 import ctypes
 import gc
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -44,7 +45,8 @@ def reset_peak(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif sys.platform.startswith("linux"):
-        Path("/proc/self/clear_refs").write_text("5")
+        with suppress(OSError):  # hidden or read-only in some containers; the peak is then that of the whole process
+            Path("/proc/self/clear_refs").write_text("5")
 
 
 def settled_memory(device: torch.device) -> int:
@@ -54,7 +56,7 @@ def settled_memory(device: torch.device) -> int:
         return int(torch.cuda.memory_allocated(device))
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None:
         trim(0)  # the loop asks glibc to keep freed memory (`compat.keep_freed_memory`)
-    return int(psutil.Process().memory_info().rss)
+    return _resident()
 
 
 def peak_memory(device: torch.device) -> int:
@@ -62,7 +64,18 @@ def peak_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     if sys.platform.startswith("linux"):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM"):
-                return int(line.split()[1]) * 1024
-    return int(psutil.Process().memory_info().rss)
+        with suppress(OSError):
+            for line in Path("/proc/self/status").read_text().splitlines():
+                if line.startswith("VmHWM"):
+                    return int(line.split()[1]) * 1024
+    return _resident()
+
+
+def _resident() -> int:
+    """Bytes of this process in memory now, or where the system hides that, at most so far."""
+    try:
+        return int(psutil.Process().memory_info().rss)
+    except (OSError, psutil.Error):
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -9,9 +9,10 @@ from cuetune import console
 from cuetune.backbones.base import Backbone
 from cuetune.cost.prices import Prices, gpu_called
 from cuetune.errors import CuetuneError
-from cuetune.evaluation.comparison import VALIDATION_ROWS, Comparison
+from cuetune.evaluation.comparison import NAME, VALIDATION_ROWS, Comparison
 from cuetune.evaluation.plan import Plan
 from cuetune.evaluation.report import REFERENCE, Price, markdown, summarise, write_json, write_text
+from cuetune.locking import alone
 from cuetune.tasks.inference import describe
 from cuetune.tasks.task import Task
 from cuetune.tuning.augmentation import COPIES
@@ -33,6 +34,7 @@ class Compared:
     finished: bool
 
 
+@alone("to", inside=True, names=(NAME,))
 def compare(
     data: Any,
     to: str | Path,

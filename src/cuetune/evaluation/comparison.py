@@ -21,6 +21,7 @@ from cuetune.evaluation.pace import Pace
 from cuetune.evaluation.plan import Plan, Run
 from cuetune.evaluation.report import write_json
 from cuetune.modalities import modality_of
+from cuetune.ownership import is_empty
 from cuetune.tasks.splits import Splits, fingerprint
 from cuetune.tasks.task import Task
 from cuetune.tuning.recording import device_name
@@ -81,7 +82,7 @@ class Comparison:
     def _check_folder(self) -> None:
         if not self.folder.exists():
             return
-        if not (self.folder / NAME).is_file() and (self.folder.is_file() or any(self.folder.iterdir())):
+        if not (self.folder / NAME).is_file() and not is_empty(self.folder):
             raise CuetuneError(f"{self.folder}: exists already and is no comparison; choose another --to.")
         if (self.folder / NAME).is_file():
             kept, now = _read(self.folder / NAME), self.about()

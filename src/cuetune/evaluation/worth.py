@@ -12,8 +12,10 @@ from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.advantage import Advantage, advantage, plot_curves
 from cuetune.evaluation.compare import Compared, opening, prepared, price_here, write
+from cuetune.evaluation.comparison import NAME
 from cuetune.evaluation.contenders import CONTENDERS
 from cuetune.evaluation.report import score, write_json, write_text
+from cuetune.locking import alone
 from cuetune.tasks.inference import describe
 from cuetune.tasks.task import Task
 from cuetune.tuning.data import prepare
@@ -32,6 +34,7 @@ class Worth:
     compared: Compared
 
 
+@alone("to", inside=True, names=(NAME,))
 def worth(
     data: Any,
     to: str | Path,

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from dataclasses import replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -29,9 +30,12 @@ from cuetune.library.record import (
     first_fault,
 )
 from cuetune.library.tuned import UNKNOWN_BACKBONE, TunedPrompt
+from cuetune.locking import locked
+from cuetune.ownership import begins_with, read_object
 from cuetune.prompts import HardPrompt, PrefixPrompt, SoftPrompt
-from cuetune.strict_json import parse_json, read_json
+from cuetune.strict_json import parse_json
 
+RECORD_HEAD = re.compile(rb'\{\s*"format": \d+,\s*"kind": "')
 PLAIN = (SoftPrompt, HardPrompt, PrefixPrompt)  # PEFT's tensor is all there is to them, so it is stored once
 
 
@@ -44,8 +48,8 @@ def save(tuned: TunedPrompt, folder: Path, *, overwrite: bool = False) -> Path:
     if overwrite:
         check_replaceable(folder)
     files = contents(tuned, folder)
-    # Behind a link, what it points to is replaced and not the link.
-    with atomic_folder(folder.resolve() if folder.is_symlink() else folder, overwrite=overwrite) as new:
+    check = check_replaceable if overwrite else None
+    with locked(folder) as held, held.replacing(), atomic_folder(folder, overwrite=overwrite, check=check) as new:
         for name, content in files.items():
             write_safely(new / name, content)
     return folder
@@ -63,21 +67,23 @@ def check_replaceable(folder: Path) -> None:
         raise CuetuneError(f"{folder}: cannot be read ({error.strerror}); choose another folder.") from error
     if not found:
         return
-    if RECORD not in found and not _is_peft_prompt(folder / CONFIG):
+    if not (_is_our_prompt(folder / RECORD) or (RECORD not in found and _is_peft_prompt(folder / CONFIG))):
         raise CuetuneError(f"{folder}: is not a saved prompt, so it is not overwritten; choose another folder.")
-    if strangers := sorted(found - OURS):
+    if strangers := sorted(found - OURS | {name for name in found & OURS if not (folder / name).is_file()}):
         raise CuetuneError(
             f"{folder}: holds {strangers[0]!r}, which is no part of a saved prompt and would be lost; move it away or "
             "choose another folder."
         )
 
 
+def _is_our_prompt(record: Path) -> bool:
+    """Whether this is a record that cuetune wrote, even one that was cut short."""
+    keys = {"format", "kind", "spec", "task", "backbone"}
+    return begins_with(record, RECORD_HEAD) or set(read_object(record)) >= keys
+
+
 def _is_peft_prompt(config: Path) -> bool:
-    try:
-        values = read_json(config)
-    except CuetuneError:
-        return False
-    return isinstance(values, dict) and values.get("peft_type") in TOKENS + PREFIXES
+    return read_object(config).get("peft_type") in TOKENS + PREFIXES
 
 
 def contents(tuned: TunedPrompt, folder: Path) -> dict[str, bytes | str]:

@@ -6,6 +6,7 @@ FOLDER/teachers/NAME/                           the soft prompts that it was dis
 """
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +17,12 @@ from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.files import atomic_folder
 from cuetune.library.loading import LARGEST, check_hash, parse, read_bytes
-from cuetune.library.record import FORMAT, BackboneFile, Count, Record, Shape, visible
+from cuetune.library.record import FORMAT, HARMLESS, BackboneFile, Count, Record, Shape, visible
 from cuetune.library.saving import bytes_of, contents, public_name, to_json, write_safely
+from cuetune.library.saving import check_replaceable as check_saved_prompt
 from cuetune.library.tuned import TunedPrompt
+from cuetune.locking import locked
+from cuetune.ownership import begins_with, is_empty, read_object
 from cuetune.prompts import MultitaskPrompt
 from cuetune.strict_json import DAMAGED
 from cuetune.tensor_file import read_tensors
@@ -26,6 +30,7 @@ from cuetune.tensor_file import read_tensors
 RECORD, STATE, CARD = "universal.json", "universal.safetensors", "README.md"
 PARTS = ("tasks", "teachers")
 OURS = {RECORD, STATE, CARD, *PARTS}
+RECORD_HEAD = re.compile(rb'\{\s*"format": \d+,\s*"spec": ')
 
 
 class UniversalFile(Shape):
@@ -57,7 +62,12 @@ class UniversalPrompt:
         if overwrite:
             check_replaceable(folder)
         files = self._files(folder)
-        with atomic_folder(folder, overwrite=overwrite) as new:
+        check = check_replaceable if overwrite else None
+        with (
+            locked(folder) as held,
+            held.replacing(),
+            atomic_folder(folder, overwrite=overwrite, check=check) as new,
+        ):
             for name, content in files.items():
                 (new / name).parent.mkdir(parents=True, exist_ok=True)
                 write_safely(new / name, content)
@@ -125,13 +135,18 @@ def universal_for(folder: str | Path, backbone: TextBackbone) -> UniversalPrompt
 
 
 def check_replaceable(folder: Path) -> None:
-    """Raise CuetuneError unless `folder` is missing, or a universal prompt and nothing else."""
-    if not folder.exists():
+    """Raise CuetuneError unless `folder` is missing, empty, or a universal prompt and nothing else."""
+    if not folder.exists() or is_empty(folder):
         return
-    found = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
-    if RECORD not in found or (strangers := sorted(found - OURS)):
-        what = f"holds {strangers[0]!r} beside one" if RECORD in found else "is not a universal prompt"
+    found = {path.name for path in folder.iterdir()} - HARMLESS if folder.is_dir() else {folder.name}
+    ours = begins_with(folder / RECORD, RECORD_HEAD) or set(read_object(folder / RECORD)) >= {"spec", "sha256"}
+    if not ours or (strangers := sorted(found - OURS)):
+        what = f"holds {strangers[0]!r} beside one" if ours else "is not a universal prompt"
         raise CuetuneError(f"{folder}: {what}, so it is not overwritten; choose another folder.")
+    for part in PARTS:
+        for inside in sorted((folder / part).iterdir()) if (folder / part).is_dir() else ():
+            if inside.name not in HARMLESS:
+                check_saved_prompt(inside)
 
 
 def _card(universal: UniversalPrompt, folder: Path) -> str:

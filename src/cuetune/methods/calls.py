@@ -14,8 +14,9 @@ from cuetune import console
 from cuetune.errors import CuetuneError
 from cuetune.files import disk_error
 from cuetune.methods.redaction import redacted
+from cuetune.tuning.run_folder import CALLS, RUN
 
-NAME = "calls.jsonl"
+NAME = CALLS
 MOST_TOKENS = 10**8  # of one call; whatever bills more has miscounted
 
 
@@ -144,7 +145,7 @@ class CallLog:
 
 def _append(path: Path, text: str) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        RUN.claim(path.parent)
         with path.open("a", encoding="utf-8") as stream:
             stream.write(text)
     except OSError as error:

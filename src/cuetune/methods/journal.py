@@ -8,8 +8,9 @@ from typing import Any
 from cuetune.errors import CuetuneError
 from cuetune.files import atomic_file, disk_error
 from cuetune.methods.redaction import redacted
+from cuetune.tuning.run_folder import JOURNAL, RUN
 
-NAME = "search.jsonl"
+NAME = JOURNAL
 HALVES = "backslashreplace"  # half a character is written as JSON escapes it
 
 
@@ -57,7 +58,7 @@ class Journal:
             return []
         try:
             *lines, _ = self._path.read_text(encoding="utf-8").split("\n")  # behind the last line end is half a line
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             raise self._damaged() from error
         return [line for line in lines if line.endswith("}")]
 
@@ -75,6 +76,7 @@ class Journal:
 
     def _start(self, *entries: dict[str, Any]) -> None:
         assert self._path is not None
+        RUN.claim(self._path.parent)
         with atomic_file(self._path, errors=HALVES) as stream:
             stream.write("".join(map(_line, entries)))
 

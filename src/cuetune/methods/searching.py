@@ -5,6 +5,7 @@ and the found one are compared in the end.
 """
 
 import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -20,22 +21,19 @@ from cuetune.cost.meter import peak_memory, reset_peak
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.evaluate import evaluate_sources
 from cuetune.library.record import first_fault
-from cuetune.library.saving import check_replaceable
 from cuetune.library.tuned import TunedPrompt
-from cuetune.methods.journal import NAME as JOURNAL
+from cuetune.locking import alone
 from cuetune.methods.scoring import rank, validation_scores
 from cuetune.prediction import Predictor
 from cuetune.prompts.hard import HardPrompt
 from cuetune.prompts.words import hard_prompt
 from cuetune.tasks.inference import describe
 from cuetune.tasks.task import Example, Task
-from cuetune.tuning.checkpoint import NAME as CHECKPOINT
 from cuetune.tuning.data import Data, prepare
 from cuetune.tuning.progress import Bar, Reporter
 from cuetune.tuning.recording import device_name, record
+from cuetune.tuning.run_folder import CHECKPOINT, HISTORY, JOURNAL, may_replace, run_folder_of, unfinished_run
 from cuetune.tuning.settings import Settings
-
-HISTORY = "history.jsonl"  # what is left of the journal when a search has ended
 
 
 @dataclass(frozen=True)
@@ -135,6 +133,7 @@ SEARCHES = {
 }
 
 
+@alone("to")
 def search(
     data: Any,
     to: str | Path,
@@ -162,9 +161,8 @@ def search(
     from its words. Raises CuetuneError for anything the user can mend.
     """
     target = Path(to)
-    if target.exists() and not overwrite:
-        raise CuetuneError(f"{target}: exists already; choose another --to, or pass --overwrite.")
-    check_replaceable(target)
+    folder = run_folder_of(target)
+    overwrite = may_replace(target, folder, overwrite)
     if method not in SEARCHES:
         raise CuetuneError(f"unknown search {method!r}; choose one of {', '.join(SEARCHES)}.")
     values = SEARCHES[method].checked(options or {})
@@ -172,7 +170,6 @@ def search(
     for line in describe(prepared.task, prepared.splits.train):
         say(line)
     backbone = text_backbone(model, **(model_options or {}))
-    folder = target.with_name(target.name + ".run")
     if fresh:
         _forget(folder)
     job = _job(backbone, prepared, start, seed, folder, say, [Bar("searching")] if reporters is None else reporters)
@@ -185,7 +182,7 @@ def search(
     if prepared.splits.test:
         tuned = _scored(job, tuned, prepared.splits.test)
         tuned.save(target, overwrite=True)
-    _keep_history(folder)
+    _keep_history(folder)  # the last of all: until then the same command goes on
     return tuned
 
 
@@ -237,6 +234,8 @@ def _result(job: SearchJob, data: Data, found: Found, method: str, values: Mappi
     made["settings"] = {"search": method, **values, "dtype": str(backbone.dtype).removeprefix("torch.")}
     made["seed"] = job.seed
     made["stopped"] = found.stopped
+    if job.folder is not None and (key := unfinished_run(job.folder)) is not None:
+        made["run"] = key
     made["search"] = {
         "untouched": text_of(backbone, job.start.ids),
         "found": text_of(backbone, prompt.ids),
@@ -276,4 +275,4 @@ def _keep_history(folder: Path) -> None:
     """Let the same command start anew, and leave the history for the curious."""
     (folder / CHECKPOINT).unlink(missing_ok=True)
     if (folder / JOURNAL).exists():
-        (folder / JOURNAL).replace(folder / HISTORY)
+        os.replace(folder / JOURNAL, folder / HISTORY)

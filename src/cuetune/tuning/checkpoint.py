@@ -4,18 +4,20 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from cuetune.errors import CuetuneError
 from cuetune.files import atomic_file
 from cuetune.strict_json import DAMAGED, Limits, parse_json, reason_of
 from cuetune.tensor_file import read_sealed, write_sealed
+from cuetune.tuning.run_folder import CHECKPOINT, RUN
 
-NAME = "checkpoint.safetensors"
+NAME = CHECKPOINT
 REMEDY = "remove it or start over with --fresh"
 
 
@@ -27,15 +29,19 @@ class Progress:
     task_embedding: see `tuning.task_embedding`, empty before that step.
     """
 
-    step: int = 0
-    best_step: int = 0
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    step: Annotated[int, Field(ge=0)] = 0
+    best_step: Annotated[int, Field(ge=0)] = 0
     best_scores: dict[str, float] = field(default_factory=dict)
-    waited: int = 0
+    waited: Annotated[int, Field(ge=0)] = 0
     lowest_loss: float | None = None
     seconds: float = 0.0
-    tokens: int = 0
+    tokens: Annotated[int, Field(ge=0)] = 0
     stopped: str = ""
     task_embedding: str = ""
+
+
+PROGRESS = TypeAdapter(Progress)
 
 
 def run_key(**parts: Any) -> str:
@@ -49,12 +55,13 @@ def save_checkpoint(
     progress: Progress,
     trained: dict[str, Tensor],
     best: dict[str, Tensor],
-    optimizer: torch.optim.Optimizer,
+    optimizer: torch.optim.Optimizer | None,
 ) -> None:
-    """Write the run's state; an earlier checkpoint is replaced only by a whole one."""
+    """Write the run's state; an earlier checkpoint is replaced only by a whole one. optimizer: None before any step."""
+    RUN.claim(folder)
     tensors = {f"trained.{name}": value for name, value in trained.items()}
     tensors |= {f"best.{name}": value for name, value in best.items()}
-    for number, state in optimizer.state_dict()["state"].items():
+    for number, state in optimizer.state_dict()["state"].items() if optimizer else ():
         tensors |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in state.items()}
     whole = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     with atomic_file(folder / NAME, "wb") as stream:
@@ -78,7 +85,7 @@ def load_checkpoint(folder: Path, key: str) -> tuple[Progress, dict[str, dict[st
     parts: dict[str, dict[str, Tensor]] = {"trained": {}, "best": {}, "optimizer": {}}
     try:
         values = parse_json(metadata["progress"], str(path), Limits(nan=True), REMEDY)
-        progress = TypeAdapter(Progress).validate_python(values)
+        progress = PROGRESS.validate_python(values)
         for name, value in tensors.items():
             part, rest = name.split(".", 1)
             parts[part][rest] = value
@@ -86,6 +93,15 @@ def load_checkpoint(folder: Path, key: str) -> tuple[Progress, dict[str, dict[st
     except (ValidationError, *DAMAGED) as error:
         raise CuetuneError(f"{path}: is damaged ({reason_of(error)}); {REMEDY}.") from error
     return progress, parts
+
+
+def checkpoint_key(folder: Path) -> str | None:
+    """Whose checkpoint lies in a run's folder, as `run_key` says it; None where there is none that can be read."""
+    try:
+        with safe_open(folder / NAME, framework="pt") as file:
+            return (file.metadata() or {}).get("key")
+    except (SafetensorError, OSError):
+        return None
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:

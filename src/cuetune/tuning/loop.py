@@ -19,7 +19,14 @@ from cuetune.prompts.base import Prompt
 from cuetune.readouts import Head
 from cuetune.strict_json import DAMAGED, reason_of
 from cuetune.tuning.batches import Batches, Epochs, StepRows, visited
-from cuetune.tuning.checkpoint import Progress, load_checkpoint, restore_optimizer, run_key, save_checkpoint
+from cuetune.tuning.checkpoint import (
+    Progress,
+    checkpoint_key,
+    load_checkpoint,
+    restore_optimizer,
+    run_key,
+    save_checkpoint,
+)
 from cuetune.tuning.early_stopping import count
 from cuetune.tuning.head_start import begin as begin_head
 from cuetune.tuning.head_start import per_pass, remap, remaps
@@ -61,6 +68,7 @@ class Tuner:
     only task. data_key: anything that tells this data and these objectives from others. queries: (N, D) of each task's
     rows, for a prompt that goes by them (`prompts.query`); where they are not given, each step asks for its own.
     head_known: whoever calls lets the heads go on from what was learned before, so that step 0 is one to choose.
+    fresh: start over, whatever checkpoint is there.
     """
 
     def __init__(
@@ -77,11 +85,12 @@ class Tuner:
         data_key: str = "",
         queries: Sequence[Tensor] = (),
         head_known: bool = False,
+        fresh: bool = False,
     ) -> None:
         tasks = [data] if isinstance(data, TaskData) else list(data)
         self.backbone, self.prompt, self.settings = backbone, prompt.to(backbone.device), settings
         self.folder, self.reporters, self.objectives = folder, reporters, objectives
-        self.head_known = head_known
+        self.head_known, self.fresh = head_known, fresh
         modality, share = modality_of(backbone), max(1, settings.validation_rows // len(tasks))
         reading = [objective for objective in objectives if objective.reads_text]
         if reading and modality.name != "text":
@@ -114,6 +123,7 @@ class Tuner:
         )
         self.progress = Progress()
         self.best = self._tensors()
+        self.begun = self.best if folder is not None else {}
         self._start = virtual_tokens(prompt) if len(self.runs) == 1 else None
 
     def _optimizer(self) -> torch.optim.AdamW:
@@ -143,6 +153,7 @@ class Tuner:
             self._prepare()
             self._loop()
         except KeyboardInterrupt:
+            self._keep_begun()
             self.progress.stopped = "interrupted"
         finally:
             for reporter in self.reporters:
@@ -265,13 +276,19 @@ class Tuner:
         if self.folder is not None:
             save_checkpoint(self.folder, self.key, self.progress, self._tensors(), self.best, self.optimizer)
 
+    def _keep_begun(self) -> None:
+        """A run that is stopped before its first checkpoint goes on from its beginning."""
+        if self.folder is not None and checkpoint_key(self.folder) != self.key:
+            best = {name: value.clone() for name, value in self.begun.items()}
+            save_checkpoint(self.folder, self.key, Progress(), self.begun, best, None)
+
     def _resume(self) -> None:
-        found = load_checkpoint(self.folder, self.key) if self.folder is not None else None
-        if found is None:
+        if self.folder is None or self.fresh or (found := load_checkpoint(self.folder, self.key)) is None:
             return
         self.progress, parts = found
         device: Any = self.backbone.device
         try:
+            self.trained.load_state_dict(parts["best"])  # checked here, since it is only used in the end
             self.trained.load_state_dict(parts["trained"])
             self.best = {name: value.to(device) for name, value in parts["best"].items()}
             restore_optimizer(self.optimizer, parts["optimizer"])

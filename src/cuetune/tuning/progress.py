@@ -1,6 +1,7 @@
 """What a person sees of a run, and what is kept of it: a bar with time left, a JSONL log, TensorBoard if wanted."""
 
 import json
+import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -8,6 +9,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cuetune import bars, console
+from cuetune.errors import CuetuneError
+from cuetune.files import atomic_file, disk_error
+from cuetune.tuning.run_folder import LOG, RUN
 
 
 class Reporter(Protocol):
@@ -90,20 +94,23 @@ class JsonLog:
     """One JSON object per event in `log.jsonl`; a resumed run first drops what came after its checkpoint."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / "log.jsonl"
+        self._path = folder / LOG
 
     def start(self, total: int, done: int) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [line for line in self._lines() if json.loads(line).get("step", 0) <= done] if done else []
-        self._path.write_text("".join(kept), encoding="utf-8")
+        RUN.claim(self._path.parent)
+        kept = [line for line in self._lines() if _step(line) <= done] if done else []
+        with atomic_file(self._path) as stream:
+            stream.write("".join(kept))
 
     def _lines(self) -> list[str]:
-        """The whole lines that are there; a kill may have left half of the last one."""
+        """What is there; a kill may have left half of the last line."""
         if not self._path.exists():
             return []
-        return [
-            line for line in self._path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("}\n")
-        ]
+        try:
+            text = self._path.read_text(encoding="utf-8", errors="replace")
+        except OSError as error:
+            raise CuetuneError(f"{self._path}: cannot be read ({error.strerror}); move it away.") from error
+        return [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
     def step(self, step: int, values: Mapping[str, float]) -> None:
         self._write({"event": "step", "step": step, **values})
@@ -115,8 +122,20 @@ class JsonLog:
         pass
 
     def _write(self, event: Mapping[str, Any]) -> None:
-        with self._path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(event) + "\n")
+        try:
+            with self._path.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(event) + "\n")
+        except OSError as error:
+            raise disk_error(self._path, error) from error
+
+
+def _step(line: str) -> float:
+    """The step of a line in the log; one that is damaged belongs to none, and is dropped."""
+    try:
+        step = json.loads(line)["step"]
+        return step if isinstance(step, int) else math.inf
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return math.inf
 
 
 class TensorBoard:

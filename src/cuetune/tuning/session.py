@@ -10,8 +10,8 @@ from cuetune.backbones.base import Backbone
 from cuetune.backbones.loading import load_backbone
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.evaluate import Evaluation, Source, evaluate_sources, own_name
-from cuetune.library.saving import check_replaceable
 from cuetune.library.tuned import TunedPrompt
+from cuetune.locking import alone
 from cuetune.methods.wording import WORDINGS
 from cuetune.modalities import Modality, modality_of
 from cuetune.prompts.base import Prompt
@@ -20,15 +20,16 @@ from cuetune.tasks.inference import describe
 from cuetune.tasks.parting import HoldOut
 from cuetune.tasks.task import Task
 from cuetune.tuning.beginning import ancestor, first_prompt
-from cuetune.tuning.checkpoint import NAME as CHECKPOINT
 from cuetune.tuning.data import Data, few_rows, prepare, sizes, thin_parts
 from cuetune.tuning.loop import Outcome, Tuner
 from cuetune.tuning.progress import Bar, JsonLog, Reporter, TensorBoard
 from cuetune.tuning.recording import record
+from cuetune.tuning.run_folder import CHECKPOINT, RUN, may_replace, run_folder_of, unfinished_run
 from cuetune.tuning.settings import Settings
 from cuetune.tuning.task_run import TaskData
 
 
+@alone("to")
 def tune(
     data: Any,
     to: str | Path,
@@ -76,9 +77,8 @@ def tune(
     anything the user can mend.
     """
     target = Path(to)
-    if target.exists() and not overwrite:
-        raise CuetuneError(f"{target}: exists already; choose another --to, or pass --overwrite.")
-    check_replaceable(target)
+    run_folder = run_folder_of(target)
+    overwrite = may_replace(target, run_folder, overwrite)
     settings = settings or Settings()
     prepared = prepare(
         data, validation, test, task, settings,
@@ -100,7 +100,6 @@ def tune(
     started = first_prompt(backbone, prepared, prompt, shots, settings, start)
     # What tells tasks apart to a shared prompt is the instruction at the beginning of every row.
     asked = replace(prepared, task=instructed(prepared.task)) if prompt == "multitask" else prepared
-    run_folder = target.with_name(target.name + ".run")
     outcome = None
     if prompt in WORDINGS:
         say(f"{prompt}: {started.described()}; nothing is tuned")
@@ -112,25 +111,32 @@ def tune(
         watching: list[Reporter] = [Bar()] if reporters is None else list(reporters)
         watching.append(JsonLog(run_folder))
         if tensorboard:
+            RUN.claim(run_folder)
             watching.append(TensorBoard(run_folder))
         outcome = run(backbone, started, asked, resolved, run_folder, watching, fresh)
         for line in outcome.notes:
             say(line)
     # Saved before it is scored: whatever goes wrong from here on, the run was not in vain.
     made = {**record(backbone, started, prepared, outcome), "start": prompt}
+    if outcome is not None and (key := unfinished_run(run_folder)) is not None:
+        made["run"] = key
     if start is not None:
         made["lineage"] = [ancestor(start)]
     started = started.fold()
     tuned = TunedPrompt(started, asked.task, backbone.identity, made, head=outcome.head if outcome else None)
-    tuned.save(target, overwrite=overwrite)
+    if outcome is not None:  # words are found again in no time
+        tuned.save(target, overwrite=overwrite)
+        overwrite = True
     if outcome and outcome.progress.stopped == "interrupted":
         return tuned  # the checkpoint stays: the same command goes on from it
-    (run_folder / CHECKPOINT).unlink(missing_ok=True)
     if prepared.splits.test:
         evaluation = score(backbone, tuned, prepared, shots if baselines else -1)
         scores = {"scores": evaluation.scores(), "scored_rows": evaluation.rows}
         tuned = replace(tuned, record={**tuned.record, **scores})
-        tuned.save(target, overwrite=True)
+    if prepared.splits.test or outcome is None:
+        tuned.save(target, overwrite=overwrite)
+    if outcome is not None:
+        (run_folder / CHECKPOINT).unlink(missing_ok=True)  # the last of all: until then the same command goes on
     return tuned
 
 
@@ -163,8 +169,6 @@ def run(
     fresh: bool,
 ) -> Outcome:
     """The loop with its run folder; fresh=True forgets an earlier checkpoint there."""
-    if fresh:
-        (folder / CHECKPOINT).unlink(missing_ok=True)
     tuner = Tuner(
         backbone,
         prompt,
@@ -173,6 +177,7 @@ def run(
         folder=folder,
         reporters=reporters,
         data_key=data.key,
+        fresh=fresh,
     )
     return tuner.run()
 

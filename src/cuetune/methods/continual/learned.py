@@ -4,6 +4,8 @@ Its tensors are the learner's; its metadata say in JSON which tasks were learned
 """
 
 import json
+import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,11 +21,14 @@ from cuetune.evaluation.continual import matrix, summary
 from cuetune.files import atomic_file
 from cuetune.library.record import BackboneFile, Count, Shape, TaskFile, first_fault
 from cuetune.library.saving import public_name
+from cuetune.locking import locked
+from cuetune.ownership import begins_with
 from cuetune.strict_json import Limits, parse_json
 from cuetune.tasks.task import Task
 from cuetune.tensor_file import read_sealed, write_sealed
 
 STATE = "stream.safetensors"
+STATE_HEAD = re.compile(rb'.{8}\{"__metadata__":\{("sha256":"[0-9a-f]{64}",)?"stream":"', re.DOTALL)
 FORMAT = 1
 REMEDY = "copy it again, or start over with --fresh"
 LIMITS = Limits(nan=True)  # a loss that is not finite is what was measured
@@ -140,7 +145,8 @@ class Learned:
         backbone = {**self.backbone.to_dict(), "name": public_name(self.backbone.name)}
         said |= {"backbone": backbone, "tasks": [asdict(task) for task in self.tasks], "learner": dict(self.spec)}
         path = folder / STATE
-        with atomic_file(path, "wb") as stream:
+        check_own_state(folder)
+        with locked(folder, inside=True, names=[STATE]) as held, held.replacing(), atomic_file(path, "wb") as stream:
             write_sealed(stream, path, self.tensors, {"stream": json.dumps(said, ensure_ascii=False)})
         return path
 
@@ -164,6 +170,13 @@ class Learned:
         backbone = BackboneIdentity.from_dict(read.backbone.model_dump())
         tasks = [LearnedTask(**task.model_dump()) for task in read.tasks]
         return cls(**plain, backbone=backbone, tasks=tasks, spec=read.learner, tensors=tensors)
+
+
+def check_own_state(folder: Path) -> None:
+    """Raise CuetuneError where a file is called as the state of a stream, and none of ours, not even one cut short."""
+    path = folder / STATE
+    if os.path.lexists(path) and not begins_with(path, STATE_HEAD):
+        raise CuetuneError(f"{path}: is in the way, and cuetune did not write it; move it away or choose another --to.")
 
 
 def is_learned(folder: str | Path) -> bool:

@@ -4,16 +4,16 @@ After every task, and again after it was measured, the state is written as one f
 own checkpoint. So a run that is stopped anywhere, even by kill -9, goes on to the same numbers when called again.
 """
 
-import shutil
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from cuetune import console
 from cuetune.errors import CuetuneError
-from cuetune.methods.continual.learned import STATE, Learned, LearnedTask
+from cuetune.locking import alone
+from cuetune.methods.continual.learned import STATE, Learned, LearnedTask, check_own_state
 from cuetune.methods.continual.learner import Learner
 from cuetune.methods.continual.loading import Model, ReadyBackbone, Shared, backbone_for
 from cuetune.methods.continual.reading import Stream, StreamTask, read_stream
@@ -21,14 +21,16 @@ from cuetune.methods.continual.weights import at_once
 from cuetune.modalities import modality_of
 from cuetune.tuning.progress import Bar, JsonLog, Reporter
 from cuetune.tuning.recording import versions
+from cuetune.tuning.run_folder import RUN
 from cuetune.tuning.settings import Settings
 
 DEFAULT_METHOD = "coda"
 AT_ONCE = "-at-once"  # behind a method's name: all tasks as one, the upper bound
 ROWS_AT_ONCE = 256  # scored together
-RUN = "run"
+RUNS, ALL = "run", "all"
 
 
+@alone("to", inside=True, names=(STATE,))
 def learn(
     stream: str | Path | Stream,
     to: str | Path,
@@ -58,6 +60,8 @@ def learn(
     folder, name = Path(to), method.removesuffix(AT_ONCE)
     if name not in Learner.known():
         raise CuetuneError(f"unknown method {method!r}; choose one of {', '.join(sorted(Learner.known()))}.")
+    check_own_state(folder)
+    RUN.check(folder / RUNS)
     kept = None if fresh or not (folder / STATE).exists() else Learned.load(folder)
     read = read_stream(stream, seed=seed, class_order=class_order, finished=kept.names if kept else ())
     settings = settings or Settings(**(kept.settings if kept else {}))
@@ -73,7 +77,7 @@ def learn(
     shared.lend(learner)
     learner.kind = read.kind
     if fresh:
-        shutil.rmtree(folder / RUN, ignore_errors=True)
+        _clear(folder / RUNS)
     if learned.tasks:
         learned.backbone.check(backbone.identity, str(folder / STATE))
         learner.restore(learned.tensors, learned.spec)
@@ -165,7 +169,7 @@ class _Stage:
             self._left(number + 1 - len(names), last - number - 1)
 
     def _learn(self, learner: Learner, learned: Learned, number: int) -> None:
-        task, run = self.stream.tasks[number], self.folder / RUN / f"task-{number + 1}"
+        task, run = self.stream.tasks[number], self._run(f"task-{number + 1}")
         what = f"task {number + 1} of {len(self.stream.tasks)}"
         labels = ", ".join(task.task.labels[:6]) + (", …" if len(task.task.labels) > 6 else "")
         choosing = f"{len(task.validation):,} to choose on, " if task.validation else ""
@@ -176,7 +180,7 @@ class _Stage:
         self._keep(learner, learned)
 
     def _learn_at_once(self, learner: Learner, learned: Learned) -> None:
-        run, tasks = self.folder / RUN / "all", self.stream.tasks
+        run, tasks = self._run(ALL), self.stream.tasks
         data = at_once([task.data for task in tasks])
         self.say(f"{len(tasks)} tasks at once: {len(data.task.labels)} labels, {len(data.train):,} rows to learn")
         report = learner.learn(data, self._watching("all tasks", run), run)
@@ -195,7 +199,7 @@ class _Stage:
         """Write the state; checkpoints of the task are then of no more use."""
         learned.tensors, learned.spec = learner.state()
         learned.save(self.folder)
-        shutil.rmtree(self.folder / RUN, ignore_errors=True)
+        _clear(self.folder / RUNS)
 
     def _measure(self, learner: Learner, learned: Learned) -> None:
         """The accuracy on every task so far, where that is not known yet."""
@@ -212,17 +216,26 @@ class _Stage:
 
     def _sweep(self, ahead: str) -> None:
         """Remove checkpoints of tasks that are learned; a kill may have left them."""
-        for run in (self.folder / RUN).glob("task-*"):
-            if run.name != ahead:
-                shutil.rmtree(run, ignore_errors=True)
-        with suppress(OSError):  # not there, or not empty
-            (self.folder / RUN).rmdir()
+        _clear(self.folder / RUNS, ahead)
+
+    def _run(self, name: str) -> Path:
+        """The folder of one task's run."""
+        RUN.claim(self.folder / RUNS)
+        return self.folder / RUNS / name
 
     def _left(self, done: int, left: int) -> None:
         if left:
             minutes = (time.perf_counter() - self.started) / done * left / 60
             about = f", about {minutes:.0f} min" if minutes >= 1 else ""
             self.say(f"  {left} task{'s' if left > 1 else ''} left{about}")
+
+
+def _clear(runs: Path, ahead: str = "") -> None:
+    """Remove the folders of tasks' runs but for the one ahead; whatever else lies there stays."""
+    for run in runs.iterdir() if runs.is_dir() else ():
+        if run.name != ahead and re.fullmatch(rf"task-\d+|{ALL}", run.name):
+            RUN.clear(run)
+    RUN.clear(runs)
 
 
 def _task(task: StreamTask, report: Any) -> LearnedTask:

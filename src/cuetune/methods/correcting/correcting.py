@@ -19,6 +19,7 @@ from cuetune.library.digest import digest
 from cuetune.library.names import VERSION
 from cuetune.library.saving import check_replaceable
 from cuetune.library.tuned import TunedPrompt
+from cuetune.locking import alone
 from cuetune.methods.correcting.gating import gate_of, space_of
 from cuetune.methods.correcting.learning import Learning, first_components
 from cuetune.methods.correcting.measuring import Fixed, measured
@@ -36,6 +37,7 @@ from cuetune.tuning.task_run import TaskData
 STEPS, LENGTH, BATCH = 20, 2, 32
 
 
+@alone("to", "prompt")
 def fix(
     prompt: str | Path,
     corrections: Any,

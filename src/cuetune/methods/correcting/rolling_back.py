@@ -6,9 +6,11 @@ from pathlib import Path
 from cuetune.errors import CuetuneError
 from cuetune.library.digest import digest
 from cuetune.library.tuned import TunedPrompt
+from cuetune.locking import alone
 from cuetune.prompts.corrected import CorrectedPrompt
 
 
+@alone("to", "prompt")
 def roll_back(prompt: str | Path, *, to: str | Path | None = None, overwrite: bool = False) -> TunedPrompt:
     """Take the last fix back, and save the former prompt in its place or at `to`, with the record that it had.
 

@@ -42,18 +42,10 @@ def adapt(
     backbone = text_backbone(model or saved.backbone.name, **(model_options or {}))
     target = Path(to)
     places = [target] if draws == 1 else [target / f"draw-{number}" for number in range(draws)]
-    return [
-        tune(
-            data,
-            place,
-            prompt="multitask",
-            start=universal,
-            rows=rows,
-            drawn=number,
-            model=backbone,
-            settings=settings,
-            say=say,
-            **options,
-        )
-        for number, place in enumerate(places)
-    ]
+    common: dict[str, Any] = {"prompt": "multitask", "start": universal, "rows": rows, "model": backbone}
+    made: list[TunedPrompt] = []
+    for number, place in enumerate(places):
+        made.append(tune(data, place, settings=settings, drawn=number, say=say, **common, **options))
+        if made[-1].record["stopped"] == "interrupted":
+            break
+    return made

@@ -19,8 +19,10 @@ from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.evaluate import evaluate_sources, in_words
 from cuetune.library.digest import digest
+from cuetune.library.saving import check_replaceable as check_saved_prompt
 from cuetune.library.tuned import TunedPrompt
-from cuetune.library.universal import UniversalPrompt, check_replaceable, universal_for
+from cuetune.library.universal import RECORD, UniversalPrompt, check_replaceable, universal_for
+from cuetune.locking import alone
 from cuetune.methods.multitask.distillation import Distillation
 from cuetune.methods.multitask.sampling import StochasticTasks, probabilities
 from cuetune.methods.multitask.sources import Source, read_sources
@@ -35,6 +37,7 @@ from cuetune.tuning.loop import Outcome, Tuner
 from cuetune.tuning.objectives import Objective, cross_entropy
 from cuetune.tuning.progress import Bar, JsonLog, Reporter
 from cuetune.tuning.recording import record
+from cuetune.tuning.run_folder import RUN, may_replace, run_folder_of, unfinished_run
 from cuetune.tuning.session import run as run_once
 from cuetune.tuning.settings import Settings
 
@@ -81,6 +84,7 @@ class _Run:
         return [*([Bar(doing)] if self.reporters is None else self.reporters), JsonLog(folder)]
 
 
+@alone("to")
 def train_multitask(
     tasks: str | Path | Suite | Mapping[str, Any],
     to: str | Path,
@@ -105,9 +109,8 @@ def train_multitask(
     finished stay. Raises CuetuneError for anything the user can mend.
     """
     target, settings, programme = Path(to), settings or Settings(batch_size=32), programme or Programme()
-    if target.exists() and not overwrite:
-        raise CuetuneError(f"{target}: exists already; choose another --to, or pass --overwrite.")
-    check_replaceable(target)
+    folder = run_folder_of(target)
+    overwrite = may_replace(target, folder, overwrite, check_replaceable, RECORD)
     probabilities([1], programme.mixing)  # an unknown one is refused before anything is computed
     named, sources = read_sources(tasks, settings)
     if len(sources) < 2:
@@ -115,7 +118,7 @@ def train_multitask(
     for source in sources:
         say(f"{source.name}: {len(source.data.task.labels)} labels, {sizes(source.data.splits)}")
     backbone = text_backbone(model or named or DEFAULT, **(model_options or {}))
-    run = _Run(backbone, sources, settings, programme, target.with_name(target.name + ".run"), say, reporters, start)
+    run = _Run(backbone, sources, settings, programme, folder, say, reporters, start)
     if fresh:
         _forget(run)
     taught = _teachers(run, teachers) if programme.distil else {}
@@ -124,7 +127,7 @@ def train_multitask(
     universal.save(target, overwrite=overwrite)
     if outcome.progress.stopped == "interrupted":
         raise KeyboardInterrupt  # what is there so far is saved, and the checkpoint stays
-    _forget(run, teachers=False)
+    _forget(run, teachers=False)  # the last of all: until then the same command goes on
     return universal
 
 
@@ -132,8 +135,10 @@ def _forget(run: _Run, teachers: bool = True) -> None:
     for checkpoint in [run.folder / CHECKPOINT, *(run.folder.glob(f"teachers/*/{CHECKPOINT}") if teachers else ())]:
         checkpoint.unlink(missing_ok=True)
     if teachers:
-        for saved in run.folder.glob("teachers/*/prompt/*"):
-            saved.unlink()
+        for saved in run.folder.glob("teachers/*/prompt"):
+            check_saved_prompt(saved)
+            for path in saved.iterdir():
+                path.unlink()
 
 
 def _teachers(run: _Run, given: str | Path | None) -> dict[str, TunedPrompt]:
@@ -156,6 +161,7 @@ def _given(run: _Run, source: Source, folder: Path) -> TunedPrompt:
 
 def _teacher(run: _Run, source: Source) -> TunedPrompt:
     """One teacher, kept as soon as it is finished, so that a stopped run does not tune it again."""
+    RUN.claim(run.folder)
     place = run.folder / "teachers" / source.name
     settings = run.settings.model_copy(update={"steps": run.programme.teacher_steps, "batch_size": 16})
     prompt = first_prompt(run.backbone, source.asked, "soft", 0, settings)
@@ -248,6 +254,7 @@ def _folded(run: _Run, whole: MultitaskPrompt, outcome: Outcome, taught: Mapping
     """Every task as a prompt of its own, scored, and the whole."""
     made = record(run.backbone, whole, run.sources[0].data, outcome)
     made = {**made, "data": _all_data(run.sources), "programme": run.programme.model_dump()}
+    made |= {"run": key} if (key := unfinished_run(run.folder)) is not None else {}
     tasks = {
         source.name: _one(run, source, whole.of_task(number).fold(), made, taught.get(source.name))
         for number, source in enumerate(run.sources)

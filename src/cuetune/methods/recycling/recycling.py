@@ -8,11 +8,10 @@ from typing import Any
 from cuetune import console
 from cuetune.backbones.loading import DEFAULT, text_backbone
 from cuetune.backbones.text import TextBackbone
-from cuetune.errors import CuetuneError
 from cuetune.evaluation.evaluate import evaluate_sources, in_words
 from cuetune.library.collection import PromptLibrary
-from cuetune.library.saving import check_replaceable
 from cuetune.library.tuned import TunedPrompt
+from cuetune.locking import alone
 from cuetune.methods.recycling.proposals import Proposal, candidates, check_ranking, propose, weighted_average
 from cuetune.prompts import Prompt, SoftPrompt
 from cuetune.tuning.beginning import first_prompt
@@ -21,6 +20,7 @@ from cuetune.tuning.early_stopping import rank
 from cuetune.tuning.loop import Outcome
 from cuetune.tuning.progress import Bar, JsonLog, Reporter
 from cuetune.tuning.recording import record
+from cuetune.tuning.run_folder import CHECKPOINT, RUN, may_replace, run_folder_of, unfinished_run
 from cuetune.tuning.session import run as run_once
 from cuetune.tuning.settings import Settings
 from cuetune.tuning.task_embedding import read_embedding
@@ -42,6 +42,7 @@ class Recycled:
     proposals: Sequence[Proposal]
 
 
+@alone("to")
 def recycle(
     data: Any,
     library: str | Path | PromptLibrary,
@@ -70,9 +71,8 @@ def recycle(
     again. Raises CuetuneError for anything the user can mend.
     """
     target, settings = Path(to), settings or Settings()
-    if target.exists() and not overwrite:
-        raise CuetuneError(f"{target}: exists already; choose another --to, or pass --overwrite.")
-    check_replaceable(target)
+    folder = run_folder_of(target)
+    overwrite = may_replace(target, folder / WORDS, overwrite)
     check_ranking(by)
     prepared = prepare(data, validation, test, None, settings, model=model, **task_options)
     if rows is not None:
@@ -81,7 +81,7 @@ def recycle(
     backbone = text_backbone(model, **(model_options or {}))
     shelf = library if isinstance(library, PromptLibrary) else PromptLibrary(library)
     found = candidates(shelf, backbone)
-    work = _Work(backbone, prepared, settings, target.with_name(target.name + ".run"), reporters)
+    work = _Work(backbone, prepared, settings, folder, reporters)
     words = first_prompt(backbone, prepared, "soft", 0, settings)
     run = work.task_run(words)
     begun = SoftPrompt(words.injection().tokens[0])
@@ -95,6 +95,8 @@ def recycle(
     chosen = max(outcomes, key=lambda name: rank(work.judged(run, *outcomes[name])))
     tuned = _finished(work, outcomes, chosen, proposals)
     tuned.save(target, overwrite=overwrite)
+    for name in (*(each for each in outcomes if each != WORDS), WORDS):  # the last of all: until then it goes on
+        (folder / name / CHECKPOINT).unlink(missing_ok=True)
     return Recycled(tuned, chosen, proposals)
 
 
@@ -121,6 +123,7 @@ class _Work:
     def tune(self, name: str, prompt: Prompt) -> Outcome:
         """One start with the common budget; it goes on where an earlier run of it was stopped."""
         place = self.folder / name
+        RUN.claim(self.folder)
         watching = [*([Bar(f"from {name}")] if self.reporters is None else self.reporters), JsonLog(place)]
         outcome = run_once(self.backbone, prompt, self.data, self._resolved(prompt), place, watching, False)
         if outcome.progress.stopped == "interrupted":
@@ -145,6 +148,8 @@ def _finished(
     """The chosen prompt with the scores of all starts on the held-out rows, and where it comes from."""
     prompt, outcome = outcomes[chosen]
     made = {**record(work.backbone, prompt, work.data, outcome), "start": chosen}
+    if (key := unfinished_run(work.folder / WORDS)) is not None:
+        made["run"] = key
     by_name = {each.candidate.name: each for each in proposals}
     if chosen in by_name:
         source = by_name[chosen].candidate

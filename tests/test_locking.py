@@ -1,0 +1,114 @@
+"""A folder that is read, changed and written has one writer at a time; what another wrote is not replaced unseen."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from cuetune.errors import CuetuneError
+from cuetune.locking import alone, locked
+
+HOLDS = """
+import sys, time
+from cuetune.locking import locked
+with locked(sys.argv[1], inside=sys.argv[2] == "inside"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def holder(folder, where="beside"):
+    process = subprocess.Popen([sys.executable, "-c", HOLDS, str(folder), where], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+@pytest.mark.parametrize("where", ["beside", "inside"])
+def test_a_second_process_is_refused_at_once_and_a_kill_frees_the_folder(tmp_path, where):
+    process = holder(tmp_path / "p", where)
+    try:
+        with pytest.raises(CuetuneError, match=f"process {process.pid}") as refused:  # noqa: SIM117
+            with locked(tmp_path / "p", inside=where == "inside"):
+                pass
+        assert "\n" not in str(refused.value)
+    finally:
+        process.kill()
+        process.wait()
+    with locked(tmp_path / "p", inside=where == "inside"):
+        pass
+    assert os.listdir(tmp_path) in ([], ["p"])
+    assert where == "inside" or not (tmp_path / "p").exists()
+
+
+def test_another_thread_is_refused_and_the_same_one_is_not(tmp_path):
+    refused = []
+
+    def other():
+        try:
+            with locked(tmp_path / "p"):
+                pass
+        except CuetuneError as error:
+            refused.append(error)
+
+    with locked(tmp_path / "p"), locked(tmp_path / "p"):
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+    assert len(refused) == 1
+    other()
+    assert len(refused) == 1
+
+
+def test_a_link_and_what_it_points_to_are_one_place(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    process = holder(tmp_path / "link")
+    try:
+        with pytest.raises(CuetuneError, match="at work there"), locked(tmp_path / "real"):
+            pass
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_what_was_changed_in_the_meantime_is_not_replaced(tmp_path):
+    (tmp_path / "p").mkdir()
+    with locked(tmp_path / "p") as held:
+        with held.replacing():
+            (tmp_path / "p" / "a").write_text("1")
+        with held.replacing():
+            (tmp_path / "p" / "a").write_text("22")
+        (tmp_path / "p" / "a").write_text("333")  # another program, which knows nothing of locks
+        with pytest.raises(CuetuneError, match="changed by another program"), held.replacing():
+            raise AssertionError("never entered")
+
+
+def test_a_function_runs_alone_on_the_folder_that_it_is_given(tmp_path):
+    @alone("to", "prompt")
+    def work(prompt, to=None):
+        return sorted(os.listdir(tmp_path))
+
+    assert work(tmp_path / "p") == [".p.cuetune-lock"]
+    assert work(tmp_path / "p", to=tmp_path / "q") == [".q.cuetune-lock"]
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(CuetuneError, match="cannot write") as refused, locked(tmp_path / "file" / "p"):
+        pass
+    assert "\n" not in str(refused.value)
+
+
+def test_without_locks_a_line_says_so_and_work_goes_on(tmp_path, monkeypatch, capsys):
+    def unknown(*_):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr("cuetune.leftovers.fcntl.flock", unknown)
+    with locked(tmp_path / "p"):
+        pass
+    said = capsys.readouterr().err
+    assert "no locks" in said
+    assert said.count("\n") == 1
