@@ -93,7 +93,7 @@ def test_files_that_are_no_plain_files_are_named(tmp_path):
         read_json(tmp_path / "nothing.json")
     os.mkfifo(tmp_path / "fifo.json")
     for path in (tmp_path, tmp_path / "fifo.json"):
-        with pytest.raises(CuetuneError, match=f"{path}: is not a plain file"):
+        with pytest.raises(CuetuneError, match=f"{path}: cannot be read"):
             read_json(path)
     large = tmp_path / "large.json"
     with large.open("wb") as stream:

@@ -53,7 +53,7 @@ def read_limited(path: Path, largest: int, remedy: str = COPY) -> bytes:
     """The bytes of a plain file. Raises CuetuneError for one that is larger, is none, or cannot be read."""
     try:
         if path.exists() and not path.is_file():
-            raise CuetuneError(f"{path}: is not a plain file; {remedy}.")
+            raise CuetuneError(f"{path}: cannot be read (not a plain file); {remedy}.")
         if (size := path.stat().st_size) > largest:
             raise CuetuneError(f"{path}: {size / 2**20:,.0f} MiB is too large; expected at most {largest >> 20} MiB.")
         return path.read_bytes()

@@ -120,7 +120,7 @@ def test_another_comparisons_folder_is_refused_by_what_differs(tmp_path, made):
     with pytest.raises(CuetuneError, match="is no comparison"):
         comparison(tmp_path / "mine")
     next((tmp_path / "c" / "runs").glob("soft-*.json")).write_text("{")
-    with pytest.raises(CuetuneError, match="cannot be read"):
+    with pytest.raises(CuetuneError, match="not JSON"):
         comparison(tmp_path / "c").run()
 
 

@@ -297,7 +297,10 @@ FAULTS = {
         SPAM + "  [a, b]: c\n",
         "TASKS.yaml, line 4: a list or mapping as a key; put the text in quotes.",
     ),
-    "depth without end": ("tasks: " + "[" * 5000, "TASKS.yaml: nested too deeply; such a file needs three levels."),
+    "depth without end": (
+        "tasks: " + "[" * 5000,
+        "TASKS.yaml, line 1: nested more than 16 deep; such a file needs three levels.",
+    ),
     "another encoding": (
         SPAM.encode() + "  instruction: Für wen?\n".encode("latin-1"),
         "TASKS.yaml, line 4: byte 0xfc is not UTF-8; save the file as UTF-8.",

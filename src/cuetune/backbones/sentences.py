@@ -1,6 +1,5 @@
 """Sentence vectors: texts of like meaning lie close to each other. Made by a frozen backbone, in packed passes."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -15,6 +14,7 @@ from cuetune.backbones.loading import text_backbone
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.tokens import surroundings
 from cuetune.errors import CuetuneError
+from cuetune.strict_json import read_json
 
 if TYPE_CHECKING:
     from cuetune.backbones.identity import BackboneIdentity
@@ -152,5 +152,7 @@ def _prefix_of(config: Any) -> str:
         return ""
     if path is None:
         return ""
-    said = json.loads(Path(path).read_text(encoding="utf-8"))
-    return str((said.get("prompts") or {}).get(said.get("default_prompt_name") or "", ""))
+    said = read_json(Path(path), remedy="copy the model again")
+    if not isinstance(said, dict) or not isinstance(said.get("prompts"), dict):
+        return ""
+    return str(said["prompts"].get(str(said.get("default_prompt_name")), ""))

@@ -9,6 +9,9 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from cuetune.errors import CuetuneError
+from cuetune.strict_json import DAMAGED, reason_of
+
+LARGEST = 2**20  # bytes
 
 
 def from_file(context: typer.Context, path: Path | None) -> Path | None:
@@ -34,6 +37,8 @@ def read_config(path: Path) -> dict[str, Any]:
     Relative paths in it are as on the command line: from where the command is run. Raises CuetuneError.
     """
     try:
+        if path.is_file() and path.stat().st_size > LARGEST:
+            raise CuetuneError(f"--config {path}: is too large for options (at most {LARGEST >> 20} MiB).")
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CuetuneError(f"--config {path}: no such file.") from None
@@ -43,6 +48,8 @@ def read_config(path: Path) -> dict[str, Any]:
         raise CuetuneError(f"{path}: not UTF-8 text ({error.reason}); TOML is always UTF-8.") from error
     except tomllib.TOMLDecodeError as error:
         raise CuetuneError(f"{path}: not TOML: {error}; write a line like steps = 100, and texts in quotes.") from error
+    except DAMAGED as error:  # nested too deeply, or a number of thousands of digits
+        raise CuetuneError(f"{path}: not TOML ({reason_of(error)}); write a line like steps = 100.") from error
     return {key.replace("-", "_"): _listed(value) for key, value in values.items()}
 
 

@@ -1,5 +1,6 @@
 """`cuetune library`: prompts kept together, with versions, search and lineage."""
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,7 +30,7 @@ def list_prompts(library: Library) -> None:
 
     entries, faults = PromptLibrary(library).survey()
     newest = {entry.name: entry for entry in reversed(entries)}
-    counts = {name: sum(entry.name == name for entry in entries) for name in newest}
+    counts = Counter(entry.name for entry in entries)
     _print_entries([newest[name] for name in sorted(newest)], counts)
     for fault in faults:
         console.say(f"passed over: {fault}")

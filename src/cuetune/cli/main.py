@@ -91,9 +91,20 @@ def main() -> None:
         sys.exit(_run(out))
 
 
+def _check_arguments(arguments: list[str]) -> None:
+    """Raise CuetuneError for an argument that is not UTF-8: nothing could be made of it, and nothing printed."""
+    for number, argument in enumerate(arguments, start=1):
+        try:
+            argument.encode()
+        except UnicodeEncodeError as error:
+            byte = ord(argument[error.start]) & 0xFF
+            raise CuetuneError(f"argument {number}: byte 0x{byte:02x} is not UTF-8; type it anew in UTF-8.") from error
+
+
 def _run(out: Output) -> int:
     """The exit code of the command that was given."""
     try:
+        _check_arguments(sys.argv[1:])
         code = app(standalone_mode=False) or 0
         out.flush()
     except OutputError as error:

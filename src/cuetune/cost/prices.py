@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cuetune.errors import CuetuneError
+from cuetune.strict_json import DAMAGED, reason_of
 
 
 class Gpu(BaseModel):
@@ -107,8 +108,8 @@ def _parsed(path: Path) -> dict[str, Any]:
         found = readers[path.suffix.lower()](path.read_text(encoding="utf-8"))
     except OSError as error:
         raise CuetuneError(f"{path}: cannot be read ({error.strerror}); check --prices.") from error
-    except ValueError as error:
-        raise CuetuneError(f"{path}: is not valid {path.suffix[1:].upper()} ({error}).") from error
+    except DAMAGED as error:
+        raise CuetuneError(f"{path}: is not valid {path.suffix[1:].upper()} ({reason_of(error)}).") from error
     if not isinstance(found, dict):
         raise CuetuneError(f"{path}: expected an object with gpus, usd_per_kwh, kg_co2_per_kwh or pue.")
     return found

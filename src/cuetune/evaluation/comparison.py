@@ -3,7 +3,6 @@
 Every run is kept as a small JSON file the moment it ends, so a comparison that was stopped goes on where it was.
 """
 
-import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ from cuetune.evaluation.plan import Plan, Run
 from cuetune.evaluation.report import write_json
 from cuetune.modalities import modality_of
 from cuetune.ownership import is_empty
+from cuetune.strict_json import Limits, read_json
 from cuetune.tasks.splits import Splits, fingerprint
 from cuetune.tasks.task import Task
 from cuetune.tuning.recording import device_name
@@ -199,10 +199,9 @@ class Comparison:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CuetuneError(f"{path}: cannot be read ({error}); remove it and start again.") from error
+    found: Any = read_json(path, Limits(nan=True), "remove it and start again")
+    if not isinstance(found, dict):
+        raise CuetuneError(f"{path}: cannot be read (a {type(found).__name__}); remove it and start again.")
     return found
 
 

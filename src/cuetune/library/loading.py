@@ -156,6 +156,8 @@ def _prompt(folder: Path, saved: PromptFile) -> Prompt:
         data = read_bytes(folder, STATE, LARGEST)
         check_hash(folder / STATE, data, saved.state_sha256)
         tensors = read_tensors(folder / STATE, data)
+        if empty := [name for name, tensor in tensors.items() if not tensor.numel()]:
+            raise CuetuneError(f"{folder / STATE}: {visible(empty[0])[:40]} holds no numbers; copy the folder again.")
     kind = visible(saved.kind)[:40]
     try:
         prompt = Prompt.rebuild(saved.kind, saved.spec, tensors)

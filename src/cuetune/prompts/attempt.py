@@ -77,7 +77,7 @@ class AttemptPrompt(Prompt):
 
     @classmethod
     def from_spec(cls, spec: dict[str, Any], tensors: dict[str, Tensor]) -> "AttemptPrompt":
-        prompt = cls(tensors["prompt"], tensors["sources"], spec["bottleneck"], float(spec["temperature"]))
+        prompt = cls(tensors["prompt"], tensors["sources"], len(tensors["down"]), float(spec["temperature"]))
         prompt.load_state_dict(tensors)
         return prompt
 

@@ -1,5 +1,6 @@
 """Prompt: a small module that answers one question — what is added to the frozen forward pass?"""
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
@@ -13,7 +14,14 @@ from cuetune.tasks.task import Example
 # From examples to the tokens that stand before each of them, behind the prompt.
 Before = Callable[[Sequence[Example]], list[list[int]]]
 
+LARGEST = 2**26  # numbers of any tensor that a prompt is made of; wide models' prompts are a tenth of this
 NETWORK_RATE = 0.1  # how fast a network that puts out a prompt learns, relative to the prompt itself
+
+
+def affordable(*sides: int) -> None:
+    """Raise CuetuneError for a tensor of these sides that no prompt needs: a damaged file may ask for any."""
+    if min(sides) < 0 or math.prod(sides) > LARGEST:
+        raise CuetuneError(f"a tensor of {' x '.join(map(str, sides))[:60]} numbers is none of a prompt.")
 
 
 class Prompt(nn.Module):

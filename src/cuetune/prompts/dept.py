@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from cuetune.backbones.injection import Injection
-from cuetune.prompts.base import Prompt
+from cuetune.prompts.base import Prompt, affordable
 
 
 class OffsetPrompt(Prompt):
@@ -41,6 +41,8 @@ class OffsetPrompt(Prompt):
 
     @classmethod
     def from_spec(cls, spec: dict[str, Any], tensors: dict[str, Tensor]) -> "OffsetPrompt":
-        prompt = cls(tensors["start"], spec["reach"], spec["rank"], spec["alpha"])
+        reach, rank = tensors["left"].shape
+        affordable(reach, tensors["start"].shape[1])
+        prompt = cls(tensors["start"], reach, rank, float(spec["alpha"]))
         prompt.load_state_dict(tensors)
         return prompt

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cuetune.backbones.injection import Injection
-from cuetune.prompts.base import Prompt
+from cuetune.prompts.base import Prompt, affordable
 
 
 class DecomposedPrompt(Prompt):
@@ -37,8 +37,10 @@ class DecomposedPrompt(Prompt):
 
     @classmethod
     def from_spec(cls, spec: dict[str, Any], tensors: dict[str, Tensor]) -> "DecomposedPrompt":
-        prompt = cls(tensors["left"] @ tensors["right"], spec["rank"])
-        prompt.load_state_dict(tensors)
+        left, right = tensors["left"].float(), tensors["right"].float()
+        affordable(len(left), right.shape[1])
+        prompt = cls(torch.zeros(1, 1), 1)  # its start is not needed any more
+        prompt.left, prompt.right = nn.Parameter(left), nn.Parameter(right)
         return prompt
 
 
@@ -71,8 +73,12 @@ class UltraLowPrompt(Prompt):
 
     @classmethod
     def from_spec(cls, spec: dict[str, Any], tensors: dict[str, Tensor]) -> "UltraLowPrompt":
-        length, width = tensors["codes"].shape[0], tensors["shift"].shape[0]
-        prompt = cls(torch.zeros(length, width), spec["rank"], spec["seed"])
+        codes, width = tensors["codes"].float(), len(tensors["shift"])
+        affordable(codes.shape[1], width)
+        affordable(len(codes), width)
+        prompt = cls(torch.zeros(1, width), 1, spec["seed"])  # its start is not needed any more
+        prompt.projection = random_projection(codes.shape[1], width, spec["seed"])
+        prompt.codes = nn.Parameter(codes)
         prompt.load_state_dict(tensors)
         return prompt
 

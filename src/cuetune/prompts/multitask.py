@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from cuetune.backbones.injection import Injection
 from cuetune.errors import CuetuneError
-from cuetune.prompts.base import Prompt
+from cuetune.prompts.base import Prompt, affordable
 from cuetune.prompts.soft import SoftPrompt
 
 # How fast a task's own numbers learn relative to the shared prompt: the published rates are 0.4 and 0.3.
@@ -116,6 +116,8 @@ class MultitaskPrompt(Prompt):
 
     @classmethod
     def from_spec(cls, spec: dict[str, Any], tensors: dict[str, Tensor]) -> "MultitaskPrompt":
+        length, width = tensors["shared"].shape
+        affordable(len(spec["tasks"]), spec["rank"], length + width)
         prompt = cls(
             tensors["shared"],
             spec["tasks"],

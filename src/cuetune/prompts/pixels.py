@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.inputs import InputChange
 from cuetune.errors import CuetuneError
-from cuetune.prompts.base import Prompt
+from cuetune.prompts.base import Prompt, affordable
 
 SIDES = ("top", "bottom", "left", "right")
 
@@ -72,6 +72,8 @@ class FramePrompt(Prompt):
 
     @classmethod
     def from_spec(cls, spec: dict[str, Any], tensors: dict[str, Tensor]) -> "FramePrompt":
+        channels, height, _ = tensors["sides.left"].shape
+        affordable(channels, height, tensors["sides.top"].shape[2])
         return cls({side: tensors[f"sides.{side}"] for side in SIDES}, bool(spec["shrink"]))
 
 
@@ -126,4 +128,5 @@ class PatchPrompt(Prompt):
     @classmethod
     def from_spec(cls, spec: dict[str, Any], tensors: dict[str, Tensor]) -> "PatchPrompt":
         height, width = spec["shape"]
+        affordable(len(tensors["values"]), int(height), int(width))
         return cls(tensors["values"], int(spec["top"]), int(spec["left"]), (int(height), int(width)))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from cuetune.backbones.injection import Injection
 from cuetune.errors import CuetuneError
-from cuetune.prompts.base import Prompt
+from cuetune.prompts.base import Prompt, affordable
 from cuetune.prompts.query import query_of
 
 LAYERS = (0, 1, 2, 3, 4)  # "layers 1 to 5" of the papers
@@ -54,7 +54,10 @@ class PoolShape:
     def from_spec(cls, spec: Mapping[str, Any]) -> "PoolShape":
         """The shape that `asdict` made JSON-ready."""
         numbers = {name: int(spec[name]) for name in ("query", "heads", "size")}
-        return cls(**numbers, layers=tuple(int(layer) for layer in spec["layers"]))
+        layers = tuple(int(layer) for layer in spec["layers"])
+        affordable(numbers["query"], len(layers))
+        affordable(numbers["heads"], numbers["size"], len(layers))
+        return cls(**numbers, layers=layers)
 
 
 class Grown(nn.Module):
@@ -189,4 +192,5 @@ def cosine(query: Tensor, keys: Tensor) -> Tensor:
 
 def drawn(shape: Sequence[int], seed: int) -> Tensor:
     """Uniform numbers in [0, 1), as the released pools begin."""
+    affordable(*shape)
     return torch.rand(tuple(shape), generator=torch.Generator().manual_seed(seed))

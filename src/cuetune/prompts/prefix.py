@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cuetune.backbones.injection import Injection
-from cuetune.prompts.base import NETWORK_RATE, Prompt
+from cuetune.prompts.base import NETWORK_RATE, Prompt, affordable
 from cuetune.prompts.scaled import Scaled
 
 
@@ -102,6 +102,8 @@ class PrefixNetwork(Prompt):
 
     @classmethod
     def from_spec(cls, spec: dict[str, Any], tensors: dict[str, Tensor]) -> "PrefixNetwork":
-        prompt = cls(tensors["start"], spec["layers"], spec["heads"], spec["size"], spec["hidden"])
+        hidden = len(tensors["network.0.weight"])
+        affordable(2 * spec["layers"] * spec["heads"] * spec["size"], max(hidden, len(tensors["start"])))
+        prompt = cls(tensors["start"], spec["layers"], spec["heads"], spec["size"], hidden)
         prompt.load_state_dict(tensors)
         return prompt

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from cuetune.backbones.injection import Injection
 from cuetune.errors import CuetuneError
-from cuetune.prompts.base import NETWORK_RATE, Prompt
+from cuetune.prompts.base import NETWORK_RATE, Prompt, affordable
 from cuetune.prompts.soft import SoftPrompt
 
 ENCODERS = ("mlp", "lstm")
@@ -62,6 +62,8 @@ class EncodedPrompt(Prompt):
 
     @classmethod
     def from_spec(cls, spec: dict[str, Any], tensors: dict[str, Tensor]) -> "EncodedPrompt":
-        prompt = cls(tensors["start"], spec["encoder"], spec["hidden"])
+        hidden = tensors["lstm.weight_hh_l0"].shape[1] if spec["encoder"] == "lstm" else len(tensors["mlp.0.weight"])
+        affordable(2 * hidden, 2 * hidden)
+        prompt = cls(tensors["start"], spec["encoder"], hidden)
         prompt.load_state_dict(tensors)
         return prompt

@@ -47,6 +47,6 @@ class ResidualPrompt(Prompt):
 
     @classmethod
     def from_spec(cls, spec: dict[str, Any], tensors: dict[str, Tensor]) -> "ResidualPrompt":
-        prompt = cls(tensors["start"], spec["bottleneck"])
+        prompt = cls(tensors["start"], len(tensors["down.weight"]))
         prompt.load_state_dict(tensors)
         return prompt

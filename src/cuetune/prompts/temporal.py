@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from cuetune.backbones.injection import Injection
-from cuetune.prompts.base import Prompt
+from cuetune.prompts.base import Prompt, affordable
 
 
 class TemporalPrompt(Prompt):
@@ -59,4 +59,6 @@ class TemporalPrompt(Prompt):
 
     @classmethod
     def from_spec(cls, spec: dict[str, Any], tensors: dict[str, Tensor]) -> "TemporalPrompt":
+        layers, length, width = tensors["shared"].shape
+        affordable(layers, tensors["own"].shape[1], length, width)
         return cls(tensors["shared"], tensors["own"], int(spec["first"]))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cuetune.errors import CuetuneError
+from cuetune.strict_json import DAMAGED, reason_of
 from cuetune.tasks.archive import read_archive
 from cuetune.tasks.columnar import read_arrow, read_parquet
 from cuetune.tasks.delimited import read_table
@@ -33,6 +34,8 @@ def _object(where: str, line: str) -> dict[str, Any]:
         raise CuetuneError(
             f"{where}: broken JSON at character {error.pos + 1} ({error.msg}); each line must be one whole object."
         ) from error
+    except DAMAGED as error:  # nested too deeply, or a number of thousands of digits
+        raise CuetuneError(f"{where}: JSON that cannot be read ({reason_of(error)}); mend the row.") from error
     if not isinstance(values, dict):
         raise CuetuneError(f'{where}: a {type(values).__name__}; expected an object like {{"text": …, "label": …}}.')
     return values
@@ -48,6 +51,10 @@ def read_json(path: Path, encoding: str) -> Iterator[Row]:
             document = json.load(stream)
         except json.JSONDecodeError as error:
             raise CuetuneError(f"{path}: broken JSON at line {error.lineno} ({error.msg}).") from error
+        except UnicodeError:
+            raise
+        except DAMAGED as error:
+            raise CuetuneError(f"{path}: JSON that cannot be read ({reason_of(error)}); mend the file.") from error
     rows = rows_in(document)
     if rows is None:
         found = ", ".join(map(repr, list(document)[:5])) if isinstance(document, dict) else type(document).__name__
@@ -64,7 +71,9 @@ def _is_object_a_line(path: Path, encoding: str) -> bool:
         lines = (line for line in stream if line.strip())
         try:
             first, more = json.loads(next(lines, "null")), next(lines, None) is not None
-        except ValueError:
+        except UnicodeError:
+            raise
+        except DAMAGED:
             return False
     return isinstance(first, dict) and (more or rows_in(first) is None)
 

@@ -16,9 +16,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from cuetune.errors import CuetuneError
+from cuetune.strict_json import DAMAGED, read_limited, reason_of
 
 Place = tuple[str | int, ...]  # where a value stands: ("tasks", 2, "labels", 0)
 Model = TypeVar("Model", bound="Keys")
+LARGEST = 2**20  # bytes; thousands of tasks are less
+DEEPEST = 16
 TAG = "tag:yaml.org,2002:"
 SCALARS = {TAG + kind for kind in ("str", "int", "float", "bool", "timestamp", "merge", "value")}
 EXPECTED = {
@@ -160,18 +163,13 @@ def read_lined(path: str | Path) -> Lined:
         raise CuetuneError(f"{path}, line {line}: a control character; remove it.") from None
     except yaml.MarkedYAMLError as error:
         raise _explained(path, error) from None
-    except RecursionError:
-        raise CuetuneError(f"{path}: nested too deeply; such a file needs three levels.") from None
+    except DAMAGED as error:
+        raise CuetuneError(f"{path}: no plain YAML ({reason_of(error)}); write keys and values.") from error
 
 
 def _text(path: Path) -> str:
     try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise CuetuneError(f"{path}: no such file; check the name and the folder.") from None
-    except OSError as error:
-        raise CuetuneError(f"{path}: cannot be read: {error.strerror}.") from error
-    try:
+        content = read_limited(path, LARGEST, "write a plain file of keys and values")
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
@@ -182,7 +180,19 @@ def _text(path: Path) -> str:
 class _Loader(yaml.SafeLoader):
     """Composes nodes, without references: a file that refers to itself could grow without end."""
 
+    deep = 0
+
     def compose_node(self, parent: Any, index: Any) -> Any:
+        self.deep += 1
+        if self.deep > DEEPEST:
+            problem = f"nested more than {DEEPEST} deep; such a file needs three levels"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=self.peek_event().start_mark)
+        try:
+            return self._composed(parent, index)
+        finally:
+            self.deep -= 1
+
+    def _composed(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             event = self.peek_event()
             problem = f"'*{event.anchor}' refers to another place; write the value out"

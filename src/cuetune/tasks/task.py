@@ -162,7 +162,21 @@ def _text(row: Row, column: str) -> str:
         inside = list(text_parts(value, column))
         advice = f"name a text in it, e.g. --text {inside[0]}." if inside else "expected a text."
         raise RowError("text", f"{row.where}, column {column!r}: a {type(value).__name__} and no text", advice)
-    return format_value(value)
+    text = format_value(value)
+    if not text.isascii():
+        _check_whole(text, row, column)
+    return text
+
+
+def _check_whole(text: str, row: Row, column: str) -> None:
+    """Raise RowError for half of a character, which no tokenizer reads: a byte that was no UTF-8, or half of a pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        found = ord(text[error.start])
+        half = f"byte 0x{found - 0xDC00:02x}" if 0xDC80 <= found <= 0xDCFF else f"\\u{found:04x}"
+        short = f"{row.where}, column {column!r}: {half} is no character of a text"
+        raise RowError("text", short, "write it in UTF-8, or remove it.") from error
 
 
 def _content(row: Row, column: str) -> Any:
