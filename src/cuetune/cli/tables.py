@@ -44,10 +44,12 @@ def confusion_table(labels: Sequence[str], counts: Any) -> console.Table:
 
 
 def cost_line(cost: Mapping[str, Any]) -> str:
-    """One line: time, steps, tokens, operations, memory, stored bytes."""
+    """One line: time, steps, tokens, operations, those of validation, memory, stored bytes."""
+    validation = cost.get("validation_tflop")
+    validated = f", and {validation:.3g} TFLOP to validate" if validation else ""
     return (
-        f"cost: {cost['seconds']:.0f} s for {cost['steps']} steps ({cost['tokens']:,} tokens, {cost['tflop']:.1f} "
-        f"TFLOP) on {cost['device']}, peak memory {cost['peak_memory_bytes'] / 2**20:,.0f} MiB; "
+        f"cost: {cost['seconds']:.0f} s for {cost['steps']} steps ({cost['tokens']:,} tokens, {cost['tflop']:.3g} "
+        f"TFLOP{validated}) on {cost['device']}, peak memory {cost['peak_memory_bytes'] / 2**20:,.0f} MiB; "
         f"{cost['trained_parameters']:,} trained numbers, {cost['stored_bytes'] / 1024:.0f} KiB stored"
     )
 

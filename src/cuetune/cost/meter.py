@@ -10,8 +10,6 @@ import psutil
 import torch
 
 from cuetune.backbones.base import Backbone
-from cuetune.backbones.conv import ConvBackbone
-from cuetune.cost.flops import count
 
 
 def matrix_parameters(backbone: Backbone) -> int:
@@ -21,18 +19,6 @@ def matrix_parameters(backbone: Backbone) -> int:
     if head is not None:
         tables.add(id(head.weight))
     return sum(parameter.numel() for parameter in backbone.model.parameters() if id(parameter) not in tables)
-
-
-def tuning_flops(backbone: Backbone, tokens: int, layer: int | None = None) -> float:
-    """FLOPs of tuning on `tokens`: 2 per parameter forward and 2 backward, since frozen weights need no gradient.
-
-    layer: only those below this one are run. Attention scores are left out; for short texts they are a few per cent,
-    for a picture of 257 states a tenth.
-    """
-    if isinstance(backbone, ConvBackbone):  # its weights are used at every place of a picture, its one state
-        return 2.0 * tokens * count(backbone.look)
-    depth = backbone.kv_shape[0]
-    return 4.0 * matrix_parameters(backbone) * tokens * (depth if layer is None else layer) / depth
 
 
 def weight_bytes(backbone: Backbone) -> int:

@@ -182,6 +182,7 @@ def _cost(tuned: TunedPrompt) -> str:
             ("steps", f"{cost['steps']:,}"),
             ("tokens", f"{cost['tokens']:,}"),
             ("operations", f"{cost['tflop']:,.3g} TFLOP"),
+            *([("of validation", f"{validation:,.3g} TFLOP")] if (validation := cost.get("validation_tflop")) else []),
             ("peak memory", f"{cost['peak_memory_bytes'] / 2**20:,.0f} MiB"),
             ("trained numbers", f"{cost['trained_parameters']:,}"),
             ("stored", f"{cost['stored_bytes']:,} bytes"),

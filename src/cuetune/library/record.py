@@ -55,12 +55,15 @@ class Data(Open):
 
 
 class Cost(Open):
-    """What tuning took. tflop: 10^12 operations; tokens: those that were run; device: its name for a reader."""
+    """What tuning took. tflop: 10^12 operations of all but validation, which has its own number; older prompts have a
+    formula's and none. tokens: those of the steps; device: its name for a reader.
+    """
 
     seconds: float
     steps: Count
     tokens: Count
     tflop: float
+    validation_tflop: float = 0.0
     peak_memory_bytes: Count
     device: str
     stored_bytes: Count

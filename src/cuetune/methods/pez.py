@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
-from cuetune.cost.meter import tuning_flops
 from cuetune.errors import CuetuneError
 from cuetune.methods.journal import Journal
 from cuetune.methods.searching import Found, SearchJob, text_of
@@ -83,7 +82,7 @@ def pez(
         history.journal.entries,
         steps=progress.step,
         tokens=progress.tokens,
-        flops=tuning_flops(job.backbone, progress.tokens),
+        flops=tuner.flops(),
         seconds=progress.seconds,
         stopped=progress.stopped or "finished",
         note="" if again else "the text found is read back as other tokens; the tokens are what is saved and scored.",

@@ -26,7 +26,8 @@ class Progress:
     """Where a run stands.
 
     waited: validations since one was better, and lowest_loss: of all after the first step (`tuning.early_stopping`).
-    task_embedding: see `tuning.task_embedding`, empty before that step.
+    task_embedding: see `tuning.task_embedding`, empty before that step. step_flops: operations of one step, 0 where
+    they are not counted yet. validations: how many there were.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -39,6 +40,8 @@ class Progress:
     tokens: Annotated[int, Field(ge=0)] = 0
     stopped: str = ""
     task_embedding: str = ""
+    step_flops: float = 0.0
+    validations: int = 0
 
 
 PROGRESS = TypeAdapter(Progress)

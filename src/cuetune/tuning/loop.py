@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -31,7 +31,7 @@ from cuetune.tuning.early_stopping import count
 from cuetune.tuning.head_start import begin as begin_head
 from cuetune.tuning.head_start import per_pass, remap, remaps
 from cuetune.tuning.objectives import Objective, cross_entropy
-from cuetune.tuning.operations import between_steps, counted
+from cuetune.tuning.operations import between_steps, counted, one_validation
 from cuetune.tuning.progress import Reporter
 from cuetune.tuning.settings import Settings
 from cuetune.tuning.step_pass import StepPass
@@ -45,7 +45,8 @@ FIRST = 16  # rows by whose states a head's rate is set
 class Outcome:
     """What a run came to; the prompt then holds the numbers of its best step.
 
-    notes: what was cut of its rows, for a person. heads: trained with it, by task.
+    notes: what was cut of its rows, for a person. heads: trained with it, by task. flops, validation_flops: operations
+    of everything but validation, and of all validations; None where nobody asked for them (`Tuner.run_counted`).
     """
 
     progress: Progress
@@ -53,6 +54,8 @@ class Outcome:
     peak_memory_bytes: int
     notes: Sequence[str] = ()
     heads: Sequence[Head | None] = (None,)
+    flops: float | None = None
+    validation_flops: float | None = None
 
     @property
     def head(self) -> Head | None:
@@ -122,6 +125,7 @@ class Tuner:
             dtype=str(backbone.dtype),
         )
         self.progress = Progress()
+        self._is_ready = False
         self.best = self._tensors()
         self.begun = self.best if folder is not None else {}
         self._start = virtual_tokens(prompt) if len(self.runs) == 1 else None
@@ -163,21 +167,34 @@ class Tuner:
         heads = [run.head.kept() if run.head else None for run in self.runs]
         return Outcome(self.progress, self.settings, peak_memory(self.backbone.device), notes, heads)
 
+    def run_counted(self) -> Outcome:
+        """As `run`, with the operations that it took."""
+        outcome = self.run()
+        if not outcome.progress.step_flops and outcome.progress.step:
+            outcome.progress.step_flops = self._step_flops()
+            if outcome.progress.stopped != "interrupted":  # what goes on needs its last step, not its best
+                self._checkpoint()
+        return replace(outcome, flops=self.flops(), validation_flops=self.validation_flops())
+
     def _prepare(self) -> None:
         """Compute what the prompt cannot change, once: states below a late prompt, and what objectives compare with."""
         if self.progress.step >= self._steps or self.progress.stopped:
             return
         started = time.perf_counter()
+        self._ready(range(self.progress.step, self._steps))
+        self.progress.seconds += time.perf_counter() - started
+        if not self.progress.step:
+            self._begin_heads()
+
+    def _ready(self, ahead: range) -> None:
+        """Let the runs and the objectives have what these steps need."""
         layer = self.prompt.frozen_below
         if layer and self.backbone.keeps_states:
             for run in self.runs:
                 run.freeze(layer, self.folder)
-        ahead = range(self.progress.step, self._steps)
         for objective in self.objectives:
             objective.prepare(self.runs, visited(self.batches, ahead, len(self.runs)))
-        self.progress.seconds += time.perf_counter() - started
-        if not self.progress.step:
-            self._begin_heads()
+        self._is_ready = True
 
     def _begin_heads(self) -> None:
         """Let heads begin; what a head says before the first step is a step to choose, but for a random one's."""
@@ -241,16 +258,28 @@ class Tuner:
 
     def flops(self) -> float:
         """Floating-point operations of the run so far, validation left out; what is done once is counted once."""
-        tokens = self.progress.tokens
-        step = counted(lambda: self._loss(self.batches.of(0)).backward())
+        done = self.progress.step
+        step = self.progress.step_flops or (self._step_flops() if done else 0.0)
+        return step * done + between_steps(self.runs, self.prompt, self.settings, done)
+
+    def _step_flops(self) -> float:
+        """Operations of the last step, taken again when all is done, so that counting changes no number of the run."""
+        last, tokens = self.progress.step - 1, self.progress.tokens
+        if not self._is_ready:
+            self._ready(range(last, last + 1))
+        step = counted(lambda: self._loss(self.batches.of(last)).backward())
         self.optimizer.zero_grad(set_to_none=True)
         self.progress.tokens = tokens
-        done = self.progress.step
-        return step * done + between_steps(self.runs, self.prompt, self.settings, done)
+        return step
+
+    def validation_flops(self) -> float:
+        """Operations of all validations so far."""
+        return self.progress.validations * one_validation(self.runs, self.prompt)
 
     def _validate(self) -> None:
         started = time.perf_counter()
         scores = self._scores()
+        self.progress.validations += 1
         best = count(self.progress, scores)
         if best:
             self.best = self._tensors()

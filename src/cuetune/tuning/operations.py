@@ -1,7 +1,10 @@
 """How many floating-point operations a run takes, counted by PyTorch on a few rows and multiplied."""
 
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
+import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from cuetune.prompts.base import Prompt
@@ -13,8 +16,10 @@ FEW = 16  # rows that are counted for all
 
 
 def counted(work: Callable[[], object]) -> float:
-    """The operations of what is done here."""
-    with FlopCounterMode(display=False) as counter:
+    """The operations of what is done here; nothing is compiled meanwhile, because only eager ones are seen."""
+    compiles = "torch._dynamo" in sys.modules  # importing it takes seconds
+    eager = torch.compiler.set_stance("force_eager") if compiles else nullcontext()
+    with eager, FlopCounterMode(display=False) as counter:
         work()
     return float(counter.get_total_flops())
 
@@ -40,3 +45,17 @@ def _pass_over(run: Run, prompt: Prompt) -> float:
     """All rows of a run under its prompt."""
     some = range(min(FEW, len(run.rows)))
     return counted(lambda: run.states_of(prompt, some)) * len(run.rows) / len(some)
+
+
+def one_validation(runs: Sequence[Run], prompt: Prompt) -> float:
+    """Scoring every run on its validation rows once."""
+    return sum(_scoring(run, prompt.of_task(number)) for number, run in enumerate(runs) if run.validation)
+
+
+def _scoring(run: Run, prompt: Prompt) -> float:
+    whole = run.validation
+    run.validation = whole[:FEW]
+    try:
+        return counted(lambda: run.scores(prompt)) * len(whole) / len(run.validation)
+    finally:
+        run.validation = whole

@@ -6,7 +6,6 @@ from typing import Any
 
 import cuetune
 from cuetune.backbones.base import Backbone
-from cuetune.cost.meter import tuning_flops
 from cuetune.prompts.base import Prompt
 from cuetune.tuning.data import Data
 from cuetune.tuning.loop import Outcome
@@ -35,7 +34,8 @@ def record(backbone: Backbone, prompt: Prompt, data: Data, outcome: Outcome | No
             "seconds": round(progress.seconds, 2),
             "steps": progress.step,
             "tokens": progress.tokens,
-            "tflop": round(tuning_flops(backbone, progress.tokens, head.layer if head else None) / 1e12, 3),
+            "tflop": round((outcome.flops or 0.0) / 1e12, 6),
+            "validation_tflop": round((outcome.validation_flops or 0.0) / 1e12, 6),
             "peak_memory_bytes": outcome.peak_memory_bytes,
             "device": device_name(backbone),
             "stored_bytes": 4 * (sum(value.numel() for value in prompt.state_dict().values()) + in_file),

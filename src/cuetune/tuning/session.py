@@ -179,7 +179,7 @@ def run(
         data_key=data.key,
         fresh=fresh,
     )
-    return tuner.run()
+    return tuner.run_counted()
 
 
 def score(backbone: Backbone, tuned: TunedPrompt, data: Data, shots: int) -> Evaluation:

@@ -229,7 +229,7 @@ def _share(run: _Run, taught: Mapping[str, TunedPrompt]) -> tuple[MultitaskPromp
         batches=batches,
         data_key=str(known),
     )
-    return whole, tuner.run()
+    return whole, tuner.run_counted()
 
 
 def _start(run: _Run) -> MultitaskPrompt:
