@@ -9,6 +9,7 @@ from typing import Any
 
 from cuetune.errors import CuetuneError
 from cuetune.tasks.archive import splits_in
+from cuetune.tasks.chat import unrolled
 from cuetune.tasks.column_names import column_names
 from cuetune.tasks.dataset_source import chosen_part, located, open_dataset, read_dicts
 from cuetune.tasks.datasets import DATASETS, cached
@@ -25,8 +26,13 @@ def read_rows(source: Any, *, split: str | None = None, encoding: str = "utf-8")
     or one in a .zip), the name of a data set of `cuetune data`, a folder or a name that `datasets` reads ("name@split",
     "name@configuration@split"), any of these as a `Source` that says more of it, a pandas DataFrame, a `datasets`
     object, or an iterable of dictionaries.
+    Rows of conversations get columns of text and answer (`chat`).
     encoding: of text files. Raises CuetuneError naming file and row for anything that cannot be read.
     """
+    return map(unrolled, _rows(source, split, encoding))
+
+
+def _rows(source: Any, split: str | None, encoding: str) -> Iterator[Row]:
     if isinstance(source, str | Path):
         return _read_named(source_of(source), split, encoding)
     if hasattr(source, "to_dict") and hasattr(source, "columns") and hasattr(source, "itertuples"):
