@@ -6,6 +6,7 @@ import pytest
 
 from cuetune.errors import CuetuneError
 from cuetune.methods.continual.reading import read_stream
+from cuetune.tasks.skipped import Skipped
 from tiny_vision import picture
 
 STYLES = ("ink", "oil", "pen")
@@ -208,3 +209,23 @@ def test_faults_are_named_by_their_line(tmp_path, text, line, said):
 def test_labels_may_come_again_where_the_file_says_so(tmp_path):
     table(tmp_path)
     assert stream(tmp_path, "kind: both\n" + BOTH.format("b")).labels == ("a", "b", "c")
+
+
+def test_rows_without_a_label_are_counted_and_left_out_when_asked(tmp_path):
+    """They are of no task, so none may take them in silence."""
+    path = table(tmp_path)
+    path.write_text(path.read_text() + "no label,,ink,x1\nnone,,oil,x2\n")
+    text = "data: rows.csv\ndivide: 3\n"
+    said = fault(tmp_path, text)
+    assert "2 rows cannot be used: rows.csv, row 91, column 'label': no label; rows.csv, row 92" in said
+    assert "--skip-broken" in said
+    skipped = Skipped()
+    found = stream(tmp_path, text, skipped=skipped)
+    assert skipped.count == 2
+    assert sum(len(task.train) + len(task.test) for task in found.tasks) == 90
+
+
+def test_labels_that_are_numbers_are_dealt_as_before(tmp_path):
+    table(tmp_path, labels=[str(number) for number in range(12)])
+    found = stream(tmp_path, "data: rows.csv\ndivide: 2\n")
+    assert set(found.tasks[0].task.labels) == {"0", "1", "10", "11", "2", "3"}

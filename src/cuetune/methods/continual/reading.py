@@ -12,6 +12,7 @@ from cuetune.errors import CuetuneError
 from cuetune.methods.continual.sides import Sides
 from cuetune.modalities import of_data
 from cuetune.tasks.parting import cell
+from cuetune.tasks.skipped import Skipped
 from cuetune.tasks.stream import Kind, Source, StreamSpec, read_stream_file
 from cuetune.tasks.task import Example, Row, Task, default_words, format_value
 from cuetune.tuning.task_run import TaskData
@@ -59,12 +60,18 @@ class Stream:
 
 
 def read_stream(
-    stream: str | Path | Stream, *, seed: int = 0, class_order: int | None = None, finished: Collection[str] = ()
+    stream: str | Path | Stream,
+    *,
+    seed: int = 0,
+    class_order: int | None = None,
+    finished: Collection[str] = (),
+    skipped: Skipped | None = None,
 ) -> Stream:
     """A stream with its rows.
 
     stream: a STREAM.yaml. seed: of the split into rows to learn and to test. class_order: else the file's. finished:
-    tasks that are learned already, whose data need not be there any more.
+    tasks that are learned already, whose data need not be there any more. skipped: counts rows that cannot be used,
+    which are left out.
     Raises CuetuneError naming the line, the row and what is wrong: a task without rows, labels that were seen before.
     """
     if isinstance(stream, Stream):
@@ -72,7 +79,7 @@ def read_stream(
     spec = read_stream_file(stream, finished)
     if class_order is not None:
         spec = replace(spec, class_order=class_order)
-    reader = _Reader(spec, seed)
+    reader = _Reader(spec, seed, skipped)
     tasks = [reader.task(source) for source in reader.sources()]
     return Stream(_kind(spec, tasks), tuple(tasks), tasks[-1].task.modality, spec.model)
 
@@ -80,10 +87,10 @@ def read_stream(
 class _Reader:
     """Reads the sources of one file, each of its data once."""
 
-    def __init__(self, spec: StreamSpec, seed: int) -> None:
+    def __init__(self, spec: StreamSpec, seed: int, skipped: Skipped | None = None) -> None:
         self.spec = spec
         self._known: dict[str, list[Row]] = {}
-        self.sides = Sides(spec, seed)
+        self.sides = Sides(spec, seed, skipped)
         self._first: Task | None = None
 
     def sources(self) -> Sequence[Source]:
@@ -93,7 +100,10 @@ class _Reader:
             return spec.sources
         rows = self.rows(source.data, source)
         values = self._values(rows)
-        groups = dealt_labels(spec, self._understood(rows, source).labels) if spec.divide else [()] * len(values)
+        labels: Sequence[str] = self._understood(rows, source).labels if spec.divide else ()
+        if "labels" not in source.options:
+            labels = sorted(labels)  # as texts, so that streams that are learned in part are dealt as they were
+        groups = dealt_labels(spec, labels) if spec.divide else [()] * len(values)
         dealt = []
         for number, group in enumerate(groups):
             value = values[number % len(values)] if values else ""

@@ -4,7 +4,10 @@ import math
 from collections.abc import Sequence
 
 from cuetune.evaluation.draws import draw
+from cuetune.tasks.cells import ABSENT, cell_at, is_missing
+from cuetune.tasks.examples import examples_of
 from cuetune.tasks.parting import cell
+from cuetune.tasks.skipped import Skipped
 from cuetune.tasks.splits import split_examples
 from cuetune.tasks.stream import Source, StreamSpec
 from cuetune.tasks.task import Example, Row, Task, format_value
@@ -15,10 +18,11 @@ Part = list[Example]
 
 
 class Sides:
-    """Splits the rows of a stream's tasks, all by one seed."""
+    """Splits the rows of a stream's tasks, all by one seed. skipped: counts rows that cannot be used, left out."""
 
-    def __init__(self, spec: StreamSpec, seed: int) -> None:
-        self.spec, self.seed = spec, seed
+    def __init__(self, spec: StreamSpec, seed: int, skipped: Skipped | None = None) -> None:
+        self.spec, self.seed, self.skipped = spec, seed, skipped
+        self._left_out: set[str] = set()
         self._held_out: dict[str, frozenset[str]] = {}
 
     def of(
@@ -28,10 +32,7 @@ class Sides:
 
         whole: the rows of the task's data; rows: those of them that are the task's; test: those that the file names.
         """
-        examples, held_out = (
-            [task.example(row) for row in part if format_value(row.values.get(task.label_column)) in task.labels]
-            for part in (rows, test or ())
-        )
+        examples, held_out = (self._examples(part, task) for part in (rows, test or ()))
         if test is None and self.spec.together:
             aside = self._aside(task, source, whole)
             examples, held_out = (
@@ -46,6 +47,13 @@ class Sides:
             for part in (examples, held_out)
         )
         return *self._to_choose_on(examples, rows), held_out
+
+    def _examples(self, rows: Sequence[Row], task: Task) -> Part:
+        """The rows that have a label of this task. One without any label is of no task: an error, or left out once."""
+        asked = [row for row in rows if row.where not in self._left_out and not _of_another(row, task)]
+        found = list(examples_of(asked, task, self.skipped))
+        self._left_out |= {row.where for row in asked} - {example.where for example in found}
+        return found
 
     def _to_choose_on(self, examples: Part, rows: Sequence[Row]) -> tuple[Part, Part]:
         """Examples to learn from, and the share of them that chooses which step is kept."""
@@ -75,3 +83,10 @@ class Sides:
         column = self.spec.together
         assert column is not None
         return {row.where: cell(row, column, self.spec.error, "together") for row in rows}
+
+
+def _of_another(row: Row, task: Task) -> bool:
+    """Whether a row has a label, and it is none of this task's."""
+    value = cell_at(row.values, task.label_column)
+    named = value is not ABSENT and not is_missing(value) and format_value(value).strip()
+    return bool(named) and task.label_of(row) is None
