@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from cuetune.errors import CuetuneError
 from cuetune.tasks.checking import check_data
-from cuetune.tasks.inference import infer_task
+from cuetune.tasks.inference import head_proposal, infer_task
 from cuetune.tasks.reading import read_rows
 from cuetune.tasks.splits import fingerprint, split_examples, text_key
 from cuetune.tasks.task import Example, Row, Task
-from tiny import tokenizer
+from tiny import backbone, encoder_decoder_backbone, tokenizer
 
 
 def infer(table, **options):
@@ -34,6 +34,16 @@ def test_columns_labels_template_and_words_are_inferred():
 def test_many_labels_are_labels_where_most_occur_again(labels, rows):
     task = infer([{"text": f"text {n}", "label": f"c {n % labels}"} for n in range(rows)])
     assert len(task.labels) == labels
+
+
+def test_a_head_is_proposed_for_many_labels():
+    few, many = (infer([{"text": f"{n}", "label": f"c {n % labels}"} for n in range(90)]) for labels in (20, 21))
+    assert head_proposal(few) == []
+    assert head_proposal(many) == [
+        "21 labels: above 20 a trained head usually learns more in as many steps; try --readout head"
+    ]
+    assert head_proposal(many, kind="words") == head_proposal(many, encoder_decoder_backbone("t5")) == []
+    assert head_proposal(many, backbone()) == head_proposal(many)
 
 
 @pytest.mark.parametrize(("repeated", "once"), [(0, 300), (100, 300), (300, 301)])

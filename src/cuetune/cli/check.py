@@ -54,7 +54,7 @@ def check(
     from cuetune.cli.report import report_skipped
     from cuetune.tasks.checking import check_data
     from cuetune.tasks.examples import examples_of, has_no_labels, row_notes, understood
-    from cuetune.tasks.inference import describe
+    from cuetune.tasks.inference import describe, head_proposal
     from cuetune.tasks.skipped import Skipped
     from cuetune.tasks.sources import notes_of
     from cuetune.tuning.data import modality_for
@@ -100,7 +100,7 @@ def check(
         notes = [note for each in sources for note in notes_of(each)]
         notes += [note for each in rows.values() for note in row_notes(each)]
         notes += [f"{part}: no labels (they are hidden), so only its texts are checked" for part in secret]
-        _print(report, [*describe(task), *notes])
+        _print(report, [*describe(task), *head_proposal(task), *notes])
         report_skipped(skipped)
         _print_first(first, task, tokenizer, modality, model, report.ok)
     if not report.ok:

@@ -44,6 +44,7 @@ LABEL_NAMES = (
     "response",
     "y",
 )
+HEAD_ABOVE = 20  # labels; see the benchmarks, "Many labels"
 FEW_LABELS, MANY_LABELS = 20, 200  # so few are never free text; more than so many are where most occur once
 LOOKED_AT = 1000  # rows, for what may be wrong with a table
 
@@ -209,6 +210,19 @@ def _labels_alone(labels: Sequence[str], counts: Counter[Any]) -> list[str]:
     """Labels that a head tells apart: their names and rows."""
     shown = [f"  {label!r}" + (f": {counts[label]:,} rows" if counts else "") for label in labels[:20]]
     return [*shown, f"  … {len(labels)} labels in all"] if len(labels) > 20 else shown
+
+
+def head_proposal(task: Task, backbone: Any = None, kind: str = "auto") -> list[str]:
+    """A line that proposes a trained head for texts of so many labels that it usually learns more than words.
+
+    backbone: None where it is not known yet; an encoder-decoder has no head. kind: as of `readouts.readout_for`.
+    """
+    if task.modality != "text" or len(task.labels) <= HEAD_ABOVE or kind != "auto":
+        return []
+    if backbone is not None and (backbone.answers_apart or not backbone.has_words):
+        return []
+    learns = f"above {HEAD_ABOVE} a trained head usually learns more in as many steps"
+    return [f"{len(task.labels)} labels: {learns}; try --readout head"]
 
 
 def describe(task: Task, examples: Sequence[Any] = ()) -> list[str]:

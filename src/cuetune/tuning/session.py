@@ -16,7 +16,7 @@ from cuetune.methods.wording import WORDINGS
 from cuetune.modalities import Modality, modality_of
 from cuetune.prompts.base import Prompt
 from cuetune.prompts.words import instructed
-from cuetune.tasks.inference import describe
+from cuetune.tasks.inference import describe, head_proposal
 from cuetune.tasks.parting import HoldOut
 from cuetune.tasks.task import Task
 from cuetune.tuning.beginning import ancestor, first_prompt
@@ -97,6 +97,9 @@ def tune(
     prepared = replace(prepared, task=modality.measured(backbone, prepared.task, learned))
     prompt = prompt or modality.usual(backbone)
     settings = for_method(modality, prompt, settings)
+    if prompt not in WORDINGS:
+        for line in head_proposal(prepared.task, backbone, settings.readout):
+            say(line)
     started = first_prompt(backbone, prepared, prompt, shots, settings, start)
     # What tells tasks apart to a shared prompt is the instruction at the beginning of every row.
     asked = replace(prepared, task=instructed(prepared.task)) if prompt == "multitask" else prepared
