@@ -198,6 +198,7 @@ def test_prompts_saved_before_answer_as_they_did(tmp_path):
     with torch.no_grad():
         wanted = brute_force("llama", former.prompt.injection().tokens[0], rows, words, "vocabulary")
     torch.testing.assert_close(torch.tensor(answers(loaded, frozen)), wanted, rtol=1e-4, atol=2e-5)
+    assert Task.from_dict(values["task"]).scoring == "vocabulary"
     assert digest(loaded) == digest(former)
     assert TunedPrompt.load(saved(tmp_path / "new", frozen, "walk").save(tmp_path / "again")).task.scoring == "walk"
 
