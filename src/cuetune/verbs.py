@@ -1,8 +1,9 @@
 """The verbs on saved prompts, as Python functions: load, predict, evaluate, check. The command line calls these."""
 
+import logging
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -41,15 +42,25 @@ def load(folder: str | Path, task: Task | None = None) -> TunedPrompt:
 
 
 def backbone_for(
-    tuned: TunedPrompt, model: str | Backbone | None = None, where: str = "prompt", **options: Any
+    tuned: TunedPrompt,
+    model: str | Backbone | None = None,
+    where: str = "prompt",
+    *,
+    say: Callable[[str], Any] | None = None,
+    **options: Any,
 ) -> Backbone:
-    """The backbone a prompt was made for, or `model` when given; refused unless it is the same model."""
+    """The backbone a prompt was made for, or `model` when given; refused unless it is the same model.
+
+    say: is told when it runs in another precision than the prompt was tuned in; by default a warning is logged.
+    """
     if isinstance(model, Backbone):
         backbone = model
     else:
         options.setdefault("revision", tuned.backbone.revision)
         backbone = load_backbone(model or tuned.backbone.name, **options)
     tuned.backbone.check(backbone.identity, where)
+    if (note := tuned.other_precision(backbone)) is not None:
+        (say or logging.getLogger("cuetune").warning)(f"{where}: {note}")
     return backbone
 
 

@@ -77,9 +77,10 @@ class EncoderBackbone(TextBackbone):
     def _alone(self, ids: Sequence[int]) -> Rows:
         return Rows.of([ids])
 
-    def _weights(self) -> dict[str, Tensor]:
+    @staticmethod
+    def weights_of(model: Any) -> dict[str, Tensor]:
         """Without the pooler: no answer goes through it, and many files lack it, so that it is random."""
-        return {name: value for name, value in self.model.state_dict().items() if "pooler" not in name}
+        return {name: value for name, value in model.state_dict().items() if "pooler" not in name}
 
     def _reference(self, ids: Tensor) -> Tensor:
         output = self.model(input_ids=ids[None])

@@ -204,7 +204,7 @@ def _reading(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 def _where_read(forward: Callable[..., Any], hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
     places = None if torch.compiler.is_compiling() else _read.places
-    if places is None or hidden.dim() != 3 or hidden.shape[0] != 1 or 2 * len(places) > hidden.shape[1]:
+    if places is None or hidden.dim() != 3 or hidden.shape[0] != 1 or not 0 < 2 * len(places) <= hidden.shape[1]:
         return forward(hidden, *args, **kwargs)
     if not len(places):  # nothing is read, such as when only keys are wanted; some experts take no empty input
         places = places.new_zeros(1)

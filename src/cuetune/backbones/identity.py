@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -18,6 +18,8 @@ class BackboneIdentity:
 
     hidden_size: of an embedding row. state_size: of the states above it, where they have another size, else 0.
     kind: of the backbone (`Backbone.kind`). tokenizer_hash: of whatever turns rows into the model's input.
+    weights_hash: of the weights as they are stored, whatever precision they run in. also: hashes of the same weights
+    that earlier versions recorded; they are not kept.
     """
 
     name: str
@@ -30,6 +32,7 @@ class BackboneIdentity:
     num_heads: int
     state_size: int = 0
     kind: str = "causal"
+    also: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     def width_at(self, layer: int) -> int:
         """The size of a virtual token that enters at this layer."""
@@ -41,7 +44,11 @@ class BackboneIdentity:
         return "tokenizer" if self.kind in ("causal", "encoder", "encoder-decoder") else "preprocessing"
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "also"}
+
+    def has_weights(self, recorded: str) -> bool:
+        """Whether a hash that was recorded is one of these weights."""
+        return recorded == self.weights_hash or recorded in self.also
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "BackboneIdentity":
@@ -54,22 +61,30 @@ class BackboneIdentity:
                 f"{where}: made for {self.name} of width {self.hidden_size}, but {other.name} has width "
                 f"{other.hidden_size}; load it with --model {self.name}."
             )
-        for what, mine, theirs in (
-            ("weights", self.weights_hash, other.weights_hash),
-            (self.prepared_by, self.tokenizer_hash, other.tokenizer_hash),
+        for what, mine, theirs, same in (
+            ("weights", self.weights_hash, other.weights_hash, other.has_weights(self.weights_hash)),
+            (
+                self.prepared_by,
+                self.tokenizer_hash,
+                other.tokenizer_hash,
+                self.tokenizer_hash == other.tokenizer_hash,
+            ),
         ):
-            if mine and mine != theirs:
+            if mine and not same:
                 raise CuetuneError(
                     f"{where}: made for {self.name} ({what} {mine[:12]}), but {other.name} is loaded "
                     f"({what} {theirs[:12]}); load the model it was made for, or tune again."
                 )
 
 
-def weights_hash(tensors: Mapping[str, Tensor], sample: int = 4096) -> str:
-    """SHA-256 over names, shapes and an even sample of every tensor's float32 values.
+def weights_hash(
+    tensors: Mapping[str, Tensor], sample: int = 4096, through: Callable[[str, Tensor], Tensor] | None = None
+) -> str:
+    """SHA-256 over names, shapes and an even sample of every tensor's values, rounded to bfloat16.
 
     A sample of each tensor keeps this in milliseconds for any size, and tells apart models, revisions and fine-tuned
-    copies; float32 of rounded bfloat16 makes it independent of the dtype that the weights were loaded in.
+    copies. Stored values give the same hash when they are loaded in float32 or bfloat16, but not in float16, which
+    rounds them in another way (see `loading`). through: what was done to the values of a name before.
     """
     digest = hashlib.sha256()
     for name in sorted(tensors):
@@ -77,8 +92,19 @@ def weights_hash(tensors: Mapping[str, Tensor], sample: int = 4096) -> str:
         digest.update(f"{name}{tuple(values.shape)}".encode())
         flat = values.reshape(-1)
         picked = flat[:: max(1, flat.numel() // sample)][:sample]
+        picked = picked if through is None else through(name, picked)
         digest.update(picked.to(torch.bfloat16).view(torch.int16).cpu().numpy().tobytes())
     return digest.hexdigest()
+
+
+def hash_in_float16(tensors: Mapping[str, Tensor], kept: Sequence[str] = ()) -> str:
+    """What earlier versions recorded of the same weights when they ran in float16. kept: parts that stayed float32."""
+
+    def rounded(name: str, values: Tensor) -> Tensor:
+        stays = not values.is_floating_point() or any(part in name.split(".") for part in kept)
+        return values if stays else values.to(torch.float16)
+
+    return weights_hash(tensors, through=rounded)
 
 
 def tokenizer_hash(tokenizer: Any) -> str:

@@ -1,5 +1,6 @@
 """Loading a backbone by name: bundled models, local folders, the Hugging Face hub. No remote code unless asked for."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,19 +62,26 @@ def load_text_backbone(
     place = _device(device)
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     tokenizer = load_tokenizer(name, **options)
-    source = resolve(name)
+    source, wanted = resolve(name), _dtype(dtype, place)
+    method = _method(name, source, **options)
     try:
-        model, kind = _read(source, dtype=_dtype(dtype, place), use_safetensors=True, **options)
+        stored = _stored_hash(source, wanted, method, **options)
+        if method is not None:
+            options |= {"device_map": {"": place}, **_quantising(source, method, **options)}
+        model, kind = _read(source, dtype=wanted, use_safetensors=True, **options)
     except (OSError, ValueError, ImportError, KeyError) as error:
         raise CuetuneError(_not_loaded(name, source, error)) from error
     try:
-        model = model.to(place)
+        model = model if method is not None else model.to(place)
     except torch.OutOfMemoryError as error:
         raise CuetuneError(
             f"{name}: does not fit on {place}; try --dtype bfloat16, --device cpu or a smaller model."
         ) from error
     commit = getattr(model.config, "_commit_hash", None)
-    return open_model(kind, model, tokenizer, _plain_name(name), revision or commit)
+    backbone = open_model(kind, model, tokenizer, _plain_name(name), revision or commit)
+    if stored is not None:
+        backbone.identity = replace(backbone.identity, weights_hash=stored)
+    return backbone
 
 
 def open_model(
@@ -97,6 +105,55 @@ def open_model(
         backbone = PLAIN[kind](model, tokenizer, name, revision)
         backbone.path_reason = refusal.reason
         return backbone
+
+
+def _method(name: str, source: str, **options: Any) -> str | None:
+    """How the weights were quantised, None for whole ones. Raises CuetuneError where what loads them is missing."""
+    from transformers import AutoConfig
+
+    from cuetune.backbones.stored_weights import check_loader, quantisation
+
+    try:
+        method = quantisation(AutoConfig.from_pretrained(source, **options))
+    except (OSError, ValueError, ImportError, KeyError) as error:
+        raise CuetuneError(_not_loaded(name, source, error)) from error
+    if method is not None:
+        check_loader(name, method)
+    return method
+
+
+def _quantising(source: str, method: str, **code: Any) -> dict[str, Any]:
+    """Options of `from_pretrained` for whole weights that are to be quantised as they load."""
+    from transformers import AutoConfig, BitsAndBytesConfig
+
+    from cuetune.backbones.stored_weights import file_tensors, packed
+
+    if packed(file_tensors(source, code.get("revision")), method):
+        return {}
+    config = AutoConfig.from_pretrained(source, **code)
+    how = config.quantization_config
+    del config.quantization_config
+    return {"config": config, "quantization_config": BitsAndBytesConfig.from_dict(how)}
+
+
+def _stored_hash(source: str, dtype: Any, method: str | None, **options: Any) -> str | None:
+    """The hash of the weights as they are stored, None where the loaded ones give it.
+
+    float16 rounds in another way than the hash, so the weights are read once more, as bfloat16; quantised weights may
+    be packed anew when they load, so their files are read.
+    """
+    import torch
+
+    from cuetune.backbones.identity import weights_hash
+    from cuetune.backbones.stored_weights import file_tensors
+
+    if method is not None:
+        found = file_tensors(source, options.get("revision"))
+        return weights_hash(found) if found else None
+    if dtype != torch.float16:
+        return None
+    model, kind = _read(source, dtype=torch.bfloat16, use_safetensors=True, **options)
+    return weights_hash(kind.weights_of(model))
 
 
 def kind_of(config: Any) -> str:

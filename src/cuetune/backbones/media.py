@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from cuetune.backbones.base import Backbone
-from cuetune.backbones.identity import BackboneIdentity, weights_hash
+from cuetune.backbones.identity import BackboneIdentity, hash_in_float16, weights_hash
 from cuetune.backbones.injection import Injection
 from cuetune.errors import CuetuneError
 
@@ -57,10 +57,12 @@ class MediaBackbone(Backbone):
         self, name: str, revision: str | None, weights: Mapping[str, Tensor], prepared: str
     ) -> BackboneIdentity:
         """prepared: the hash of whatever turns rows into the model's input."""
+        named = dict(weights)
         return BackboneIdentity(
             name=name,
             revision=revision,
-            weights_hash=weights_hash(dict(weights)),
+            weights_hash=weights_hash(named),
+            also=(hash_in_float16(named),),
             tokenizer_hash=prepared,
             model_type=self.config.model_type,
             hidden_size=self.width,

@@ -15,7 +15,7 @@ from cuetune.backbones import frozen
 from cuetune.backbones.base import Backbone
 from cuetune.backbones.end_tokens import end_tokens
 from cuetune.backbones.groups import Group
-from cuetune.backbones.identity import BackboneIdentity, tokenizer_hash, weights_hash
+from cuetune.backbones.identity import BackboneIdentity, hash_in_float16, tokenizer_hash, weights_hash
 from cuetune.backbones.injection import Injection, KeyValue
 from cuetune.backbones.packing import Packed, Rows, embedded_text, of_rows, pack, positions_of, same_length
 from cuetune.backbones.tokens import know_rows
@@ -406,11 +406,14 @@ class TextBackbone(Backbone):
         return output.last_hidden_state
 
     def _identify(self, name: str, revision: str | None) -> BackboneIdentity:
-        config = self.config
+        config, weights = self.config, self.weights_of(self.model)
+        kept = tuple(getattr(self.model, "_keep_in_fp32_modules", None) or ())
+        loaded = weights_hash(weights)
         return BackboneIdentity(
             name=name,
             revision=revision,
-            weights_hash=weights_hash(self._weights()),
+            weights_hash=loaded,
+            also=(loaded, hash_in_float16(weights, kept)),
             tokenizer_hash=tokenizer_hash(self.tokenizer),
             model_type=config.model_type,
             hidden_size=self.width,
@@ -420,9 +423,10 @@ class TextBackbone(Backbone):
             kind=self.kind,
         )
 
-    def _weights(self) -> dict[str, Tensor]:
+    @staticmethod
+    def weights_of(model: PreTrainedModel) -> dict[str, Tensor]:
         """The tensors that decide what the model answers."""
-        return self.model.state_dict()
+        return model.state_dict()
 
     def _reference(self, ids: Tensor) -> Tensor:
         """What plain transformers gives for a text by its own attention: logits (T, V), or states without a head."""

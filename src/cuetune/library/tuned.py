@@ -41,6 +41,18 @@ class TunedPrompt:
         """How many numbers were learned, the head's included."""
         return self.prompt.n_trained + (self.head.n_trained if self.head else 0)
 
+    def other_precision(self, backbone: "Backbone") -> str | None:
+        """What to say where a backbone runs in another precision than the prompt was tuned in; None where it does not.
+
+        The weights are the same, rounded in another way: answers may differ by that rounding.
+        """
+        tuned_in = (self.record.get("settings") or {}).get("dtype")
+        running = str(backbone.dtype).removeprefix("torch.")
+        if not self.prompt.n_trained or tuned_in in (None, running):
+            return None
+        name = backbone.identity.name
+        return f"tuned in {tuned_in}, and {name} runs in {running} here; --dtype {tuned_in} runs it as it was."
+
     def predictor(
         self, backbone: "Backbone", writing: "Writing | None" = None, skipped: "Skipped | None" = None
     ) -> "Source":

@@ -57,7 +57,7 @@ def candidates(library: PromptLibrary, backbone: TextBackbone) -> list[Candidate
     newest = {entry.name: entry for entry in reversed(library.entries())}
     found = []
     for name, entry in sorted(newest.items()):
-        if entry.weights_hash != backbone.identity.weights_hash:
+        if not backbone.identity.has_weights(entry.weights_hash):
             continue
         if (candidate := candidate_of(name, entry.digest, library.get(name, entry.version))) is not None:
             found.append(candidate)
