@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from cuetune.errors import CuetuneError
-from cuetune.evaluation.figures import new_figure, save_figure
+from cuetune.evaluation.figures import new_figure, save_figure, words
 
 LEVELS = 1000  # scores inside the window that the mean is taken over
 NARROW = 0.1  # a window below this share of all scores is too small a basis (MultiRC in the paper: 0.05)
@@ -137,14 +137,14 @@ def plot_curves(
         table = _table(sizes, scores, name)
         drawn = curve(rows, table)
         axes.plot(np.repeat(rows, table.shape[1]), table.ravel(), ".", color=color, alpha=0.35, markersize=5)
-        axes.plot(drawn.sizes, drawn.scores, "-o", color=color, label=name, markersize=4)
+        axes.plot(drawn.sizes, drawn.scores, "-o", color=color, label=words(name), markersize=4)
     if result.window is not None:
         axes.axhspan(*result.window, color="tab:gray", alpha=0.15, label="scores both reach")
-    axes.set(xscale="log", xlabel="training rows", ylabel=metric)
+    axes.set(xscale="log", xlabel="training rows", ylabel=words(metric))
     axes.set_xticks(rows, [f"{size:,.0f}" for size in rows])
     axes.minorticks_off()
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title(result.sentence, fontsize=9, loc="left", wrap=True)
+    axes.set_title(words(result.sentence), fontsize=9, loc="left", wrap=True)
     axes.legend(loc="best", frameon=False)
     return save_figure(figure, Path(path))
 

@@ -12,6 +12,7 @@ from cuetune.errors import CuetuneError
 from cuetune.evaluation.comparison import NAME, VALIDATION_ROWS, Comparison
 from cuetune.evaluation.plan import Plan
 from cuetune.evaluation.report import REFERENCE, Price, markdown, summarise, write_json, write_text
+from cuetune.library.markdown import plain
 from cuetune.locking import alone
 from cuetune.tasks.inference import describe
 from cuetune.tasks.task import Task
@@ -162,7 +163,7 @@ def write(comparison: Comparison, source: str, price: Price, say: Callable[[str]
     }
     write_json(folder / "results.json", {**made, "rows": rows, "runs": results, "trials": trials})
     heading = f"{source} on {comparison.backbone.identity.name}"
-    write_text(folder / "table.md", markdown(rows, heading, notes))
+    write_text(folder / "table.md", markdown(rows, plain(heading), notes))
     try:
         from cuetune.evaluation.plots import draw_comparison
 

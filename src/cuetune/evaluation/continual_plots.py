@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from cuetune.evaluation.continual import largest_drop, mean_matrix, one_step_drop
-from cuetune.evaluation.figures import new_figure, save_figure
+from cuetune.evaluation.figures import new_figure, save_figure, words
 
 LEAST = 0.55  # from here on a cell is dark, and its number white
 NUMBERED = 12  # larger matrices have no room for numbers
@@ -39,9 +39,9 @@ def _panel(axes: Any, method: str, matrices: Sequence[np.ndarray], tasks: Sequen
         for i, j in zip(*np.nonzero(~np.isnan(R)), strict=True):
             color = "white" if R[i, j] > LEAST else "black"
             axes.text(j, i, f"{100 * R[i, j]:.0f}", ha="center", va="center", color=color, fontsize=9)
-    places = range(len(R))
-    axes.set_xticks(places, tasks, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)
-    axes.set_yticks(places, tasks, fontsize=8)
+    places, names = range(len(R)), [words(task, 40) for task in tasks]
+    axes.set_xticks(places, names, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)
+    axes.set_yticks(places, names, fontsize=8)
     axes.set(xlabel="asked about", ylabel="after learning")
     axes.spines[:].set_visible(False)
     axes.set_title(_title(method, matrices), loc="left", fontsize=9)
@@ -56,4 +56,4 @@ def _title(method: str, matrices: Sequence[np.ndarray]) -> str:
     )
     runs = f", {len(matrices)} runs" if len(matrices) > 1 else ""
     forgotten = "" if np.isnan(drop) else f"\nforgetting {drop:.1f} (best − final), {step:.1f} (one step)"
-    return f"{method}: $A_N$ {final:.1f}{runs}{forgotten}"
+    return f"{words(method)}: $A_N$ {final:.1f}{runs}{forgotten}"

@@ -4,9 +4,9 @@ Sections whose numbers are not known are left out. Users' words are escaped: not
 """
 
 import json
-import shlex
 from typing import Any
 
+from cuetune import console
 from cuetune.backbones.bundled import CATALOGUE
 from cuetune.library.front_matter import front_matter, title
 from cuetune.library.markdown import code, fenced, plain, table
@@ -63,7 +63,7 @@ def _use(tuned: TunedPrompt, name: str) -> str:
     parts = [
         "## Use",
         "On the command line:",
-        fenced(f"cuetune predict {shlex.quote(name)} new_rows.csv --to answers.csv", "bash"),
+        fenced(f"cuetune predict {console.quoted(name)} new_rows.csv --to answers.csv", "bash"),
         "In Python:",
         fenced(python, "python"),
     ]

@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from cuetune.library.record import visible
+from cuetune.visible import visible as escaped
 
 
 def table(head: tuple[str, ...], rows: list[Any]) -> str:
@@ -27,4 +28,5 @@ def code(text: str) -> str:
 def fenced(text: str, language: str) -> str:
     """A block of code that its own content cannot end."""
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
-    return f"{fence}{language}\n{text}\n{fence}"
+    shown = escaped(text, keep="\n\t")
+    return f"{fence}{language}\n{shown}\n{fence}"

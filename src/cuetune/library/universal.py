@@ -14,9 +14,11 @@ from typing import Any
 
 from cuetune.backbones.identity import BackboneIdentity
 from cuetune.backbones.text import TextBackbone
+from cuetune.console import quoted
 from cuetune.errors import CuetuneError
 from cuetune.files import atomic_folder
 from cuetune.library.loading import LARGEST, check_hash, parse, read_bytes
+from cuetune.library.markdown import fenced, plain
 from cuetune.library.record import FORMAT, HARMLESS, BackboneFile, Count, Record, Shape, visible
 from cuetune.library.saving import bytes_of, contents, public_name, to_json, write_safely
 from cuetune.library.saving import check_replaceable as check_saved_prompt
@@ -152,7 +154,7 @@ def check_replaceable(folder: Path) -> None:
 def _card(universal: UniversalPrompt, folder: Path) -> str:
     """A page for readers: the tasks with their scores, and how to start a new one."""
     lines = [
-        f"# {folder.name}: a universal prompt for {public_name(universal.backbone.name)}",
+        f"# {plain(folder.name)}: a universal prompt for {plain(public_name(universal.backbone.name))}",
         "",
         f"One prompt of {universal.prompt.length} virtual tokens that {len(universal.prompt.tasks)} tasks share; each "
         f"scales it by {universal.prompt.rank * sum(universal.prompt.shared.shape):,} numbers of its own (multitask "
@@ -166,9 +168,7 @@ def _card(universal: UniversalPrompt, folder: Path) -> str:
         "",
         "Every folder in `tasks/` is a saved prompt that needs nothing else here. To start a new task:",
         "",
-        "```sh",
-        f"cuetune multitask adapt {folder.name} NEW_TASK.csv --to prompts/new-task",
-        "```",
+        fenced(f"cuetune multitask adapt {quoted(folder.name)} NEW_TASK.csv --to prompts/new-task", "sh"),
         "",
     ]
     return "\n".join(lines)
@@ -177,4 +177,4 @@ def _card(universal: UniversalPrompt, folder: Path) -> str:
 def _scored(name: str, tuned: TunedPrompt) -> str:
     scores = tuned.record.get("scores", {}).get("tuned", {})
     value = f"{scores['accuracy']['value']:.3f}" if "accuracy" in scores else ""
-    return f"| {name} | {value} | {tuned.record.get('scored_rows', '')} |"
+    return f"| {plain(name)} | {value} | {tuned.record.get('scored_rows', '')} |"
