@@ -124,8 +124,12 @@ def test_workbooks(tmp_path):
     more.append(["other", True])
     book.save(path)
     assert values(f"{path}@more") == [{"text": "other", "label": True}]
-    assert "of 2 sheets the first" in next(iter(read_rows(path))).note
-    with pytest.raises(CuetuneError, match="no sheet 'none'; it has 'Sheet1', 'more'"):
+    assert "of 2 sheets 'Sheet1' is read" in next(iter(read_rows(path))).note
+    cover = book.create_sheet("cover", 0)
+    cover.append(["About this book"])
+    book.save(path)
+    assert values(path)[:-1] == TABLE
+    with pytest.raises(CuetuneError, match="no sheet 'none'; it has 'cover', 'Sheet1', 'more'"):
         values(f"{path}@none")
 
 
@@ -135,6 +139,19 @@ def test_workbooks_without_openpyxl_are_one_line(tmp_path, monkeypatch):
     with pytest.raises(CuetuneError, match=r'pip install "cuetune\[excel\]"') as raised:
         values(tmp_path / "book.xlsx")
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".ndjson"])
+def test_a_list_under_a_name_of_json_lines(tmp_path, ending):
+    path = tmp_path / f"rows{ending}"
+    path.write_text(json.dumps(TABLE, indent=1))
+    assert values(path) == TABLE
+
+
+def test_a_file_whose_name_has_no_ending(tmp_path):
+    path = tmp_path / "SMSSpamCollection"
+    path.write_text(CSV.replace(",", "\t"))
+    assert values(path) == TABLE
 
 
 def test_lines_of_text_are_rows_without_labels(tmp_path):

@@ -58,6 +58,14 @@ def test_what_excel_says_above_the_header(tmp_path):
     assert rows[0].where == "rows.csv, row 1 (line 3)"
 
 
+def test_empty_lines_above_the_header(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("\n\ntext,label\na,x\n")
+    (row,) = read_rows(path)
+    assert row.values == pandas.read_csv(path).to_dict("records")[0]
+    assert row.where == "rows.csv, row 1 (line 4)"
+
+
 def test_a_delimiter_that_is_named(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text("text~label\na, b~x\nc~y\n")

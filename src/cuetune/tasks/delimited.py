@@ -56,7 +56,7 @@ def read_table(path: Path, encoding: str, usual: str, layout: Layout) -> Iterato
 
 
 def _rows(path: Path, layout: Layout, reader: Any, delimiter: str, place: _Place, start: int) -> Iterator[Row]:
-    header = list(layout.column_names) or _header(path, next(reader, None))
+    header = list(layout.column_names) or _header(path, next(filter(None, reader), None))
     place.line = start + reader.line_num + 1
     above = 0 if layout.column_names else 1
     for cells in reader:
@@ -148,5 +148,8 @@ def _cells(path: Path, where: str, header: Sequence[str], cells: Sequence[str]) 
             "quotation marks around texts that contain the delimiter."
         )
     if any("\0" in cell for cell in cells):
-        raise CuetuneError(f"{path.parent / where}: contains a NUL byte; the file is damaged or not text.")
+        raise CuetuneError(
+            f"{path.parent / where}: contains a NUL byte; the file is damaged, no text, or UTF-16 (pass --encoding "
+            "utf-16-le)."
+        )
     return {name: cell for name, cell in zip(header, cells, strict=False) if cell or not is_nameless(name)}

@@ -65,6 +65,13 @@ def read_json(path: Path, encoding: str) -> Iterator[Row]:
         yield Row(f"{path.name}, item {number}", value)
 
 
+def _read_lines_or_list(path: Path, encoding: str) -> Iterator[Row]:
+    """One object a line; a file that begins with a list is a .json file under another name."""
+    with faults_of(path, lambda: "at its beginning", encoding), open_text(path, encoding) as stream:
+        is_list = stream.read(64).lstrip().startswith("[")
+    yield from read_json(path, encoding) if is_list else read_json_lines(path, encoding)
+
+
 def _is_object_a_line(path: Path, encoding: str) -> bool:
     """Whether the first line is a whole object, and no table by itself."""
     with faults_of(path, lambda: "at its beginning", encoding), open_text(path, encoding) as stream:
@@ -84,8 +91,8 @@ Reader = Callable[[Path, str, Layout], Iterator[Row]]
 READERS: dict[str, Reader] = {
     ".csv": lambda path, encoding, layout: read_table(path, encoding, ",", layout),
     ".tsv": lambda path, encoding, layout: read_table(path, encoding, "\t", layout),
-    ".jsonl": lambda path, encoding, _: read_json_lines(path, encoding),
-    ".ndjson": lambda path, encoding, _: read_json_lines(path, encoding),
+    ".jsonl": lambda path, encoding, _: _read_lines_or_list(path, encoding),
+    ".ndjson": lambda path, encoding, _: _read_lines_or_list(path, encoding),
     ".json": lambda path, encoding, _: read_json(path, encoding),
     ".parquet": lambda path, encoding, _: read_parquet(path, encoding),
 }
@@ -100,6 +107,7 @@ ALONE: dict[str, Reader] = {
     ".xlsx": lambda path, encoding, _: read_workbook(path, encoding),
     ".xlsm": lambda path, encoding, _: read_workbook(path, encoding),
 }
+AS_TEXT = ("", ".dat", ".data", ".text")  # endings that say nothing
 ARCHIVE = ".zip"
 BETTER = {".xls": ".xlsx or .csv", ".ods": ".xlsx or .csv", ".pkl": ".parquet", ".pickle": ".parquet", ".tar": ".zip"}
 
@@ -116,8 +124,8 @@ def read_file(path: Path, encoding: str, layout: Layout, part: str | None = None
         return read_workbook(path, encoding, part)
     if part is not None:
         raise CuetuneError(f"{path}: a {suffix} file has no part {part!r}; leave it out.")
-    if suffix in ALONE:
-        return ALONE[suffix](path, encoding, layout)
+    if suffix in ALONE or suffix in AS_TEXT:
+        return ALONE.get(suffix, read_text)(path, encoding, layout)
     advice = f"; save it as {BETTER[suffix]}" if suffix in BETTER else ""
     raise CuetuneError(f"{path}: unknown ending {path.suffix!r}{advice}; supported: {', '.join([*ALONE, ARCHIVE])}.")
 

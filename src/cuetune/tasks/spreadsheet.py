@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -12,7 +13,7 @@ from cuetune.tasks.task import Row
 
 
 def read_workbook(path: Path, encoding: str, sheet: str | None = None) -> Iterator[Row]:
-    """Rows of a sheet, by default the first one, under its first row of names. Cells of formulas have their last value.
+    """Rows of a sheet, by default the first that has some, under its first row of names. Formulas give their last value.
 
     Raises CuetuneError where openpyxl is not installed, and for what is no workbook or has no such sheet.
     """
@@ -39,8 +40,8 @@ def read_workbook(path: Path, encoding: str, sheet: str | None = None) -> Iterat
 def _rows(path: Path, book: Any, sheet: str | None) -> Iterator[Row]:
     if sheet is not None and sheet not in book.sheetnames:
         raise CuetuneError(f"{path}: no sheet {sheet!r}; it has {', '.join(map(repr, book.sheetnames))}.")
-    name = sheet or book.sheetnames[0]
-    note = f"of {len(book.sheetnames)} sheets the first, {name!r}; name another with {path.name}@SHEET"
+    name = sheet or next((each for each in book.sheetnames if _has_rows(book[each])), book.sheetnames[0])
+    note = f"of {len(book.sheetnames)} sheets {name!r} is read; name another with {path.name}@SHEET"
     rows = book[name].iter_rows(values_only=True)
     header = next((cells for cells in rows if any(cell is not None for cell in cells)), None)
     if header is None:
@@ -53,5 +54,12 @@ def _rows(path: Path, book: Any, sheet: str | None) -> Iterator[Row]:
                 for column, cell in zip(names, cells, strict=False)
                 if cell is not None or not is_nameless(column)
             }
-            said = note if sheet is None and len(book.sheetnames) > 1 and number == 1 else ""
-            yield Row(f"{path.name}, row {number}", values, said)
+            yield Row(f"{path.name}, row {number}", values, note if sheet is None and len(book.sheetnames) > 1 else "")
+            note = ""
+
+
+def _has_rows(sheet: Any) -> bool:
+    """Whether there is a row of cells under another one."""
+    rows = sheet.iter_rows(values_only=True) if hasattr(sheet, "iter_rows") else ()
+    filled = (cells for cells in rows if any(cell is not None for cell in cells))
+    return len(list(islice(filled, 2))) == 2
