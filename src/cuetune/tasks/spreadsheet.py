@@ -13,7 +13,7 @@ from cuetune.tasks.task import Row
 
 
 def read_workbook(path: Path, encoding: str, sheet: str | None = None) -> Iterator[Row]:
-    """Rows of a sheet, by default the first that has some, under its first row of names. Formulas give their last value.
+    """Rows of a sheet, by default the first that has some, under its first row of names; of formulas the last values.
 
     Raises CuetuneError where openpyxl is not installed, and for what is no workbook or has no such sheet.
     """
