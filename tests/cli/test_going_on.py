@@ -250,3 +250,17 @@ def test_answers_are_not_written_over_the_rows(tmp_path, cuetune, data):
     code, _, err = cuetune("predict", tmp_path / "p", data, "--to", data)
     assert (code, "choose another --to" in err) == (2, True)
     assert data.read_bytes() == before
+
+
+def test_another_number_of_steps_never_drops_a_checkpoint_in_silence(tune, tmp_path, monkeypatch):
+    with monkeypatch.context() as context:
+        stop_at(context, 12)
+        tune(tmp_path / "p")
+    kept = (tmp_path / "p.run" / "checkpoint.safetensors").read_bytes()
+    code, _, err = tune(tmp_path / "p", "--steps", "8", "--overwrite")
+    assert code == 2
+    assert "belongs to a run with other data, settings or model" in err
+    assert (tmp_path / "p.run" / "checkpoint.safetensors").read_bytes() == kept
+    code, out, err = tune(tmp_path / "p", "--steps", "8", "--overwrite", "--fresh")
+    assert code == 0, err
+    assert (out + err).count("the checkpoint of an earlier run is dropped") == 1

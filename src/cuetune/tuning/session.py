@@ -116,6 +116,8 @@ def tune(
         if tensorboard:
             RUN.claim(run_folder)
             watching.append(TensorBoard(run_folder))
+        if fresh and (run_folder / CHECKPOINT).exists():
+            say(f"{run_folder}: the checkpoint of an earlier run is dropped, and this one starts over (--fresh)")
         outcome = run(backbone, started, asked, resolved, run_folder, watching, fresh)
         for line in outcome.notes:
             say(line)
