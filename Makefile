@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test slow lint clean
+.PHONY: demo test slow fuzz lint clean
 
 demo: $(VENV)/.demo
 	$(BIN)/cuetune demo
@@ -14,6 +14,11 @@ test: $(VENV)/.dev lint
 
 slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow
+
+# Damaged files of every kind, for as long as it is given: make fuzz MINUTES=5
+MINUTES ?= 30
+fuzz: $(VENV)/.dev
+	cd tests && OMP_NUM_THREADS=1 ../$(BIN)/python -m fuzz.long --minutes $(MINUTES)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

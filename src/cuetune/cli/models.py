@@ -1,5 +1,6 @@
 """`cuetune models`: what is known, what is cached, and `pull`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -58,3 +59,17 @@ def models_pull(name: Annotated[str, typer.Argument(help="A bundled model, e.g. 
     console.say(f"{name} is ready in {folder}")
     chosen = "" if name == DEFAULT else f" --model {console.quoted(name)}"
     console.say(f"next: cuetune tune YOUR_ROWS.csv --to prompts/first{chosen}")
+
+
+@app.command("check")
+def models_check(name: Annotated[str, typer.Argument(help="A bundled model that was pulled.")]) -> None:
+    """Read every byte of a pulled model and compare it with what was converted. Loading compares a sample.
+
+    `cuetune models check smollm2-135m`
+    """
+    from cuetune.backbones.bundled import resolve
+    from cuetune.backbones.kept_files import check_files
+
+    folder = Path(resolve(name, pull_missing=False))
+    check_files(folder, whole=True)
+    console.say(f"{folder} is as it was converted")
