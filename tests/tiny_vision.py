@@ -21,6 +21,8 @@ from transformers import (
     DINOv3ViTModel,
     IJepaConfig,
     IJepaModel,
+    SiglipVisionConfig,
+    SiglipVisionModel,
     ViTConfig,
     ViTForImageClassification,
     ViTModel,
@@ -31,6 +33,7 @@ from cuetune.backbones.preprocessing import Preprocessing
 
 # Family -> states before the patches.
 FIRST = {"vit": 1, "classes": 1, "deit": 2, "dinov2": 1, "registers": 5, "dinov3": 1, "clip": 1, "ijepa": 0}
+FIRST |= {"siglip": 0}  # hands nothing on to its layers
 SIDE, PATCH, WIDTH, LAYERS, HEADS = 24, 8, 32, 3, 4
 PATCHES = (SIDE // PATCH) ** 2
 PREPARED = Preprocessing((SIDE, SIDE))
@@ -53,6 +56,7 @@ def vision_model(family: str, seed: int = 0) -> Any:
         "registers": lambda: Dinov2WithRegistersModel(Dinov2WithRegistersConfig(**large)),
         "dinov3": lambda: DINOv3ViTModel(DINOv3ViTConfig(**wide)),
         "clip": lambda: CLIPVisionModel(CLIPVisionConfig(**clip, initializer_factor=5.0)),
+        "siglip": lambda: SiglipVisionModel(SiglipVisionConfig(**wide)),
         "ijepa": lambda: IJepaModel(IJepaConfig(**wide)),
     }
     model = made[family]().eval()

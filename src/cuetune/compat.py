@@ -26,6 +26,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from cuetune.backbones.frozen import own_pass
 from cuetune.backbones.mask_rule import MaskRule
+from cuetune.compat_handed import HANDED_ON, running_layout
 from cuetune.errors import CuetuneError
 
 ATTENTION = "cuetune"
@@ -35,9 +36,17 @@ WHOLE = (causal_mask_function, bidirectional_mask_function)  # masks that packin
 
 
 def register_attention(function: Callable[..., tuple[Tensor, Tensor | None]]) -> None:
-    """Make `function` the attention of every model that is switched to `ATTENTION`, with masks as rules beside it."""
-    AttentionInterface.register(ATTENTION, function)
-    AttentionMaskInterface.register(ATTENTION, _mask)
+    """Make `function` the attention of every model that is switched to `ATTENTION`, with masks as rules beside it.
+
+    Models that are switched to `HANDED_ON`, which hand it no layout, get that of the pass in their thread.
+    """
+
+    def with_layout(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
+        return function(*args, **kwargs, cuetune_layout=running_layout())
+
+    for name, each in ((ATTENTION, function), (HANDED_ON, with_layout)):
+        AttentionInterface.register(name, each)
+        AttentionMaskInterface.register(name, _mask)
 
 
 def use_attention(model: PreTrainedModel) -> None:
@@ -395,6 +404,8 @@ def _layer(
 ) -> Any:
     """stock: the layer for calls that are not ours. own: for ours, (number, states, …); perhaps compiled."""
     layout = kwargs.get("cuetune_layout")
+    if layout is None and getattr(layer, "_cuetune_handed", False):
+        layout = kwargs["cuetune_layout"] = running_layout()
     if layout is None:
         return stock(hidden, *args, **kwargs)
     index = layout.next_layer() if number is None else number

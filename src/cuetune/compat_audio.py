@@ -20,6 +20,7 @@ from cuetune.backbones.whole_weights import load_whole
 
 # Families of transformers over sound, with the states that stand before a sound's own: AST has two for all of it.
 FAMILIES = {"whisper": 0, "audio-spectrogram-transformer": 2, "wav2vec2": 0, "hubert": 0}
+FAMILIES |= {"unispeech": 0, "unispeech-sat": 0, "data2vec-audio": 0}  # built as wav2vec 2.0 is
 
 
 def load_audio(source: str, **options: Any) -> PreTrainedModel:

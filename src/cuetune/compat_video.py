@@ -1,20 +1,17 @@
 """All of video models that depends on the version of transformers, beside `compat`. Tested with transformers 5.x."""
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from transformers import AttentionInterface, AutoModel, PreTrainedModel
+from torch import Tensor
+from transformers import AutoModel, PreTrainedModel
 from transformers.models.videomae.modeling_videomae import VideoMAEEncoder, VideoMAESelfAttention
 
-from cuetune.backbones.attention import packed_attention
+from cuetune import compat
 from cuetune.backbones.whole_weights import load_whole
+from cuetune.compat_handed import HANDED_ON, handed, running_layout
 
-TUBES = ("videomae",)  # families whose states stand for tubes: patches over several frames
-HANDED_ON = "cuetune_handed_on"
+TUBES = ("videomae", "vivit")  # families whose states stand for tubes: patches over several frames
 
 
 def sees_tubes(config: Any) -> bool:
@@ -27,28 +24,9 @@ def load_tubes(source: str, **options: Any) -> PreTrainedModel:
     return load_whole(AutoModel, source, **options)
 
 
-class _Running(threading.local):
-    """The layout of the pass that runs in this thread; None for calls that are not ours."""
-
-    layout: Any = None
-
-
-_running = _Running()
-
-
-@contextmanager
-def handed(layout: Any) -> Iterator[None]:
-    """Within it, passes of a model of `hand_on` know this layout: VideoMAE hands no arguments on to its layers."""
-    before, _running.layout = _running.layout, layout
-    try:
-        yield
-    finally:
-        _running.layout = before
-
-
 class _Encoder(VideoMAEEncoder):
     def forward(self, hidden_states: Tensor, **kwargs: Any) -> Any:
-        return super().forward(hidden_states, **{**kwargs, "cuetune_layout": _running.layout})
+        return super().forward(hidden_states, **{**kwargs, "cuetune_layout": running_layout()})
 
 
 class _SelfAttention(VideoMAESelfAttention):
@@ -58,18 +36,14 @@ class _SelfAttention(VideoMAESelfAttention):
             return super().forward(hidden_states)
 
 
-def _attention(module: nn.Module, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
-    return packed_attention(module, *args, **kwargs, cuetune_layout=_running.layout)
-
-
-AttentionInterface.register(HANDED_ON, _attention)
-
-
 def hand_on(model: PreTrainedModel) -> None:
     """Let a VideoMAE tell its layers and their attention of the pass they are in.
 
     Modules change their class, and not their `forward`, so that copies of the model are whole.
     """
+    if model.config.model_type != "videomae":  # the others hand on what they are given
+        compat.use_attention(model)
+        return
     own: dict[type, type] = {VideoMAEEncoder: _Encoder, VideoMAESelfAttention: _SelfAttention}
     for module in model.modules():
         module.__class__ = own.get(type(module), type(module))
@@ -85,4 +59,5 @@ def clip_size(config: Any) -> tuple[int, int, int]:
 
 def tube_length(config: Any) -> int:
     """How many frames a tube is long."""
-    return int(config.tubelet_size)
+    size = config.tubelet_size
+    return int(size[0] if isinstance(size, list | tuple) else size)

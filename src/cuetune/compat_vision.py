@@ -13,7 +13,7 @@ from cuetune import compat
 from cuetune.backbones.whole_weights import load_whole
 
 # Models of pictures and words in one, of which the part that sees is loaded alone.
-SEES_AND_READS = {"clip": "CLIPVisionModel"}
+SEES_AND_READS = {"clip": "CLIPVisionModel", "siglip": "SiglipVisionModel"}
 
 
 def is_vision(config: Any) -> bool:
@@ -83,7 +83,7 @@ def vision_layers(model: PreTrainedModel) -> nn.ModuleList:
 
 def patch_size(config: Any) -> tuple[int, int]:
     """(height, width) of a patch."""
-    size = config.patch_size
+    size = getattr(config, "patch_size", None) or config.tubelet_size[1:]  # of clips, a patch's sides in a tube
     return (int(size[0]), int(size[1])) if isinstance(size, list | tuple) else (int(size), int(size))
 
 

@@ -18,6 +18,7 @@ from cuetune.backbones.media import MediaBackbone
 from cuetune.backbones.sound_layout import SoundLayout
 from cuetune.backbones.sounds import Sounds
 from cuetune.backbones.wave_change import WaveChange
+from cuetune.compat_handed import hand_on_layers, handed, running_layout
 from cuetune.errors import CuetuneError
 
 
@@ -48,7 +49,7 @@ class AudioBackbone(MediaBackbone):
             self._part = compat_audio.hearing_part(model)
             self.n_first = compat_audio.n_first(model)
             layers = compat_audio.audio_layers(model)
-        except (LookupError, AttributeError) as problem:
+        except (LookupError, AttributeError, TypeError, ValueError) as problem:
             raise self._refused(name, str(problem)) from problem
         for number, layer in enumerate(layers):
             compat.wrap_layer(layer, number)
@@ -57,7 +58,15 @@ class AudioBackbone(MediaBackbone):
         self.pooling = "first" if self.n_first else "mean"
         self.kv_shape = (0, 0, 0)
         self._noise_states = torch.empty(0)  # what enters the first layer of a second of noise
-        self._self_test()
+        self._handed = False  # whether layouts travel with the thread
+        try:
+            self._self_test()
+        except CuetuneError:  # it may hand nothing on to its layers
+            hand_on_layers(model, layers)
+            self._handed = True
+            for number, layer in enumerate(layers):
+                compat.wrap_layer(layer, number)
+            self._self_test()
 
     def embedding_table(self) -> Tensor:
         """(T, d) states as they enter the first layer, of noise: how large a sound's embeddings are."""
@@ -194,8 +203,9 @@ class AudioBackbone(MediaBackbone):
         return self._through(compat_audio.smallest(self.model).to(self.device, self.dtype), layout), layout
 
     def _through(self, features: Tensor, layout: SoundLayout) -> Tensor:
-        with frozen.own_pass():
-            return compat_audio.told(self._part, features)(features, cuetune_layout=layout).last_hidden_state
+        told = {} if self._handed else {"cuetune_layout": layout}
+        with frozen.own_pass(), handed(layout if self._handed else running_layout()):
+            return compat_audio.told(self._part, features)(features, **told).last_hidden_state
 
     @torch.no_grad()
     def _self_test(self) -> None:

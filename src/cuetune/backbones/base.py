@@ -123,6 +123,8 @@ class Backbone(ABC):
 
     def _refused(self, name: str, reason: str) -> "PathError":
         first, *_ = reason.splitlines() or [""]
+        if "object" in first and "attribute" in first:  # what it lacks is for its makers
+            first = "it is not built of equal layers with attention"
         return PathError(
             first,
             f"{name}: models of type {self.model.config.model_type!r} do not take injections through transformers' "

@@ -1,5 +1,7 @@
 """A frozen vision transformer: runs batches of pictures under an injection and knows who it is."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -13,6 +15,7 @@ from cuetune.backbones.injection import Injection, KeyValue
 from cuetune.backbones.pictures import Pictures
 from cuetune.backbones.preprocessing import Preprocessing
 from cuetune.backbones.seeing import SeeingBackbone, changed
+from cuetune.compat_handed import hand_on_layers, handed, running_layout
 from cuetune.errors import CuetuneError
 
 
@@ -49,19 +52,31 @@ class ImageBackbone(SeeingBackbone):
             self.layers = len(layers)
             self.n_patches = self._patches()
             self.identity = self._identified(name, revision, self._weights(), preprocessing.hash)
-        except (LookupError, AttributeError, ZeroDivisionError) as problem:
+        except (LookupError, AttributeError, ZeroDivisionError, TypeError, ValueError) as problem:
             raise self._refused(name, str(problem)) from problem
         self.classes = compat_vision.classes(model)
         self._class_head = compat_vision.ClassHead(model) if self.classes else None
+        self._handed = False  # whether layouts travel with the thread
         self.kv_shape: tuple[int, int, int] = (0, 0, 0)  # L, h_kv, d_h: what an injection's `kv` must fit
         self.n_first = 0  # states before the patches: [CLS] and what else a family has there
         self._first_states = torch.empty(0)  # what enters the first layer of a picture of noise
-        self._self_test()
+        try:
+            self._self_test()
+        except CuetuneError:  # it may hand nothing on to its layers
+            self._hand_on(layers)
+            self._self_test()
         self.pooling = "first" if self.n_first else "mean"
 
     def _take_attention(self) -> None:
         """Route the model's attention through ours."""
         compat.use_attention(self.model)
+
+    def _hand_on(self, layers: Sequence[torch.nn.Module]) -> None:
+        """The other way of routing, for models that hand nothing on."""
+        hand_on_layers(self.model, layers)
+        self._handed = True
+        for number, layer in enumerate(layers):
+            compat.wrap_layer(layer, number)
 
     def _patches(self) -> int:
         (height, width), (patch_height, patch_width) = self.preprocessing.size, self.patch
@@ -162,8 +177,9 @@ class ImageBackbone(SeeingBackbone):
 
     def _run(self, pixels: Tensor, layout: ImageLayout) -> Tensor:
         """Final states (B, F + P + N, d) of one pass."""
-        with frozen.own_pass():
-            output = self._part(pixel_values=pixels.to(self.dtype), cuetune_layout=layout, **self._arguments)
+        told = {} if self._handed else {"cuetune_layout": layout}
+        with frozen.own_pass(), handed(layout if self._handed else running_layout()):
+            output = self._part(pixel_values=pixels.to(self.dtype), **told, **self._arguments)
         return output.last_hidden_state
 
     def _nothing(self) -> Tensor:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cuetune.errors import CuetuneError
 from cuetune.modalities.audio import AudioModality
 from cuetune.modalities.base import Modality
+from cuetune.modalities.families import REFUSED, check_family, medium
 from cuetune.modalities.image import ImageModality
 from cuetune.modalities.text import TextModality
 from cuetune.modalities.video import VideoModality
@@ -62,9 +63,15 @@ def of_model(name: str, **options: Any) -> Modality:
     known = {key: options[key] for key in ("revision", "trust_remote_code") if key in options}
     try:
         config = AutoConfig.from_pretrained(resolve(name), **known)
+    except ImportError as error:  # timm's checkpoints
+        raise CuetuneError(f"{name}: {REFUSED['timm_wrapper']}.") from error
     except (OSError, *DAMAGED):
         return TEXT  # loading it will say what is wrong
-    return next(modality for modality in MODALITIES.values() if modality.loads(config))
+    kind = medium(config)
+    if kind is None:
+        return TEXT
+    check_family(config.model_type, kind, name)
+    return MODALITIES[kind]
 
 
 def of_data(source: Any, options: Mapping[str, Any], encoding: str = "utf-8") -> Modality:

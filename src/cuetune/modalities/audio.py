@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cuetune.errors import CuetuneError
+from cuetune.modalities.families import medium
 from cuetune.modalities.media import OF_TEXTS, MediaModality
 
 
@@ -19,9 +20,7 @@ class AudioModality(MediaModality):
     compared = ("linear-probe", "shallow", "deep", "prefix", "wave", "fine-tuning")
 
     def loads(self, config: Any) -> bool:
-        from cuetune.compat_audio import FAMILIES
-
-        return getattr(config, "model_type", None) in FAMILIES
+        return medium(config) == "audio"
 
     def load(self, name: str, **options: Any) -> Any:
         from cuetune.backbones.audio_loading import load_audio_backbone

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cuetune.errors import CuetuneError
+from cuetune.modalities.families import medium
 from cuetune.modalities.media import MediaModality
 
 
@@ -19,9 +20,7 @@ class ImageModality(MediaModality):
     compared = ("linear-probe", "vpt-shallow", "vpt", "prefix", "frame", "fine-tuning")
 
     def loads(self, config: Any) -> bool:
-        from cuetune.compat_vision import is_vision
-
-        return is_vision(config)
+        return medium(config) == "image"
 
     def load(self, name: str, **options: Any) -> Any:
         from cuetune.backbones.image_loading import load_image_backbone

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cuetune.modalities.families import medium
 from cuetune.modalities.image import ImageModality
 
 
@@ -22,9 +23,7 @@ class VideoModality(ImageModality):
         return over_frames(model) is not None
 
     def loads(self, config: Any) -> bool:
-        from cuetune.compat_video import sees_tubes
-
-        return sees_tubes(config)
+        return medium(config) == "video"
 
     def load(self, name: str, **options: Any) -> Any:
         from cuetune.backbones.video_loading import load_video_backbone
@@ -62,6 +61,15 @@ class VideoModality(ImageModality):
         from cuetune.prompts.video_building import VIDEO_METHODS
 
         return VIDEO_METHODS
+
+    def methods_of(self, backbone: Any) -> Mapping[str, Any]:
+        """A model that sees all frames at once has no place for each frame's own prompt."""
+        from cuetune.backbones.video import TubesBackbone
+
+        taken = super().methods_of(backbone)
+        return {
+            name: each for name, each in taken.items() if name != self.prompt or not isinstance(backbone, TubesBackbone)
+        }
 
     def beginning(self) -> Any:
         from cuetune.prompts.video_building import build_for_clips, start_from
