@@ -154,7 +154,7 @@ def test_the_readout_follows_from_backbone_and_task(family, task, kind, wanted):
 @pytest.mark.parametrize(
     ("family", "task", "kind", "says"),
     [
-        ("bert", Task(labels=("good", "of two")), "auto", "--readout head"),
+        ("bert", Task(labels=("good", "of two")), "words", "--readout head"),
         ("bert", Task(), "auto", "--labels"),
         ("llama", Task(), "head", "--labels"),
         ("sentence", TASK, "words", "--readout head"),

@@ -55,7 +55,7 @@ class Predictor:
         self.backbone = backbone
         self.task = task
         self.writing = writing or Writing()
-        self.readout = readout or readout_for(backbone, task)
+        self.readout = readout or readout_for(backbone, task, "auto" if task.generates else "words")
         self.prompt = prompt
         self._n_behind = self.readout.n_behind if isinstance(self.readout, LabelReadout) else 0
         self.expect()
@@ -84,7 +84,7 @@ class Predictor:
         """Predictions for the same rows as each member reads them."""
         if isinstance(self.readout, LabelReadout):
             return self._classify(rows, self.readout)
-        writing = replace(self.writing, max_tokens=self.readout.max_answer)
+        writing = replace(self.writing, max_tokens=self.readout.max_answer, ends=tuple(self.readout.ends))
         written = [
             write(self.backbone, [[*member.shared, *row.ids] for row in own], self._static(member), writing)
             for member, own in zip(self.members, rows, strict=True)

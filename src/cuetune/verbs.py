@@ -20,6 +20,7 @@ from cuetune.modalities import Modality, of_data, of_task
 from cuetune.prediction import Prediction
 from cuetune.prompts.words import choose
 from cuetune.tasks.cells import ABSENT, cell_at
+from cuetune.tasks.chat_template import is_chat
 from cuetune.tasks.checking import Report, check_data
 from cuetune.tasks.examples import examples_of, read_examples, understood
 from cuetune.tasks.skipped import Skipped
@@ -200,6 +201,8 @@ def check(
         part: list(source if isinstance(source, Iterator) else modality.read(source, encoding=encoding))
         for part, source in sources.items()
     }
+    if is_chat(task_options.get("template")):
+        task_options["tokenizer"] = tokenizer
     meant = task or modality.infer(next(iter(rows.values())), **task_options)
     parts = {part: understood(each, meant) for part, each in rows.items()}
     return check_data(parts, meant, tokenizer, lambda examples: modality.faults(examples, meant))

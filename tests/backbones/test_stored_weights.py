@@ -2,13 +2,16 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, T5Config, T5ForConditionalGeneration
 
 from cuetune.backbones.identity import BackboneIdentity, weights_hash
+from cuetune.backbones.injection import Injection
 from cuetune.backbones.loading import load_backbone
+from cuetune.backbones.packing import Rows
 from cuetune.backbones.stored_weights import check_loader, file_tensors, quantisation
 from cuetune.errors import CuetuneError
 from cuetune.verbs import backbone_for, load
@@ -76,10 +79,10 @@ def test_a_prompt_of_another_precision_loads_and_says_so(folders, tmp_path, cuet
     how = ("--rows", 4, "--steps", 1, "--length", 2, "--no-baselines")
     assert cuetune("tune", data, "--to", to, *model, "--dtype", tuned_in, *how)[0] == 0
     assert json.loads((to / "cuetune.json").read_text())["record"]["settings"]["dtype"] == tuned_in
-    code, said, noted = cuetune("predict", to, "--say", "good", *model, "--dtype", runs_in)
+    code, said, _ = cuetune("predict", to, "--say", "good", *model, "--dtype", runs_in)
     assert (code, "good" in said) == (0, True)
-    assert f"tuned in {tuned_in}, and llama runs in {runs_in} here" in noted
-    assert "tuned in" not in cuetune("predict", to, "--say", "good", *model, "--dtype", tuned_in)[2]
+    assert f"tuned in {tuned_in}, and llama runs in {runs_in} here" in said
+    assert "tuned in" not in cuetune("predict", to, "--say", "good", *model, "--dtype", tuned_in)[1]
     heard = []
     backbone_for(load(to), str(folders["llama"]), dtype=runs_in, say=heard.append)
     assert len(heard) == 1
@@ -121,6 +124,24 @@ def test_methods_that_need_no_package_are_left_to_transformers():
     check_loader("model", "fp8")
 
 
+def slope(frozen, step: float = 0.0) -> float:
+    """How a logit behind a prompt changes along one direction: by its gradient, or by finite differences of a step."""
+    prompt = frozen.embed(torch.tensor([5, 9]))
+    towards = torch.randn(prompt.shape, generator=torch.Generator().manual_seed(0))
+    ends = Rows.of([[30, 31]])
+
+    def logit(states):
+        hidden = frozen.hidden(replace(ends, read=torch.tensor([1])), Injection({0: states}))
+        return frozen.logits(hidden)[0, :20].sum()
+
+    if step:
+        with torch.no_grad():
+            return float(logit(prompt + step * towards) - logit(prompt - step * towards)) / (2 * step)
+    prompt = prompt.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(logit(prompt), prompt)
+    return float((gradient * towards).sum())
+
+
 def test_four_bits_are_loaded_and_tuned_where_bitsandbytes_is_installed(folders, tmp_path, cuetune):
     pytest.importorskip("bitsandbytes")
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
@@ -136,6 +157,7 @@ def test_four_bits_are_loaded_and_tuned_where_bitsandbytes_is_installed(folders,
     wanted = model(input_ids=ids).logits.float()  # its products are rounded in another way before they are packed
     assert (frozen.model(input_ids=ids).logits - wanted).abs().max() < 0.02 * wanted.abs().max()
     assert frozen.identity.weights_hash == weights_hash(file_tensors(str(packed)))
+    assert slope(frozen) == pytest.approx(slope(frozen, step=1e-3), rel=0.02)
     shutil.copytree(folders["llama"], asked)  # whole weights, and a configuration that asks for four bits
     shutil.copy(packed / "config.json", asked)
     assert torch.equal(

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from cuetune.backbones.tokens import token_ids
+
 
 def end_tokens(model: Any, tokenizer: Any, rows: int) -> list[int]:
     """The tokens that end an answer, the tokenizer's first: the union of all that the model's files name.
@@ -14,6 +16,12 @@ def end_tokens(model: Any, tokenizer: Any, rows: int) -> list[int]:
     named = [tokenizer, getattr(model, "generation_config", None), config, config.get_text_config(decoder=True)]
     ids = [token for each in named for token in _listed(getattr(each, "eos_token_id", None))]
     return [token for token in dict.fromkeys(ids) if 0 <= token < rows]
+
+
+def turn_end(tokenizer: Any, text: str) -> list[int]:
+    """The control token that closes the model's turn in a chat template, where this text behind an answer has one."""
+    ids = token_ids(tokenizer, [text.strip()], control_tokens=True)[0]
+    return [token for token in ids[:1] if token in tokenizer.added_tokens_decoder]
 
 
 def _listed(ids: Any) -> list[int]:

@@ -21,7 +21,7 @@ class Writing:
     """How text is generated. temperature 0 is greedy; otherwise sampled, with `top_p` and `seed`.
 
     max_tokens: of the longest answer; None lets the task's data decide (`readouts.GeneratedText`), else 64.
-    stop: strings that end an answer; they are not part of it.
+    stop: strings that end an answer; they are not part of it. ends: tokens that end one; by default the model's own.
     """
 
     max_tokens: int | None = None
@@ -29,6 +29,7 @@ class Writing:
     top_p: float = 1.0
     stop: tuple[str, ...] = ()
     seed: int = 0
+    ends: tuple[int, ...] = ()
 
     @property
     def limit(self) -> int:
@@ -78,7 +79,7 @@ def write(backbone: TextBackbone, rows: Sequence[Sequence[int]], prompt: Injecti
 
 def _finished(backbone: TextBackbone, written: list[list[int]], writing: Writing) -> list[Written]:
     """Answers as texts, without what stands behind their ends: end tokens need be no special ones, nor padding."""
-    ends = set(backbone.ends)
+    ends = set(_ends(backbone, writing))
     lengths = [next((n for n, token in enumerate(tokens) if token in ends), None) for tokens in written]
     kept = [tokens[:length] for tokens, length in zip(written, lengths, strict=True)]
     texts = backbone.tokenizer.batch_decode(kept, skip_special_tokens=True)
@@ -112,7 +113,7 @@ def _write(backbone: TextBackbone, rows: Rows, prompt: Injection, writing: Writi
     """Token ids of each row's answer, of any length up to `max_tokens`."""
     hidden, own = backbone.hidden_and_kv(rows, prompt)
     first = _choose(backbone.logits(hidden), writing)
-    ended = torch.isin(first, torch.tensor(backbone.ends, dtype=torch.long, device=backbone.device))
+    ended = torch.isin(first, torch.tensor(_ends(backbone, writing), dtype=torch.long, device=backbone.device))
     written = first[:, None].tolist()
     going = (~ended).nonzero().squeeze(1)
     if len(going):
@@ -144,11 +145,16 @@ def _choose(logits: Tensor, writing: Writing) -> Tensor:
     return torch.multinomial(scaled.softmax(dim=-1), 1).squeeze(1)
 
 
+def _ends(backbone: TextBackbone, writing: Writing) -> list[int]:
+    """The tokens that end an answer."""
+    return list(writing.ends) or backbone.ends
+
+
 def _options(backbone: TextBackbone, writing: Writing) -> dict[str, Any]:
     options: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
     if writing.temperature > 0:
         options = {"do_sample": True, "temperature": writing.temperature, "top_p": writing.top_p, "top_k": 0}
-    options["eos_token_id"] = backbone.ends or None
+    options["eos_token_id"] = _ends(backbone, writing) or None
     if writing.stop:
         options |= {"stop_strings": list(writing.stop), "tokenizer": backbone.tokenizer}
     return options

@@ -59,6 +59,8 @@ def load_text_backbone(
     """
     import torch
 
+    from cuetune.backbones.stored_weights import keep_differentiable
+
     place = _device(device)
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     tokenizer = load_tokenizer(name, **options)
@@ -71,6 +73,8 @@ def load_text_backbone(
         model, kind = _read(source, dtype=wanted, use_safetensors=True, **options)
     except (OSError, ValueError, ImportError, KeyError) as error:
         raise CuetuneError(_not_loaded(name, source, error)) from error
+    if method is not None:
+        keep_differentiable(model)
     try:
         model = model if method is not None else model.to(place)
     except torch.OutOfMemoryError as error:

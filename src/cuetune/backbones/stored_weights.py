@@ -64,6 +64,17 @@ def packed(tensors: dict[str, Tensor], method: str) -> bool:
     return method != "bitsandbytes" or any("quant_state" in name or name.endswith("SCB") for name in tensors)
 
 
+def keep_differentiable(model: Any) -> None:
+    """Keep bitsandbytes from packing four-bit weights for a product on CPUs through which no gradient goes.
+
+    It would do so at the first pass without gradients, and a prompt would then learn nothing, with no more than a
+    warning.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
 def file_tensors(source: str, revision: str | None = None) -> dict[str, Tensor]:
     """Every tensor of a model's safetensors files, mapped and not read: a quantised model's own change when it loads.
 

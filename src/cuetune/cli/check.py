@@ -8,6 +8,7 @@ import typer
 
 from cuetune import console
 from cuetune.cli import options as o
+from cuetune.errors import CuetuneError
 
 STYLES = {"prompt": "magenta", "template": "blue", "text": "default", "answer": "bold green"}
 SHOWN = 20  # labels at most
@@ -82,9 +83,10 @@ def check(
         _part(name, number): list(modality.read(name, encoding=encoding)) for number, name in enumerate(sources)
     }
     first = next(iter(rows.values()))
-    task = modality.infer(first, **said)
     model = model or modality.model
-    tokenizer = modality.tokenizer(model)
+    task = modality.infer(first, **said, **modality.chat_options(model, said))
+    outline = modality.outline(model)
+    tokenizer = outline.tokenizer if outline is not None else modality.tokenizer(model)
     skipped = Skipped() if skip_broken else None
     secret = [part for part, each in rows.items() if each is not first and has_no_labels(each, task)]
     examples: dict[str, Any] = {
@@ -93,7 +95,7 @@ def check(
         else examples_of(each, task, skipped)
         for part, each in rows.items()
     }
-    report = check_data(examples, task, tokenizer, lambda examples: modality.faults(examples, task))
+    report = check_data(examples, task, tokenizer, lambda examples: modality.faults(examples, task), outline)
     if json:
         console.show_json({"task": task.to_dict(), **report.to_dict()})
     else:
@@ -102,7 +104,7 @@ def check(
         notes += [f"{part}: no labels (they are hidden), so only its texts are checked" for part in secret]
         _print(report, [*describe(task), *head_proposal(task), *notes])
         report_skipped(skipped)
-        _print_first(first, task, tokenizer, modality, model, report.ok)
+        _print_first(first, task, tokenizer, modality, model, report)
     if not report.ok:
         raise typer.Exit(1)
 
@@ -111,7 +113,7 @@ def _part(name: str, number: int) -> str:
     return Path(name).name if number == 0 else f"{Path(name).name} ({number + 1})"
 
 
-def _print_first(rows: Sequence[Any], task: Any, tokenizer: Any, modality: Any, model: str, ok: bool) -> None:
+def _print_first(rows: Sequence[Any], task: Any, tokenizer: Any, modality: Any, model: str, report: Any) -> None:
     """The first row that can be read, as the model sees it."""
     from cuetune.tasks.examples import examples_of
     from cuetune.tasks.skipped import Skipped
@@ -120,8 +122,11 @@ def _print_first(rows: Sequence[Any], task: Any, tokenizer: Any, modality: Any, 
     if example is None:
         return
     if tokenizer is not None:
-        _print_example(tokenizer, task, example)
-    elif ok:
+        try:
+            _print_example(tokenizer, task, example, report.max_answer)
+        except CuetuneError as error:  # what cannot be read was found above, and is said once more where it stands
+            console.say(str(error))
+    elif report.ok:
         _print_lines(modality.seen(model, task, example))
 
 
@@ -149,11 +154,16 @@ def _print(report: Any, lines: list[str]) -> None:
     console.show(table)
 
 
-def _print_example(tokenizer: Any, task: Any, example: Any) -> None:
-    """The first row as tokens, coloured by role; without colour the brackets still tell tokens apart."""
+def _print_example(tokenizer: Any, task: Any, example: Any, max_answer: int | None = None) -> None:
+    """The first row as tokens, coloured by role; without colour the brackets still tell tokens apart.
+
+    max_answer: of a written answer only so many tokens are learned.
+    """
     from cuetune.tasks.showing import show_example
 
-    shown = show_example(tokenizer, task, example, task.instruction + "\n\n" if task.instruction else "")
+    shown = show_example(
+        tokenizer, task, example, task.instruction + "\n\n" if task.instruction and not task.chat else ""
+    )
     console.say()
     console.say(f"{example.where} as the model reads it, one [token] after another:")
     role, parts = "", []
@@ -164,8 +174,10 @@ def _print_example(tokenizer: Any, task: Any, example: Any) -> None:
         parts.append(console.styled(f"[{token}]".replace("\n", "⏎"), STYLES[its]))
     console.show(console.joined(*parts))
     for number, tokens in enumerate(shown.answers[:SHOWN]):
-        scored = console.styled("".join(f"[{token}]" for token in tokens), STYLES["answer"])
+        scored = console.styled("".join(f"[{token}]" for token in tokens[:max_answer]), STYLES["answer"])
         name = f" ({task.labels[number]})" if task.labels else " (target)"
         console.show(console.joined(console.styled("   scored ", "dim"), scored, console.styled(name, "dim")))
+    if task.generates and max_answer is not None and len(shown.answers[0]) >= max_answer:
+        console.say(f"the answer is cut behind {max_answer:,} tokens, and its end is not learned.")
     if shown.cut:
         console.say(f"{shown.cut:,} tokens were cut out of the middle of this text.")

@@ -61,7 +61,7 @@ def evaluate(
             encoding=encoding,
             on_row=lambda method: counter.advance(),
             skipped=skipped,
-            say=console.note,
+            say=console.note if json else console.say,
             **o.model_options(revision, dtype, device, trust_remote_code),
         )
     if json:

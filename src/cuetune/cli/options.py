@@ -19,7 +19,12 @@ LabelWords = Annotated[
     typer.Option("--label-words", help="Words to score: one for each label in their order, or label=word pairs."),
 ]
 Template = Annotated[
-    str | None, typer.Option("--template", help="Text around the columns: 'Review: {text}\\nSentiment:'.")
+    str | None,
+    typer.Option(
+        "--template",
+        help="Text around the columns: 'Review: {text}\\nSentiment:'. 'chat' takes the model's own chat template, with "
+        "the instruction as the system's text; 'chat: Review: {text}' says the user's.",
+    ),
 ]
 Instruction = Annotated[str | None, typer.Option("--instruction", help="What hard prompts say before the text.")]
 Columns = Annotated[list[str] | None, typer.Option("--columns", help="field=column for template fields; repeatable.")]

@@ -78,7 +78,7 @@ def predict(
         labels=data is not None and not ignore_labels,
         skipped=skipped,
         writing=Writing(max_new_tokens, temperature, top_p, tuple(stop or ()), seed),
-        say=console.note,
+        say=console.say,
         **o.model_options(revision, dtype, device, trust_remote_code),
     )
     if to is None:

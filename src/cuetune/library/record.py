@@ -131,6 +131,13 @@ class Record(Open):
         return self
 
 
+class ChatFile(Shape):
+    """What stands around an answer in a chat template."""
+
+    lead: str
+    end: str
+
+
 class TaskFile(Shape):
     """The shape of a saved task. scoring: of label words of several tokens; prompts made before there was a choice do
     not say it.
@@ -145,6 +152,7 @@ class TaskFile(Shape):
     max_tokens: Size
     name: str
     max_answer: Size | None = None
+    chat: ChatFile | None = None
     scoring: Literal["walk", "vocabulary"] = "vocabulary"
 
 

@@ -109,6 +109,14 @@ class Modality(ABC):
         """What is done to the content of readable examples so that a model takes it, for a person."""
         return []
 
+    def outline(self, model: str) -> Any:
+        """What a model's files say of its lengths, without its weights (`backbones.outline`); None for no texts."""
+        return None
+
+    def chat_options(self, model: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+        """What `infer` needs of a model beside these options, where a template asks for the model's own."""
+        return {}
+
     def tokenizer(self, model: str) -> Any:
         """What cuts texts into tokens for this model; None for rows that are no texts."""
         return None
@@ -157,6 +165,10 @@ class Modality(ABC):
         start: str | Path | None = None,
     ) -> "Prompt":
         """The prompt that a run starts from, or the finished one where nothing is tuned."""
+
+    def readout_note(self, backbone: Any, task: "Task", readout: str) -> str | None:
+        """What to say of how answers are read, where a run decides it (`Settings.readout` "auto")."""
+        return None
 
     def measured(self, backbone: Any, task: "Task", examples: Sequence["Example"]) -> "Task":
         """The task with what is to be known of all its labelled examples under this backbone."""

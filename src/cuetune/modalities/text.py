@@ -41,6 +41,19 @@ class TextModality(Modality):
 
         return infer_task(rows, **options)
 
+    def outline(self, model: str) -> Any:
+        from cuetune.backbones.outline import load_outline
+
+        return load_outline(model)
+
+    def chat_options(self, model: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+        from cuetune.tasks.chat_template import is_chat
+
+        if not is_chat(options.get("template")):
+            return {}
+        named = model is None or isinstance(model, str)
+        return {"tokenizer": self.tokenizer(model or self.model) if named else model.tokenizer}
+
     def tokenizer(self, model: str) -> Any:
         from cuetune.backbones.loading import load_tokenizer
 
@@ -69,6 +82,13 @@ class TextModality(Modality):
         if settings.read_layer is not None:
             raise CuetuneError("--read-layer is for pictures; a prompt for texts is read at the last layer.")
         return first_text_prompt(backbone, data, method, shots, settings, start)
+
+    def readout_note(self, backbone: Any, task: Any, readout: str) -> str | None:
+        from cuetune.readouts import why_head
+
+        if readout != "auto" or task.generates or (reason := why_head(backbone, task)) is None:
+            return None
+        return f"{reason}: a head is trained instead (--readout head)"
 
     def measured(self, backbone: Any, task: Any, examples: Sequence[Any]) -> Any:
         from cuetune.readouts import GeneratedText

@@ -34,8 +34,8 @@ def hard_prompt(backbone: TextBackbone, task: Task, demonstrations: Sequence[Exa
 
 
 def opening(backbone: TextBackbone, task: Task) -> list[int]:
-    """The instruction's tokens and what stands behind them; none where the task has no instruction."""
-    if not task.instruction:
+    """The instruction's tokens and what stands behind them; none where there is none, or a chat template says it."""
+    if not task.instruction or task.chat:
         return []
     (said,) = encode(backbone.tokenizer, [task.instruction], control_tokens=True, begins=True)
     return said + encode(backbone.tokenizer, [BETWEEN], control_tokens=True)[0]
@@ -48,9 +48,9 @@ def solved(backbone: TextBackbone, task: Task, examples: Sequence[Example]) -> l
     """
     renderer = Renderer(backbone.tokenizer, task, begins=False)
     words = dict(zip(task.labels, task.label_words, strict=True))
-    said = [words.get(str(example.label), " " + str(example.label).strip()) for example in examples]
+    said = [words.get(str(example.label), task.answer(str(example.label))) for example in examples]
     answers = answer_ids(backbone.tokenizer, task, said, control_tokens=False)
-    between = encode(backbone.tokenizer, [BETWEEN], control_tokens=True)[0]
+    between = encode(backbone.tokenizer, [task.chat.end if task.chat else BETWEEN], control_tokens=True)[0]
     mask = getattr(backbone.tokenizer, "mask_token_id", None)
     made = []
     for row, answer in zip(renderer.render(examples), answers, strict=True):
@@ -86,6 +86,6 @@ def choose(examples: Sequence[Example], k: int, *, how: str = "balanced", seed: 
 
 def instructed(task: Task) -> Task:
     """The task with its instruction as the beginning of the template, where a template can hold it."""
-    if not task.instruction or FIELD.search(task.instruction):
+    if not task.instruction or task.chat or FIELD.search(task.instruction):
         return task
     return replace(task, template=f"{task.instruction}{BETWEEN}{task.template}")

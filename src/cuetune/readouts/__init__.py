@@ -6,7 +6,7 @@ from cuetune.readouts.base import LabelReadout
 from cuetune.readouts.head import POOLINGS, Head, LinearHead
 from cuetune.readouts.text import GeneratedText
 from cuetune.readouts.vocabulary_words import VocabularyWords
-from cuetune.readouts.words import LabelWords, MaskedWords
+from cuetune.readouts.words import LabelWords, MaskedWords, UnscorableError
 from cuetune.tasks.task import Task
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Readout",
     "VocabularyWords",
     "readout_for",
+    "why_head",
 ]
 
 READOUTS = ("auto", "words", "head")
@@ -33,7 +34,7 @@ def readout_for(
     """The readout that a task's answers need.
 
     kind: "words" (label words; at the mask in an encoder), "head" (a new `LinearHead`, to be trained), or "auto": words
-    where the model can score them, else a head. pooling, seed: of a new head.
+    where the model can score them, else a head (`why_head` says why). pooling, seed: of a new head.
     Raises CuetuneError when backbone and task do not go together.
     """
     if kind not in READOUTS:
@@ -43,8 +44,21 @@ def readout_for(
         raise CuetuneError(f"the task has no labels, and {reason}; name them with --labels, or use another readout.")
     if task.generates:
         return GeneratedText(backbone, task)
-    if kind == "head" or (kind == "auto" and not backbone.has_words):
+    if kind == "head" or (kind == "auto" and why_head(backbone, task) is not None):
         return LinearHead(backbone, task, pooling, seed)
     if not backbone.writes:
         return MaskedWords(backbone, task)
     return VocabularyWords(backbone, task) if task.scoring == "vocabulary" else LabelWords(backbone, task)
+
+
+def why_head(backbone: TextBackbone, task: Task) -> str | None:
+    """Why "auto" takes a head for this model and these label words; None where it scores the words."""
+    if not backbone.has_words:
+        return f"{backbone.identity.name} has no head that scores words"
+    if backbone.writes or task.generates:
+        return None
+    try:
+        MaskedWords(backbone, task)
+    except UnscorableError as error:
+        return error.reason
+    return None

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cuetune.backbones.end_tokens import turn_end
 from cuetune.backbones.generation import MAX_TOKENS
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
@@ -17,8 +18,8 @@ from cuetune.tasks.task import Task
 class GeneratedText:
     """Answers that are written: trained on the target's tokens, each scored over the whole vocabulary.
 
-    The target is followed by an end token, and any of `TextBackbone.ends` ends an answer: the probability of the end is
-    that of all of them together.
+    ends: the tokens that end an answer, those of the model and what closes its turn in a chat. The target is followed
+    by the first; the probability of the end is that of all of them together.
     max_answer: tokens of the longest answer, its end included; `fit` sets it to what the data needs. What is longer is
     cut, and has no end.
     """
@@ -28,7 +29,7 @@ class GeneratedText:
         self.task = task
         self.max_answer = task.max_answer or 256
         self._backbone = backbone
-        self._ends = backbone.ends
+        self.ends = backbone.ends + ([] if task.chat is None else turn_end(backbone.tokenizer, task.chat.end))
 
     @property
     def n_answer(self) -> int:
@@ -49,7 +50,7 @@ class GeneratedText:
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each of these answers, its end included."""
-        return [len(ids) + len(self._ends[:1]) for ids in self._encoded(texts)]
+        return [len(ids) + len(self.ends[:1]) for ids in self._encoded(texts)]
 
     def for_training(self) -> "GeneratedText":
         """What rows are learned from."""
@@ -58,10 +59,10 @@ class GeneratedText:
     def answers(self, rendered: Sequence[Rendered]) -> list[list[int]]:
         """Target tokens of each row, a space in front as words stand in running text, an end token behind."""
         texts = self._encoded([str(row.label) for row in rendered])
-        return [(text + self._ends[:1])[: self.max_answer] for text in texts]
+        return [(text + self.ends[:1])[: self.max_answer] for text in texts]
 
     def _encoded(self, texts: Sequence[str]) -> list[list[int]]:
-        said = [" " + text.strip() for text in texts]
+        said = [self.task.answer(text) for text in texts]
         return answer_ids(self.tokenizer, self.task, said, control_tokens=False)
 
     def rows(self, rendered: Sequence[Rendered], shared: Sequence[int]) -> Rows:
@@ -80,7 +81,7 @@ class GeneratedText:
         """Mean cross-entropy per target token for each row, (B,)."""
         answers = self.answers(rendered)
         targets = torch.tensor([token for answer in answers for token in answer], device=hidden.device)
-        ends = torch.tensor(self._ends, device=hidden.device)
+        ends = torch.tensor(self.ends, device=hidden.device)
 
         def losses(part: Tensor, wanted: Tensor) -> Tensor:
             logits = backbone.logits(part)

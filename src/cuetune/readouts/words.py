@@ -18,6 +18,14 @@ from cuetune.tasks.rendering import Rendered, answer_ids, encode
 from cuetune.tasks.task import Task
 
 
+class UnscorableError(CuetuneError):
+    """The model cannot score a task's words, so that a head has to be trained. reason: why, without what to do."""
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(f"{reason}; {remedy}")
+        self.reason = reason
+
+
 class LabelWords(LabelReadout):
     """Scores every label by a walk down the tree of the label words' tokens, of which there may be any number.
 
@@ -126,15 +134,17 @@ class MaskedWords(LabelWords):
         tokenizer = backbone.tokenizer
         if not backbone.has_words or tokenizer.mask_token_id is None:
             missing = "masked-language head" if not backbone.has_words else "mask token"
-            raise CuetuneError(f"{backbone.identity.name} has no {missing} to score words with; use --readout head.")
+            raise UnscorableError(
+                f"{backbone.identity.name} has no {missing} to score words with", "use --readout head."
+            )
         super().__init__(backbone, task)
         self.mask = int(tokenizer.mask_token_id)
         for word, ids in zip(task.label_words, self.words, strict=True):
             if len(ids) > 1 or ids[0] == tokenizer.unk_token_id:
                 found = f"{len(ids)} tokens" if len(ids) > 1 else "unknown"
-                raise CuetuneError(
-                    f"label word {word!r} is {found} for {backbone.identity.name}, and a mask holds one known token; "
-                    "give another word with --label-words, or use --readout head."
+                raise UnscorableError(
+                    f"label word {word!r} is {found} for {backbone.identity.name}, and a mask holds one known token",
+                    "give another word with --label-words, or use --readout head.",
                 )
         masks = encode(tokenizer, [task.template], control_tokens=True)[0].count(self.mask)
         if masks > 1:

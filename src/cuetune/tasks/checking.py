@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any
 
-from cuetune.tasks.rendering import encode
+from cuetune.tasks.lengths import PROMPT, Measure
 from cuetune.tasks.row_error import RowError
 from cuetune.tasks.splits import text_key
 from cuetune.tasks.task import Example, Task
@@ -29,12 +29,16 @@ class Finding:
 
 @dataclass
 class Report:
-    """What was found in the parts that were checked. `rows` counts by part, `labels` by label."""
+    """What was found in the parts that were checked. `rows` counts by part, `labels` by label.
+
+    longest: tokens of the longest text. max_answer: of the longest written answer that the model has room for.
+    """
 
     rows: dict[str, int] = field(default_factory=dict)
     labels: dict[str, int] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     longest: int | None = None
+    max_answer: int | None = None
 
     @property
     def ok(self) -> bool:
@@ -63,16 +67,21 @@ class _Trouble:
 
 
 def check_data(
-    parts: Mapping[str, Iterable[Example | RowError]], task: Task, tokenizer: Any = None, faults: Faults | None = None
+    parts: Mapping[str, Iterable[Example | RowError]],
+    task: Task,
+    tokenizer: Any = None,
+    faults: Faults | None = None,
+    outline: Any = None,
 ) -> Report:
     """Check labelled examples by part ("train", "test", …): copies, conflicting and rare labels, empty and long texts.
 
     parts: examples, and what is wrong with rows that are none (see `examples.understood`). tokenizer: without one,
     lengths in tokens are not checked. faults: what is wrong with the content of each of some examples, None where
-    nothing is; for rows that are no texts. Memory grows with the number of different texts (a hash each), time with the
-    number of rows.
+    nothing is; for rows that are no texts. outline: of the model (`backbones.outline`), for what it cuts. Memory grows
+    with the number of different texts (a hash each), time with the number of rows.
     """
     report = Report()
+    measure = Measure(task, tokenizer, outline) if tokenizer is not None else None
     first: dict[int, tuple[str, str, str | None]] = {}
     trouble: dict[str, _Trouble] = defaultdict(_Trouble)
     counts: Counter[str] = Counter()
@@ -91,9 +100,13 @@ def check_data(
                 counts[str(example.label)] += example.label is not None
                 train_counts[str(example.label)] += part == next(iter(parts))
             report.rows[part] += len(read)
-            _measure(chunk, task, tokenizer, trouble, report)
+            if measure is not None:
+                measure.add(chunk)
     report.labels = {} if task.generates else {label: counts[label] for label in task.labels}
     report.findings = [_finding(kind, trouble[kind], task) for kind in KINDS if trouble[kind].count]
+    if measure is not None:
+        report.longest, report.max_answer = measure.texts.longest, measure.max_answer
+        report.findings += _length_findings(measure)
     if not task.generates:
         report.findings += _label_findings(task, train_counts)
     return report
@@ -115,18 +128,6 @@ def _look_at(
     trouble["leak" if seen[0] != part else "copy"].add(places)
 
 
-def _measure(
-    chunk: Sequence[Example], task: Task, tokenizer: Any, trouble: dict[str, _Trouble], report: Report
-) -> None:
-    if tokenizer is None:
-        return
-    texts = ["\n".join(example.fields.values()) for example in chunk]
-    for example, ids in zip(chunk, encode(tokenizer, texts, control_tokens=False), strict=True):
-        report.longest = max(report.longest or 0, len(ids))
-        if len(ids) > task.max_tokens:
-            trouble["long"].add(f"{example.where} ({len(ids):,} tokens)")
-
-
 LEAVE_OUT = "or leave them out with --skip-broken"
 KINDS = {
     "column": ("error", "rows without a column that the task needs", f"add it, {LEAVE_OUT}"),
@@ -138,7 +139,6 @@ KINDS = {
     "conflict": ("error", "{noun}s with different labels", "decide which label is right, or remove both"),
     "empty": ("warning", "rows without {noun}", "remove them: nothing can be read there"),
     "copy": ("warning", "copies of a {noun} in the same part", "remove them, unless they are meant to weigh more"),
-    "long": ("note", "texts longer than {limit} tokens", "their middle will be cut; raise --max-tokens to read more"),
 }
 
 
@@ -147,6 +147,35 @@ def _finding(kind: str, trouble: _Trouble, task: Task) -> Finding:
     return Finding(
         severity, what.format(limit=task.max_tokens, noun=task.noun), trouble.count, tuple(trouble.places), advice
     )
+
+
+def _length_findings(measure: Measure) -> list[Finding]:
+    """What the model cuts, because of which limit, and what it cannot read."""
+    found, task = [], measure.task
+    if (fault := measure.fault()) is not None:
+        return [Finding("error", "the task's own words cannot be read", 1, (str(fault),), "change template or words")]
+    if measure.n_unknown:
+        advice = "remove the tokens, or load the model that was trained with this tokenizer"
+        found.append(
+            Finding(
+                "error", "texts with tokens that the model lacks", measure.n_unknown, tuple(measure.unknown), advice
+            )
+        )
+    count, places = measure.texts.above(limit := measure.max_text)
+    if count:
+        advice = "their middle will be cut; raise --max-tokens to read more"
+        if limit < task.max_tokens:
+            positions = f"{measure.outline.max_positions:,} positions"
+            advice = f"their middle will be cut: the model's {positions} leave no more beside a prompt of {PROMPT}"
+        found.append(Finding("note", f"texts longer than {limit} tokens", count, places, advice))
+    if measure.max_answer is not None:
+        count, places = measure.answers.above(measure.max_answer)
+        if count:
+            advice = (
+                f"their ends are not learned: the model's {measure.outline.max_positions:,} positions leave no more"
+            )
+            found.append(Finding("warning", f"answers longer than {measure.max_answer} tokens", count, places, advice))
+    return found
 
 
 def _label_findings(task: Task, counts: Counter[str]) -> list[Finding]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from cuetune.errors import CuetuneError
 from cuetune.tasks.cells import ABSENT, cell_at, format_value, is_missing, text_parts
+from cuetune.tasks.chat_template import chat_template, is_chat, message_of
 from cuetune.tasks.column_names import looks_like_data, may_be_meant
 from cuetune.tasks.examples import columns_of
 from cuetune.tasks.label_names import given_labels, in_order, label_key, paired_words
@@ -62,12 +63,18 @@ def infer_task(
     max_tokens: int = 512,
     generate: bool = False,
     name: str = "task",
+    tokenizer: Any = None,
 ) -> Task:
     """A task from labelled rows; what is given is taken, the rest inferred. Raises CuetuneError if ambiguous.
 
     labels: their names; those of the rows are sorted, numbers by value. label_words: one for each label in that order,
     or "label=word" pairs. text, label: also a part of an object in a column, as "translation.fr".
+    template: "chat" asks for the chat template of `tokenizer`, with the instruction as the system's text and the text
+    alone, or what stands in "chat: MESSAGE", as the user's.
     """
+    in_chat = is_chat(template)
+    if in_chat:
+        template = message_of(str(template))
     if not rows:
         raise CuetuneError("no rows to learn the task from.")
     found = _Columns(rows)
@@ -79,7 +86,8 @@ def infer_task(
         text = found.named("text", text, TEXT_NAMES, taken=(label,))
         field = text if text.isidentifier() else "text"
         columns = {field: text} if field != text else {}
-        template = f"{_title(text, 'Text')}: {{{field}}}\n{_title(label, 'Label')}:"
+        asked = f"{_title(text, 'Text')}: {{{field}}}\n{_title(label, 'Label')}:"
+        template = f"{{{field}}}" if in_chat else asked
     elif text is not None:
         columns.setdefault(FIELD.findall(template)[0] if FIELD.search(template) else "text", text)
     template = template.replace("\\n", "\n")
@@ -89,7 +97,11 @@ def infer_task(
     words = paired_words(names, label_words, default_words(names)) if label_words else tuple(default_words(names))
     if instruction is None:
         instruction = _instruction(text or "text", names, words, generate, label)
-    return Task(template, label, names, words, instruction, columns, max_tokens, name)
+    chat = None
+    if in_chat:
+        template, chat = chat_template(tokenizer, template, instruction)
+        words = tuple(chat.lead + word.strip() for word in words)
+    return Task(template, label, names, words, instruction, columns, max_tokens, name, chat=chat)
 
 
 class _Columns:

@@ -40,7 +40,8 @@ class Renderer:
         self._pieces = _pieces(task.template)
         leading = self._pieces.pop(0)[1] if self._pieces[0][0] == "template" else ""
         self.template_start = encode(tokenizer, [leading], control_tokens=True, begins=begins)[0]
-        self.shared: list[int] = surroundings(tokenizer)[0] + self.template_start
+        before = [] if task.chat else surroundings(tokenizer)[0]  # a chat template writes its own beginning
+        self.shared: list[int] = before + self.template_start
         self._begins = begins and not leading
         self._literals = {
             text: encode(tokenizer, [text], control_tokens=True)[0] for role, text in self._pieces if role == "template"

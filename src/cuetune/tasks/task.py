@@ -44,6 +44,14 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Chat:
+    """What stands around an answer in a chat template. lead: spaces before it. end: what closes the model's turn."""
+
+    lead: str = ""
+    end: str = ""
+
+
+@dataclass(frozen=True)
 class Task:
     """What a row means and what is asked of it.
 
@@ -58,6 +66,8 @@ class Task:
     max_answer: the longest written answer in tokens, its end included, of the data that was tuned on; None: not known.
     scoring: how label words of several tokens are normalised: "walk", each token among those that a label goes on with
         (`readouts.words`), or "vocabulary", as prompts that say nothing of it were tuned (`readouts.vocabulary_words`).
+    chat: how answers stand in the template where that is the model's chat template (`tasks.chat`), which then says the
+        instruction; None for any other.
     """
 
     template: str = "Text: {text}\nLabel:"
@@ -70,6 +80,7 @@ class Task:
     name: str = "task"
     max_answer: int | None = None
     scoring: str = "walk"
+    chat: Chat | None = None
 
     def __post_init__(self) -> None:
         if not FIELD.search(self.template):
@@ -98,6 +109,10 @@ class Task:
     def noun(self) -> str:
         """What people call the content of a row: "text", "picture", …."""
         return ALONE.get(self.modality, "text")
+
+    def answer(self, text: str) -> str:
+        """A written answer as it stands behind the template: a space in front, as words stand in running text."""
+        return (" " if self.chat is None else self.chat.lead) + text.strip()
 
     @property
     def generates(self) -> bool:
@@ -141,13 +156,14 @@ class Task:
     def to_dict(self) -> dict[str, Any]:
         """As JSON-ready values; `Task.from_dict` reads them back. What was added later stands there where it is set."""
         values = {**asdict(self), "labels": list(self.labels), "label_words": list(self.label_words)}
-        return {key: value for key, value in values.items() if key != "max_answer" or value is not None}
+        return {key: value for key, value in values.items() if key not in ("max_answer", "chat") or value is not None}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Task":
         """A task that `to_dict` wrote, in an earlier version too."""
         tuples = {key: tuple(values.get(key, ())) for key in ("labels", "label_words")}
-        return cls(**{"scoring": "vocabulary", **values, **tuples})
+        chat = Chat(**values["chat"]) if values.get("chat") else None
+        return cls(**{"scoring": "vocabulary", **values, **tuples, "chat": chat})
 
 
 def default_words(labels: Sequence[str]) -> list[str]:

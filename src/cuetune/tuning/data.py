@@ -84,7 +84,7 @@ def prepare(
     rows, aside = hold_out_rows(rows, hold_out) if hold_out else (rows, None)
     cells = cells_together(rows, together) if together else None
     if task is None:
-        task = modality.infer(rows, **options)
+        task = modality.infer(rows, **options, **modality.chat_options(model, options))
     skipped = Skipped() if skip_broken else None
 
     def read(found: Iterable[Row]) -> list[Example]:

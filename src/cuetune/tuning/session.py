@@ -98,7 +98,8 @@ def tune(
     prompt = prompt or modality.usual(backbone)
     settings = for_method(modality, prompt, settings)
     if prompt not in WORDINGS:
-        for line in head_proposal(prepared.task, backbone, settings.readout):
+        note = modality.readout_note(backbone, prepared.task, settings.readout)
+        for line in [note] if note else head_proposal(prepared.task, backbone, settings.readout):
             say(line)
     started = first_prompt(backbone, prepared, prompt, shots, settings, start)
     # What tells tasks apart to a shared prompt is the instruction at the beginning of every row.
