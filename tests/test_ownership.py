@@ -211,3 +211,29 @@ def test_a_run_folder_from_before_there_were_markers_is_known_by_its_files(tmp_p
     (tmp_path / "q.run" / "log.jsonl").write_text('{"my": "log"}\n')
     with pytest.raises(CuetuneError, match="did not write it"):
         run_folder_of(tmp_path / "q")
+
+
+def test_a_plot_of_a_users_is_not_drawn_over(tmp_path):
+    pytest.importorskip("matplotlib")
+    from cuetune.evaluation.figures import check_drawn, new_figure, save_figure
+
+    path = tmp_path / "accuracy.png"
+    check_drawn(path)
+    save_figure(new_figure(1, 1), path)
+    check_drawn(path)
+    figure = new_figure(1, 1)
+    figure.savefig(path)
+    with pytest.raises(CuetuneError, match="did not draw it"):
+        check_drawn(path)
+
+
+def test_pulled_data_do_not_replace_what_a_user_changed(tmp_path):
+    path = tmp_path / "rows.csv"
+    for _ in range(2):
+        with files.atomic_file(path, keep=True) as stream:
+            stream.write("as pulled")
+    path.write_text("with my labels")
+    with pytest.raises(CuetuneError, match="holds something else"), files.atomic_file(path, keep=True) as stream:
+        stream.write("as pulled")
+    assert path.read_text() == "with my labels"
+    assert os.listdir(tmp_path) == ["rows.csv"]

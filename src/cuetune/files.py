@@ -6,6 +6,7 @@ link. What is neither a file nor a folder (a pipe, a device) is refused.
 
 import ctypes
 import errno
+import filecmp
 import os
 import shutil
 import stat
@@ -47,10 +48,11 @@ def behind_links(path: Path, *, folder: bool = False) -> Path:
 
 
 @contextmanager
-def atomic_file(path: str | Path, mode: str = "w", **open_options: Any) -> Iterator[IO[Any]]:
+def atomic_file(path: str | Path, mode: str = "w", *, keep: bool = False, **open_options: Any) -> Iterator[IO[Any]]:
     """Open a file that replaces `path` only when the block ends without an error.
 
-    Raises CuetuneError when the disk refuses; whatever stood at `path` before is then still there, whole.
+    keep: a file that stands at `path` with another content stays, and that is an error. Raises
+    CuetuneError when the disk refuses; whatever stood at `path` before is then still there, whole.
     """
     path = behind_links(Path(path))
     if "b" not in mode:
@@ -66,6 +68,8 @@ def atomic_file(path: str | Path, mode: str = "w", **open_options: Any) -> Itera
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
+            if keep and path.exists() and not filecmp.cmp(temporary, path, shallow=False):
+                raise CuetuneError(f"{path}: exists already and holds something else; move it away.")
             _keep_owner(temporary, path)
             os.replace(temporary, path)
     except OSError as error:

@@ -7,16 +7,16 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from cuetune.errors import CuetuneError
-from cuetune.files import disk_error
+from cuetune.files import disk_error, temporary_folder
 
 TIMEOUT = 900  # seconds for one download
+LEFTOVER = re.compile(r"\.download-\w+|\..+\.\w+\.partial")
 STALE = 24 * 3600  # seconds after which what a killed process left behind is removed
 Progress = Callable[[int, int], None]  # (bytes done, bytes in all)
 
@@ -59,8 +59,8 @@ def keep(requirement: str, sha256: str, download: Callable[[Path], Path]) -> Pat
     try:
         kept.mkdir(parents=True, exist_ok=True)
         sweep(kept)
-        with tempfile.TemporaryDirectory(dir=kept, prefix=".download-", ignore_cleanup_errors=True) as folder:
-            archive = download(Path(folder))
+        with temporary_folder(kept) as folder:
+            archive = download(folder)
             if (found := digest(archive)) != sha256:
                 raise _mismatch(requirement, sha256, found)
             os.replace(archive, kept / archive.name)
@@ -70,13 +70,11 @@ def keep(requirement: str, sha256: str, download: Callable[[Path], Path]) -> Pat
 
 
 def sweep(folder: Path) -> None:
-    """Remove hidden leftovers in `folder` of processes that were killed before they could tidy up."""
+    """Remove what earlier versions left in a folder of the cache when they were killed; see also `leftovers`."""
     for path in folder.glob(".*"):
-        try:
-            if time.time() - path.stat().st_mtime > STALE:
+        with suppress(FileNotFoundError):  # its owner has just finished
+            if LEFTOVER.fullmatch(path.name) and time.time() - path.stat().st_mtime > STALE:
                 shutil.rmtree(path, ignore_errors=True)
-        except FileNotFoundError:  # its owner has just finished
-            continue
 
 
 def digest(path: Path) -> str:

@@ -101,3 +101,76 @@ def test_kill_9_within_a_task_and_the_same_command_goes_on_to_the_same_numbers(t
     whole, cut = (load_file(tmp_path / name / "stream.safetensors") for name in ("whole", "cut"))
     assert whole.keys() == cut.keys()
     assert all(torch.equal(whole[name], cut[name]) for name in whole)
+
+
+HOLDING = """
+import sys, time
+from cuetune.locking import locked
+with locked(sys.argv[1], inside=True):
+    print(flush=True)
+    time.sleep(60)
+"""
+
+
+def lines_of(place):
+    return {str(path.relative_to(place)): path.read_bytes() for path in place.rglob("*") if path.is_file()}
+
+
+def test_a_users_own_files_in_the_folder_stay_and_what_is_in_the_way_is_refused(cuetune, tmp_path):
+    project = tmp_path / "proj"
+    words = ("learn", stream(tmp_path), "--method", "simple-cil", "--model", folder(), "--to", project)
+    state = "stream.safetensors"
+    for name, said in (("run/r.txt", "run: is in the way"), (state, f"{state}: is in the way")):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text("mine")
+        for more in ((), ("--fresh",)):
+            code, _, err = cuetune(*words, *more)
+            assert (code, err.count("\n")) == (2, 1), err
+            assert said in err
+            assert lines_of(project) == {name: b"mine"}
+        (project / name).unlink()
+        if (project / "run").exists():
+            (project / "run").rmdir()
+    (project / "notes.txt").write_text("mine")
+    (project / "accuracy.png").write_text("mine")
+    code, out, err = cuetune(*words)
+    assert code == 0, err
+    assert "no plot" in out
+    assert set(lines_of(project)) == {"notes.txt", "accuracy.png", "stream.safetensors"}
+    assert {(project / name).read_text() for name in ("notes.txt", "accuracy.png")} == {"mine"}
+
+
+def test_runs_from_before_there_were_markers_are_swept_and_what_else_lies_there_stays(tmp_path):
+    from cuetune.methods.continual.learning import _clear
+    from cuetune.tuning.run_folder import RUN
+
+    runs = tmp_path / "run"
+    for name in ("task-1", "task-2", "mine"):
+        (runs / name).mkdir(parents=True)
+        (runs / name / "log.jsonl").write_text('{"event": "step", "step": 1}\n')
+    (runs / "task-1" / "notes.txt").write_text("mine")
+    RUN.claim(runs)
+    _clear(runs, "task-2")
+    assert sorted(lines_of(runs)) == [".cuetune", "mine/log.jsonl", "task-1/notes.txt", "task-2/log.jsonl"]
+
+
+def test_two_at_once_to_one_folder_are_refused_at_once(cuetune, tmp_path):
+    from cuetune.locking import locked
+    from cuetune.methods.continual.learning import RUNS
+
+    (tmp_path / "out").mkdir()
+    words = ("learn", stream(tmp_path), "--method", "simple-cil", "--model", folder(), "--to", tmp_path / "out")
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDING, tmp_path / "out"], env=ENVIRONMENT, stdout=subprocess.PIPE
+    )
+    try:
+        process.stdout.readline()
+        code, _, err = cuetune(*words)
+    finally:
+        process.kill()
+        process.wait()
+    assert (code, err.count("\n")) == (2, 1), err
+    assert f"(process {process.pid}) is at work there" in err
+    with locked(tmp_path / "out", inside=True):
+        assert not (tmp_path / "out" / RUNS).exists()
+    assert os.listdir(tmp_path / "out") == []

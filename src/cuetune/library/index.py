@@ -6,8 +6,10 @@ everything else is read from the prompts, so a lost, old, broken or altered inde
 
 import hashlib
 import json
+import re
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,8 +19,11 @@ from cuetune.library.entry import Entry, Seen, read_entry
 from cuetune.library.names import INDEX, NAME, VERSION
 from cuetune.library.record import CONFIG, RECORD, Shape, visible
 from cuetune.library.storage import Storage
+from cuetune.ownership import MARKER, SMALL
 from cuetune.strict_json import DAMAGED, Limits, parse_json
 
+MARK = {"cuetune": "library"}  # see `ownership`
+HEAD = re.compile(rb'\{\s*"format": \d+,\s*"sha256": "')
 INDEX_FORMAT = 1  # of index.json; one of another format is made anew
 LARGEST_ENTRY, MOST_VALUES = 2**16, 4096  # bytes and values of an entry, on the average
 Files = dict[str, Seen]
@@ -38,7 +43,8 @@ def survey(storage: Storage) -> tuple[list[Entry], list[str]]:
     The index is read first and written again when it did not agree with what lies there; where it cannot be written
     (a library that is only read) the answer is the same.
     """
-    versions, faults = sort_out(storage.files())
+    listed = storage.files()
+    versions, faults = sort_out(listed)
     known = _read_index(storage, len(versions))
     entries: dict[str, tuple[str, Entry]] = {}
     for path, files in versions.items():
@@ -51,7 +57,10 @@ def survey(storage: Storage) -> tuple[list[Entry], list[str]]:
         except CuetuneError as error:
             faults.append(f"{path}: {str(error).rstrip('.')}.")
     if entries != known:
-        _write_index(storage, entries)
+        if _is_ours(storage, listed):
+            _write_index(storage, entries, marked=MARKER in listed)
+        else:
+            faults.append(f"{INDEX}: is of another tool, so it stays, and listings read every prompt; move it away.")
     return [entry for _, entry in entries.values()], faults
 
 
@@ -107,10 +116,28 @@ def _read_index(storage: Storage, count: int) -> dict[str, tuple[str, Entry]]:
     return {path: pair for path, pair in index.entries.items() if path == pair[1].path}
 
 
-def _write_index(storage: Storage, entries: dict[str, tuple[str, Entry]]) -> None:
+def _is_ours(storage: Storage, listed: Mapping[str, Seen]) -> bool:
+    """Whether the index may be replaced: it is missing, or begins as ours do, or was damaged in a library of ours."""
+    if INDEX not in listed:
+        return True
+    try:
+        content = storage.read(INDEX, SMALL)
+        if HEAD.match(content):
+            return True
+        with suppress(CuetuneError):
+            if isinstance(parse_json(content, INDEX), dict):
+                return False
+        return MARKER in listed and parse_json(storage.read(MARKER, SMALL), MARKER) == MARK
+    except CuetuneError:
+        return False
+
+
+def _write_index(storage: Storage, entries: dict[str, tuple[str, Entry]], *, marked: bool) -> None:
     values = {path: [stamp, entry.model_dump(mode="json")] for path, (stamp, entry) in entries.items()}
     text = json.dumps({"format": INDEX_FORMAT, "sha256": _sum(values), "entries": values}, indent=1)
     try:
+        if not marked:
+            storage.write(MARKER, json.dumps(MARK) + "\n")
         storage.write(INDEX, text + "\n")
     except CuetuneError:  # read-only or full: the prompts themselves say the same
         return

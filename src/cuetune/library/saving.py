@@ -35,7 +35,7 @@ from cuetune.ownership import begins_with, read_object
 from cuetune.prompts import HardPrompt, PrefixPrompt, SoftPrompt
 from cuetune.strict_json import parse_json
 
-RECORD_HEAD = re.compile(rb'\{\s*"format": \d+,\s*"kind": "')
+RECORD_HEAD = re.compile(rb'\{\s*"format": \d+,\s*"kind": "[\w-]+",\s*"spec": \{')
 PLAIN = (SoftPrompt, HardPrompt, PrefixPrompt)  # PEFT's tensor is all there is to them, so it is stored once
 
 

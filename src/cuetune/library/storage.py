@@ -7,7 +7,6 @@ moved at once, its marker (cuetune.json) is written last and removed first, and 
 import hashlib
 import os
 import re
-import secrets
 import shutil
 import time
 from abc import ABC, abstractmethod
@@ -18,10 +17,11 @@ from typing import Any
 
 from cuetune.errors import CuetuneError
 from cuetune.files import atomic_file, atomic_folder, disk_error
+from cuetune.leftovers import temporary_name
 from cuetune.library.entry import Seen
-from cuetune.library.record import RECORD, visible
+from cuetune.library.record import HARMLESS, OURS, RECORD, visible
 
-LEFTOVER = re.compile(r"\.\w+\.\w+\.(partial|old|removed)")  # of a version's folder, when a process was killed
+LEFTOVER = re.compile(r"\.\w+\.\w+\.(partial|old|removed)")  # of a version's folder, by earlier versions of cuetune
 STALE = 24 * 3600  # seconds after which a leftover has no owner any more
 # File systems that would run code or programs, or where what is stored decides which other addresses are opened.
 REFUSED = {
@@ -105,13 +105,13 @@ class LocalStorage(Storage):
 
         place = self.root / folder
         _sweep(place.parent)
-        with atomic_folder(place, overwrite=True) as new:
+        with atomic_folder(place, overwrite=True, check=_check_version) as new:
             for name, content in files.items():
                 write_safely(new / name, content)
 
     def remove(self, folder: str, files: Mapping[str, Seen]) -> None:
         place = self.root / folder
-        hidden = place.with_name(f".{place.name}.{secrets.token_hex(4)}.removed")
+        hidden = place.with_name(temporary_name(place.name, "removed"))
         try:
             os.rename(place, hidden)  # gone at once, whatever becomes of the files
         except OSError as error:
@@ -142,6 +142,13 @@ def _walk(folder: Path, depth: int, before: str = "") -> Iterator[tuple[str, See
         with suppress(FileNotFoundError):
             found = item.stat(follow_symlinks=False)
             yield before + item.name, Seen(found.st_size, f"{found.st_mtime_ns}-{found.st_ino}")
+
+
+def _check_version(place: Path) -> None:
+    """Raise CuetuneError where a version's folder, which is named by its content, holds what is no part of a prompt."""
+    found = {path.name for path in place.iterdir()} if place.is_dir() else set()
+    if strangers := sorted(found - OURS - HARMLESS):
+        raise CuetuneError(f"{place}: holds {strangers[0]!r}, which is no part of a saved prompt; move it away.")
 
 
 def _sweep(folder: Path) -> None:
@@ -226,7 +233,7 @@ class RemoteStorage(Storage):
         place = cache_dir() / "library" / hashlib.sha256(self.address.encode()).hexdigest()[:16] / folder
         marker = self.read(f"{folder}/{RECORD}")
         if not (place / RECORD).is_file() or (place / RECORD).read_bytes() != marker:
-            with atomic_folder(place, overwrite=True) as new:
+            with atomic_folder(place, overwrite=True, check=_check_version) as new:
                 for name in files:
                     (new / name).write_bytes(self.read(f"{folder}/{name}"))
         return place

@@ -31,12 +31,13 @@ DATASETS: dict[str, DataSet | PictureSet] = {each.name: each for each in (*KNOWN
 def pull_data(name: str, folder: str | Path, progress: Progress | None = None) -> Path:
     """Write `folder/<name>.csv` with the data set's columns; returns its path.
 
-    Raises CuetuneError when the name is unknown, the archive cannot be fetched, or the disk refuses.
+    A file of that name with another content stays. Raises CuetuneError then, when the name is unknown, the archive
+    cannot be fetched, or the disk refuses.
     """
     if name not in DATASETS:
         raise CuetuneError(f"no data set {name!r}; choose one of {', '.join(DATASETS)}, or all.")
     path = Path(folder) / f"{name}.csv"
-    DATASETS[name].write(path, progress)
+    DATASETS[name].write(path, progress, keep=True)
     return path
 
 

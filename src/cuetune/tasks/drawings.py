@@ -6,6 +6,7 @@ its category is not asked: Twemoji's, which are Unicode's, hold for all.
 
 import csv
 import json
+import re
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 
 from cuetune.errors import CuetuneError
 from cuetune.files import atomic_file, atomic_folder
+from cuetune.ownership import FolderKind
 from cuetune.packages import Progress
 from cuetune.tasks.packaged import Archive
 
@@ -32,6 +34,9 @@ class Fetched(Protocol):
     @property
     def size(self) -> int: ...
     def fetch(self, progress: Progress | None = None) -> Path: ...
+
+
+DATA = FolderKind("folder of a data set", re.compile(".*"))
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ class PictureSet:
         """What is asked of a picture, for a table."""
         return ", ".join(f"{label} {count:,}" for label, count in self.labels.items())
 
-    def write(self, path: Path, progress: Progress | None = None) -> None:
+    def write(self, path: Path, progress: Progress | None = None, *, keep: bool = False) -> None:
         """Fetch, draw and write the pictures, then the CSV file, each whole or not at all.
 
         Raises CuetuneError as `Archive.fetch` does, and where what draws them is not installed.
@@ -71,13 +76,14 @@ class PictureSet:
         found = {style: archive.fetch(progress) for style, archive in self.archives.items()}
         folder = path.with_suffix("")
         rows = []
-        with atomic_folder(folder, overwrite=folder.exists()) as new:
+        with atomic_folder(folder, overwrite=folder.exists(), check=DATA.check) as new:
+            DATA.mark(new)
             for content, name, cells in self.read(found):
                 place = new / name
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.write_bytes(content)
                 rows.append((f"{folder.name}/{name}", *cells))
-        with atomic_file(path, newline="") as stream:
+        with atomic_file(path, keep=keep, newline="") as stream:
             writer = csv.writer(stream)
             writer.writerow(self.columns)
             writer.writerows(rows)

@@ -58,10 +58,13 @@ class DataSet:
         """What is asked of a row, for a table: "ham 4,108, spam 1,807", or "write french"."""
         return ", ".join(f"{label} {count:,}" for label, count in self.labels.items()) or f"write {self.asked}"
 
-    def write(self, path: Path, progress: Progress | None = None) -> None:
-        """Fetch, read and write the CSV file, whole or not at all. Raises CuetuneError as `Archive.fetch` does."""
+    def write(self, path: Path, progress: Progress | None = None, *, keep: bool = False) -> None:
+        """Fetch, read and write the CSV file, whole or not at all; with keep never over another one.
+
+        Raises CuetuneError as `Archive.fetch` does.
+        """
         archive = self.archive.fetch(progress)
-        with atomic_file(path, newline="") as stream:
+        with atomic_file(path, keep=keep, newline="") as stream:
             writer = csv.writer(stream)
             writer.writerow(self.columns)
             writer.writerows(self.read(archive))

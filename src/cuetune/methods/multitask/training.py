@@ -132,7 +132,7 @@ def train_multitask(
 
 
 def _forget(run: _Run, teachers: bool = True) -> None:
-    for checkpoint in [run.folder / CHECKPOINT, *(run.folder.glob(f"teachers/*/{CHECKPOINT}") if teachers else ())]:
+    for checkpoint in [*run.folder.glob(f"teachers/*/{CHECKPOINT}"), run.folder / CHECKPOINT]:
         checkpoint.unlink(missing_ok=True)
     if teachers:
         for saved in run.folder.glob("teachers/*/prompt"):
