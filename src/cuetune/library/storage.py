@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from cuetune import console
 from cuetune.errors import CuetuneError
 from cuetune.files import atomic_file, atomic_folder, disk_error
 from cuetune.leftovers import temporary_name
@@ -84,7 +85,8 @@ class LocalStorage(Storage):
         except FileNotFoundError:
             if not under and not self.root.exists():
                 raise CuetuneError(
-                    f"{self.root}: no library there; start one with cuetune library add {self.root} PROMPT."
+                    f"{self.root}: no library there; start one with cuetune library add {console.quoted(self.root)} "
+                    "PROMPT."
                 ) from None
             return {}
         except OSError as error:
