@@ -1,5 +1,6 @@
 """Any text fits any standard output; what cannot be written is one line, and a reader who leaves is no error."""
 
+import copy
 import io
 import os
 import subprocess
@@ -64,6 +65,15 @@ def test_a_failure_to_write_is_one_line_on_standard_output_and_none_on_standard_
     with pytest.raises(ReaderGoneError):
         Output(Broken(32), required=True).flush()
     Output(Broken(28), required=False).flush()
+
+
+def test_a_stream_is_otherwise_the_one_it_stands_for():
+    raw, out = over("utf-8")
+    assert (out.encoding, out.isatty(), out.buffer) == ("utf-8", False, raw)
+    out.writelines(["a", "b"])
+    out.flush()
+    assert raw.getvalue() == b"ab"
+    assert not hasattr(copy.copy(Output.__new__(Output)), "encoding")
 
 
 def run(words, **how):

@@ -73,6 +73,8 @@ class Output:
                 raise (ReaderGoneError if gone else OutputError)(f"standard output: cannot write: {reason}.") from error
 
     def __getattr__(self, name: str) -> Any:
+        if name == "_stream":  # of a copy that is not made yet
+            raise AttributeError(name)
         return getattr(self._stream, name)
 
 
