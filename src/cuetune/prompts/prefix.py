@@ -103,6 +103,7 @@ class PrefixNetwork(Prompt):
     @classmethod
     def from_spec(cls, spec: dict[str, Any], tensors: dict[str, Tensor]) -> "PrefixNetwork":
         hidden = len(tensors["network.0.weight"])
+        affordable(hidden, len(tensors["start"]))
         affordable(2 * spec["layers"] * spec["heads"] * spec["size"], max(hidden, len(tensors["start"])))
         prompt = cls(tensors["start"], spec["layers"], spec["heads"], spec["size"], hidden)
         prompt.load_state_dict(tensors)

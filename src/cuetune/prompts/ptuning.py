@@ -63,7 +63,7 @@ class EncodedPrompt(Prompt):
     @classmethod
     def from_spec(cls, spec: dict[str, Any], tensors: dict[str, Tensor]) -> "EncodedPrompt":
         hidden = tensors["lstm.weight_hh_l0"].shape[1] if spec["encoder"] == "lstm" else len(tensors["mlp.0.weight"])
-        affordable(2 * hidden, 2 * hidden)
+        affordable(2 * hidden, max(2 * hidden, len(tensors["start"])))
         prompt = cls(tensors["start"], spec["encoder"], hidden)
         prompt.load_state_dict(tensors)
         return prompt

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from cuetune.backbones.injection import Injection
-from cuetune.prompts.base import NETWORK_RATE, Prompt
+from cuetune.prompts.base import NETWORK_RATE, Prompt, affordable
 from cuetune.prompts.soft import SoftPrompt
 
 
@@ -47,6 +47,8 @@ class ResidualPrompt(Prompt):
 
     @classmethod
     def from_spec(cls, spec: dict[str, Any], tensors: dict[str, Tensor]) -> "ResidualPrompt":
-        prompt = cls(tensors["start"], len(tensors["down.weight"]))
+        bottleneck = len(tensors["down.weight"])
+        affordable(len(tensors["start"]), bottleneck)
+        prompt = cls(tensors["start"], bottleneck)
         prompt.load_state_dict(tensors)
         return prompt
