@@ -81,10 +81,11 @@ def test_check_finds_tokens_that_the_model_has_no_embedding_for(tmp_path, cuetun
     assert (code, error["count"]) == (1, 1)
     assert "rows.csv, row 4, column 'text': token 'brandnewword'" in error["examples"][0]
     assert cuetune("check", data, "--model", path)[0] == 1
-    how = ("--steps", 1, "--length", 2, "--no-baselines", "--rows", 4, "--test", data, "--model", path)
-    code, said, noted = cuetune("tune", data, "--to", tmp_path / "p", *how)
+    how = ("--steps", 1, "--length", 2, "--no-baselines", "--test", data, "--model", path)
+    code, said, noted = cuetune("tune", tmp_path / "fine.csv", "--to", tmp_path / "p", *how)
     assert code != 0
     assert "row 4, column 'text': token 'brandnewword' has number" in noted
+    assert not (tmp_path / "p").exists()  # found in the test rows, before anything is tuned
 
 
 def test_an_encoder_has_room_for_its_mask(tmp_path):

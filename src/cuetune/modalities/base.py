@@ -166,6 +166,10 @@ class Modality(ABC):
     ) -> "Prompt":
         """The prompt that a run starts from, or the finished one where nothing is tuned."""
 
+    def refuse_unknown(self, backbone: Any, task: "Task", examples: Sequence["Example"]) -> None:
+        """Raise CuetuneError for the first example that this backbone cannot read, before a run begins."""
+        return
+
     def readout_note(self, backbone: Any, task: "Task", readout: str) -> str | None:
         """What to say of how answers are read, where a run decides it (`Settings.readout` "auto")."""
         return None

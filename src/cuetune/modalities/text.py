@@ -83,6 +83,13 @@ class TextModality(Modality):
             raise CuetuneError("--read-layer is for pictures; a prompt for texts is read at the last layer.")
         return first_text_prompt(backbone, data, method, shots, settings, start)
 
+    def refuse_unknown(self, backbone: Any, task: Any, examples: Sequence[Any]) -> None:
+        from cuetune.tasks.rendering import Renderer
+
+        if len(backbone.tokenizer) > len(backbone.embedding_table()):  # it got tokens that the model did not get
+            for _ in Renderer(backbone.tokenizer, task).render(examples):
+                pass
+
     def readout_note(self, backbone: Any, task: Any, readout: str) -> str | None:
         from cuetune.readouts import why_head
 

@@ -94,6 +94,7 @@ def tune(
         say(line)
     backbone = backbone_for_rows(modality, model, model_options or {})
     learned = [*prepared.splits.train, *prepared.splits.validation]
+    modality.refuse_unknown(backbone, prepared.task, [*learned, *prepared.splits.test])
     prepared = replace(prepared, task=modality.measured(backbone, prepared.task, learned))
     prompt = prompt or modality.usual(backbone)
     settings = for_method(modality, prompt, settings)
