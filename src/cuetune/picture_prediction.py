@@ -43,19 +43,16 @@ class PicturePredictor:
 
     def answers(self, where: list[str], pixels: Tensor) -> list[Prediction]:
         """Predictions for decoded pictures (B, 3, H, W), each named by its place in the data."""
-        probabilities = self._probabilities(pixels)
-        best = probabilities.argmax(dim=-1).tolist()
-        return [
-            Prediction(place, self.task.labels[label], tuple(each))
-            for place, label, each in zip(where, best, probabilities.tolist(), strict=True)
-        ]
+        values = self._values(pixels).tolist()
+        return [self.task.answers.prediction(place, each) for place, each in zip(where, values, strict=True)]
 
     @torch.inference_mode()
-    def _probabilities(self, pixels: Tensor) -> Tensor:
-        """(B, C) on the CPU."""
+    def _values(self, pixels: Tensor) -> Tensor:
+        """(B, C) probabilities or numbers, on the CPU."""
         pictures = self.readout.rows(self.backbone.normalised(pixels))
         members: Any = self.prompt.members
         injections = [member.for_rows(self.backbone, pictures) for member in members]
         states = self.backbone.hidden_mixed([(pictures, injection) for injection in injections])
-        said = torch.stack([self.readout.scores(self.backbone, hidden).softmax(dim=-1) for hidden in states])
+        answers = self.task.answers
+        said = torch.stack([answers.values(self.readout.scores(self.backbone, hidden)) for hidden in states])
         return self.prompt.combine(said).cpu()

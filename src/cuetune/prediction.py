@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Any
 
 import torch
 
@@ -22,14 +23,15 @@ TOKENS_AT_ONCE = 4096  # in one packed pass
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one row: a label with the probability of every label, or written text (`probabilities` empty).
+    """The answer for one row: a label, or a tuple of several, with the probability of every label; written text, or a
+    number (`probabilities` empty).
 
     cut: tokens that were taken out of the row's text, of which `limit` were left. unfinished: tokens of a written
     answer that did not end within the longest length, else 0.
     """
 
     where: str
-    label: str
+    label: Any
     probabilities: tuple[float, ...] = ()
     cut: int = 0
     limit: int = 0
@@ -115,12 +117,12 @@ class Predictor:
             (each, member.injection(self.backbone, each)) for member, each in zip(self.members, packed, strict=True)
         ]
         states = self.backbone.hidden_mixed(parts)
-        members = torch.stack([readout.scores(self.backbone, hidden).softmax(dim=-1) for hidden in states])
-        probabilities = self.prompt.combine(members).cpu()
-        best = probabilities.argmax(dim=-1).tolist()
+        answers = self.task.answers
+        members = torch.stack([answers.values(readout.scores(self.backbone, hidden)) for hidden in states])
+        values = self.prompt.combine(members).cpu().tolist()
         return [
-            Prediction(row.where, self.task.labels[label], tuple(each), row.cut, self.limit(row))
-            for row, label, each in zip(rows[0], best, probabilities.tolist(), strict=True)
+            answers.prediction(row.where, each, row.cut, self.limit(row))
+            for row, each in zip(rows[0], values, strict=True)
         ]
 
 

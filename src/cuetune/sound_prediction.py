@@ -67,20 +67,21 @@ class SoundPredictor:
         found: dict[int, Prediction] = {}
         for numbers in batches_by_length([max(len(wave), longest) // step + 1 for wave in waves]):
             sounds = Sounds([waves[number] for number in numbers], at_least=self.readout.at_least)
-            for number, (label, chances) in zip(numbers, self._answered(sounds), strict=True):
-                found[number] = Prediction(where[number], label, chances)
+            answered = self._answered([where[number] for number in numbers], sounds)
+            found |= dict(zip(numbers, answered, strict=True))
         return [found[number] for number in range(len(waves))]
 
-    def _answered(self, sounds: Sounds) -> list[tuple[str, tuple[float, ...]]]:
+    def _answered(self, where: Sequence[str], sounds: Sounds) -> list[Prediction]:
         members: Any = self.prompt.members
         injections = [member.for_rows(self.backbone, sounds).detached(self.backbone.dtype) for member in members]
         if isinstance(self.readout, Transcript):
-            return [(text, ()) for text in self._written(sounds, injections)]
-        asked, head = self.readout.rows(sounds), self.readout
+            texts = self._written(sounds, injections)
+            return [Prediction(place, text) for place, text in zip(where, texts, strict=True)]
+        asked, head, answers = self.readout.rows(sounds), self.readout, self.task.answers
         states = self.backbone.hidden_mixed([(asked, injection) for injection in injections])
-        said = torch.stack([head.scores(self.backbone, hidden).softmax(dim=-1) for hidden in states])
-        chances = self.prompt.combine(said).cpu()
-        return [(head.labels[int(row.argmax())], tuple(row.tolist())) for row in chances]
+        said = torch.stack([answers.values(head.scores(self.backbone, hidden)) for hidden in states])
+        values = self.prompt.combine(said).cpu().tolist()
+        return [answers.prediction(place, each) for place, each in zip(where, values, strict=True)]
 
     def _written(self, sounds: Sounds, injections: Sequence[Any]) -> list[str]:
         assert isinstance(self.backbone, WhisperBackbone)

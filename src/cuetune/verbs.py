@@ -19,7 +19,6 @@ from cuetune.methods.continual.learned import is_learned
 from cuetune.modalities import Modality, of_data, of_task
 from cuetune.prediction import Prediction
 from cuetune.prompts.words import choose
-from cuetune.tasks.cells import ABSENT, cell_at
 from cuetune.tasks.chat_template import is_chat
 from cuetune.tasks.checking import Report, check_data
 from cuetune.tasks.examples import examples_of, read_examples, understood
@@ -111,7 +110,7 @@ def predict_rows(
     def examples() -> Iterator[Example]:
         rows = rows_to_answer(modality, source, encoding)
         first = next(rows, None)
-        labelled = labels and first is not None and cell_at(first.values, task.label_column) is not ABSENT
+        labelled = labels and first is not None and task.answers.labelled(first)
         rows = chain([] if first is None else [first], rows)
         ends = not isinstance(source, Iterator)
         for row, example in read_examples(rows, task, skipped, labelled=labelled, unlabelled=unlabelled, patient=ends):
@@ -144,9 +143,9 @@ def evaluate(
 ) -> Evaluation:
     """Scores of a saved prompt on labelled data, beside the baselines of its modality on the same rows.
 
-    For texts these are the same task said in words, for pictures a linear probe. Both need labelled examples and a
-    saved prompt contains none: they come from `demonstrations`, or else (for texts) from `data` itself, and those rows
-    are then scored for no method. skipped: as in `predict`.
+    For texts these are the same task said in words, for pictures, several labels and numbers a linear probe. Both need
+    labelled examples and a saved prompt contains none: they come from `demonstrations`, or else (for words) from `data`
+    itself, and those rows are then scored for no method. skipped: as in `predict`.
     """
     tuned = prompt if isinstance(prompt, TunedPrompt) else load(prompt)
     task = tuned.task
@@ -178,7 +177,7 @@ def _set_aside(
     """Demonstrations, and the examples that are left to score."""
     if demonstrations is not None:
         return list(examples_of(of_task(task).read(demonstrations, encoding=encoding), task)), examples
-    if task.modality != "text" or len(examples) <= 2 * shots:  # too few rows to give any away
+    if task.modality != "text" or not task.answers.in_words or len(examples) <= 2 * shots:  # too few to give any away
         return [], examples
     shown = choose(examples, shots, seed=seed)
     taken = {id(example) for example in shown}

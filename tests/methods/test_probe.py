@@ -60,7 +60,7 @@ def test_the_best_kind_of_feature_is_chosen_on_validation_rows():
     train, validation, (asked, rows) = separable(seed=0), separable(seed=1), separable(seed=2)
     probe = fit_probe(TASK, train, validation)
     assert probe.features == "good"
-    assert probe.validation_accuracy == 1.0
+    assert probe.quality == 1.0
     answers = predict_probe(probe, TASK, asked, rows)
     assert [answer.label for answer in answers] == [row.label for row in rows]
     assert probe.n_trained == 5 + 1

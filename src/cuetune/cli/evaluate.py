@@ -36,12 +36,15 @@ def evaluate(
 ) -> None:
     """Accuracy, macro-F1, confusion matrix and calibration error with 95 % confidence intervals.
 
+    Of several labels for a row micro-F1, macro-F1, subset accuracy and each label's own scores; of numbers Pearson's
+    and Spearman's correlation, R², mean absolute and root mean square error.
+
     `cuetune evaluate prompts/reviews test.csv`
 
     `cuetune evaluate prompts/reviews test.csv --demonstrations train.csv --shots 4`
     """
     from cuetune.cli.report import report_notes, report_skipped
-    from cuetune.cli.tables import confusion_table, scores_table
+    from cuetune.cli.tables import confusion_table, label_table, scores_table
     from cuetune.modalities import of_task
     from cuetune.tasks.skipped import Skipped
     from cuetune.tuning.progress import Counter
@@ -73,6 +76,8 @@ def evaluate(
     first = next(iter(result.results.values()))
     if first.confusion is not None and len(result.task.labels) <= 20:
         console.show(confusion_table(result.task.labels, first.confusion))
+    if first.per_label:
+        console.show(label_table(first.per_label))
     if first.cut_rows:
         console.say(of_task(result.task).cut(first.cut_rows, result.task, first.limit))
     if first.unfinished:

@@ -18,6 +18,18 @@ LabelWords = Annotated[
     list[str] | None,
     typer.Option("--label-words", help="Words to score: one for each label in their order, or label=word pairs."),
 ]
+TaskKind = Annotated[
+    str | None,
+    typer.Option(
+        "--task", help="classification, multi-label, regression or generation. Default: inferred from the rows."
+    ),
+]
+LabelsFrom = Annotated[
+    list[str] | None, typer.Option("--labels-from", help="Columns of 0 and 1, one for each label: toxic,insult,threat.")
+]
+LabelDelimiter = Annotated[
+    str | None, typer.Option("--label-delimiter", help="What stands between several labels in a cell, e.g. '|'.")
+]
 Template = Annotated[
     str | None,
     typer.Option(

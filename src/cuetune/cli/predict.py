@@ -45,7 +45,7 @@ def predict(
     device: o.Device = "auto",
     trust_remote_code: o.TrustRemoteCode = False,
 ) -> None:
-    """Answer rows with a saved prompt: the label and every label's probability, in the rows' order.
+    """Answer rows with a saved prompt: the label and every label's probability, or a number, in the rows' order.
 
     `cuetune predict prompts/reviews new.csv --to answers.csv`
 
@@ -110,8 +110,7 @@ def show_answers(task: Any, answers: Iterator[Any]) -> None:
 
     table = console.table(task.modality, "answer", *(["probability"] if task.labels else []))
     for _, example, answer in answers:
-        sure = [f"{max(answer.probabilities):.3f}"] if task.labels else []
-        table.add_row(" | ".join(map(said, example.fields.values())), answer.label, *sure)
+        table.add_row(" | ".join(map(said, example.fields.values())), *task.answers.shown(answer))
     console.show(table)
 
 
@@ -120,7 +119,8 @@ def _write(task: Any, answers: Iterator[Any], to: Path) -> None:
     from cuetune.modalities import of_task
     from cuetune.tuning.progress import counted
 
-    counts = {"rows": 0, "cut": 0, "limit": 0, "unfinished": 0, "longest": 0, "labelled": 0, "right": 0}
+    counts = {"rows": 0, "cut": 0, "limit": 0, "unfinished": 0, "longest": 0, "labelled": 0}
+    right = 0.0
     with answer_writer(to, task) as write:
         for row, example, answer in counted(answers, "predicting"):
             write(row, answer)
@@ -129,8 +129,9 @@ def _write(task: Any, answers: Iterator[Any], to: Path) -> None:
             counts["limit"] = max(counts["limit"], answer.limit)
             counts["unfinished"] += answer.unfinished > 0
             counts["longest"] = max(counts["longest"], answer.unfinished)
-            counts["labelled"] += example.label is not None
-            counts["right"] += example.label is not None and answer.label == example.label
+            if example.label is not None:
+                counts["labelled"] += 1
+                right += task.answers.agrees(answer, example.label)
     if not counts["rows"]:
         console.say("no rows to answer.", style="yellow")
     console.say(f"{counts['rows']:,} answers in ", console.strong(to))
@@ -142,5 +143,5 @@ def _write(task: Any, answers: Iterator[Any], to: Path) -> None:
         line = of_task(task).unfinished(counts["unfinished"], counts["longest"])
         console.say(f"{line} Set another length with --max-new-tokens.")
     if counts["labelled"]:
-        accuracy = counts["right"] / counts["labelled"]
-        console.say(f"accuracy on the {counts['labelled']:,} rows with a label: {accuracy:.3f}")
+        agreement = f"{right / counts['labelled']:.3f}"
+        console.say(f"{task.answers.agreement} on the {counts['labelled']:,} rows with a label: {agreement}")

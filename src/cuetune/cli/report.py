@@ -7,6 +7,7 @@ from typing import Any
 
 from cuetune import console
 from cuetune.cli.tables import cost_line
+from cuetune.evaluation.metrics import best_of, metric_name
 from cuetune.library.tuned import TunedPrompt
 from cuetune.library.universal import UniversalPrompt
 from cuetune.methods.recycling.recycling import Recycled
@@ -47,8 +48,8 @@ def recorded_scores(record: dict) -> console.Table:
     scores = record["scores"]
     names = list(dict.fromkeys(name for each in scores.values() for name in each))
     title = f"{record['scored_rows']:,} held-out rows, 95 % confidence intervals"
-    table = console.table("prompt", *(name.replace("_", "-") for name in names), title=title)
-    best = {name: max(each[name]["value"] for each in scores.values() if name in each) for name in names}
+    table = console.table("prompt", *map(metric_name, names), title=title)
+    best = {name: best_of(name, [each[name]["value"] for each in scores.values() if name in each]) for name in names}
     for method, each in scores.items():
         cells = [_cell(each.get(name), best[name]) for name in names]
         table.add_row(method, *cells)

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from cuetune import bars, console
+from cuetune.evaluation.metrics import best_of, metric_name
 
 if TYPE_CHECKING:
     from cuetune.evaluation.evaluate import Evaluation
@@ -16,17 +17,30 @@ def scores_table(evaluation: "Evaluation") -> console.Table:
     table = console.table(title=f"{evaluation.rows:,} held-out rows, 95 % confidence intervals")
     table.add_column("prompt")
     for name in names:
-        table.add_column(name.replace("_", "-"))
+        table.add_column(metric_name(name))
     calibrated = any(result.calibration_error is not None for result in evaluation.results.values())
     if calibrated:
         table.add_column("calibration error")
     table.add_column("rows/s", justify="right")
     for method, result in evaluation.results.items():
-        best = {name: max(other.scores[name].value for other in evaluation.results.values()) for name in names}
+        best = {
+            name: best_of(name, [each.scores[name].value for each in evaluation.results.values()]) for name in names
+        }
         cells = [console.strong(s) if s.value == best[name] else str(s) for name, s in result.scores.items()]
         if calibrated:
             cells.append("" if result.calibration_error is None else f"{result.calibration_error:.3f}")
         table.add_row(method, *cells, f"{evaluation.rows / max(result.seconds, 1e-9):.0f}")
+    return table
+
+
+def label_table(per_label: Sequence[Mapping[str, Any]]) -> console.Table:
+    """Of several labels for a row: how well each is found, and from which probability it is given."""
+    table = console.table("label", title="by label")
+    for name in ("threshold", "precision", "recall", "F1", "support"):
+        table.add_column(name, justify="right")
+    for each in per_label:
+        values = [f"{each[name]:.3f}" for name in ("threshold", "precision", "recall", "f1")]
+        table.add_row(each["label"], *values, f"{each['support']:,}")
     return table
 
 

@@ -46,6 +46,9 @@ def tune(
     video: o.Video = None,
     label: o.Label = None,
     labels: o.Labels = None,
+    task: o.TaskKind = None,
+    labels_from: o.LabelsFrom = None,
+    label_delimiter: o.LabelDelimiter = None,
     label_words: o.LabelWords = None,
     template: o.Template = None,
     instruction: o.Instruction = None,
@@ -122,6 +125,10 @@ def tune(
 
     `cuetune tune pairs.csv --text english --label french --generate --to prompts/french`
 
+    `cuetune tune comments.csv --labels-from toxic,insult,threat --to prompts/comments`
+
+    `cuetune tune reviews.csv --label score --task regression --to prompts/scores`
+
     `cuetune tune pictures/ --prompt vpt --length 10 --to prompts/pictures`
 
     `cuetune tune --config examples/spam-mails/config.toml`
@@ -175,6 +182,9 @@ def tune(
         video=video,
         label=label,
         labels=o.as_list(labels),
+        kind=task,
+        labels_from=o.as_list(labels_from),
+        label_delimiter=label_delimiter,
         label_words=o.as_list(label_words),
         template=template,
         instruction=instruction,

@@ -74,10 +74,7 @@ def answer_writer(path: Path, task: Task) -> Iterator[Answers]:
 
 def answer_columns(task: Task, answer: Prediction) -> dict[str, Any]:
     """The columns an answer adds to its row."""
-    added: dict[str, Any] = {"predicted": answer.label}
-    for label, probability in zip(task.labels, answer.probabilities, strict=True) if answer.probabilities else ():
-        added[f"p({label})"] = round(probability, 6)
-    return added
+    return task.answers.columns(answer)
 
 
 def free_names(columns: Iterable[str], taken: Iterable[str]) -> dict[str, str]:
@@ -110,7 +107,7 @@ class _Table(Answers):
             self.header = self._header()
             self.writer.writerow(self.header)
         cells = {(False, name): value for name, value in values.items()}
-        cells |= {(True, name): value for name, value in added.items()}
+        cells |= {(True, name): self.task.answers.cell(value) for name, value in added.items()}
         self.writer.writerow([_cell(cells.get(key, "")) for key in self.places])
 
     def _header(self) -> list[str]:

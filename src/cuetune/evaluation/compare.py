@@ -6,12 +6,22 @@ from pathlib import Path
 from typing import Any
 
 from cuetune import console
+from cuetune.answers import refuse
 from cuetune.backbones.base import Backbone
 from cuetune.cost.prices import Prices, gpu_called
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.comparison import NAME, VALIDATION_ROWS, Comparison
 from cuetune.evaluation.plan import Plan
-from cuetune.evaluation.report import REFERENCE, Price, markdown, summarise, write_json, write_text
+from cuetune.evaluation.report import (
+    REFERENCE,
+    Price,
+    compared_by,
+    markdown,
+    summarise,
+    title,
+    write_json,
+    write_text,
+)
 from cuetune.library.markdown import plain
 from cuetune.locking import alone
 from cuetune.tasks.inference import describe
@@ -109,6 +119,11 @@ def prepared(
     modality, splits = data.modality, data.splits
     every = tuple(methods or ()) == ("all",)
     named = tuple(modality.contenders()) if every else tuple(methods or modality.compared)
+    if methods and not every:
+        for method in {"zero-shot", "few-shot", "calibrated", "nearest"}.intersection(named):
+            refuse(data.task, f"{method} (a prompt in words)")
+    elif not data.task.answers.in_words:
+        named = tuple(name for name in named if modality.contenders()[name].family != "words")
     planned = Plan(named, tuple(sizes or (min(1000, len(splits.train)),)), modality=modality.name, **plan)
     backbone = backbone_for_rows(modality, model, model_options or {})
     taken = modality.methods_of(backbone)
@@ -173,13 +188,20 @@ def write(comparison: Comparison, source: str, price: Price, say: Callable[[str]
     return Compared(folder, rows, results, notes, plan.sizes, finished)
 
 
+def _named(task: Task) -> str:
+    """The scores of a table, as the beginning of a sentence."""
+    named = {"multi-label": "Micro-F1, macro-F1 and subset accuracy", "regression": "Correlations and errors"}
+    return named.get(task.answers.kind, "Accuracy and macro-F1")
+
+
 def _notes(comparison: Comparison, results: Sequence[dict[str, Any]], price: Price, finished: bool) -> list[str]:
     plan, splits = comparison.plan, comparison.splits
     energy = next((result["energy_note"] for result in results if result["energy_note"]), "nothing was trained.")
     notes = [
-        f"Accuracy and macro-F1 on {len(splits.test):,} held-out rows, mean over {plan.seeds} seeds (draws of training "
-        "rows and random starts) with 95 % confidence intervals over seeds (Student's t); held-out rows are the same "
-        f"for all. Each run chooses on as many validation rows as it has training rows, at most {VALIDATION_ROWS}.",
+        f"{_named(comparison.task)} on {len(splits.test):,} held-out rows, mean over {plan.seeds} seeds (draws of "
+        "training rows and random starts) with 95 % confidence intervals over seeds (Student's t); held-out rows are "
+        "the same for all. Each run chooses on as many validation rows as it has training rows, at most "
+        f"{VALIDATION_ROWS}.",
         f"Tuned methods: at most {plan.steps} steps of {plan.batch_size} rows with early stopping; ↑ marks methods "
         "that were still getting better when the budget ended.",
         f"Training seconds, operations and energy are of one run on {device_name(comparison.backbone)}, validation "
@@ -189,7 +211,8 @@ def _notes(comparison: Comparison, results: Sequence[dict[str, Any]], price: Pri
         price.note,
     ]
     if REFERENCE in plan.methods:
-        notes[0] += " Over the probe: the difference in accuracy on the same draw of rows, its mean over draws."
+        metric = title(compared_by(results[0]["scores"])) if results else "accuracy"
+        notes[0] += f" Over the probe: the difference in {metric} on the same draw of rows, its mean over draws."
     if plan.augment != "none":
         notes[1] += (
             f" In every step pictures are changed at random ({plan.augment.replace(',', ', ')}); a probe learns from "

@@ -18,7 +18,7 @@ from cuetune.evaluation.draws import draw
 from cuetune.evaluation.outcome import Job, Rows
 from cuetune.evaluation.pace import Pace
 from cuetune.evaluation.plan import Plan, Run
-from cuetune.evaluation.report import write_json
+from cuetune.evaluation.report import compared_by, title, write_json
 from cuetune.modalities import modality_of
 from cuetune.ownership import is_empty
 from cuetune.strict_json import Limits, read_json
@@ -137,8 +137,9 @@ class Comparison:
         left = self.pace.left([each for each in runs if not self._path(each).exists()], self.plan)
         rate = f"learning rate {result['rate']:.2g}, " if result["rate"] else ""
         rows = f", {run.size:,} rows, seed {run.seed}" if run.size else ""
+        metric = compared_by(result["scores"])
         self.say(
-            f"{where} {run.method}{rows}: {rate}accuracy {result['scores']['accuracy']:.3f} "
+            f"{where} {run.method}{rows}: {rate}{title(metric)} {result['scores'][metric]:.3f} "
             f"({result['wall']:.0f} s; {left} left)"
         )
 
@@ -188,8 +189,9 @@ class Comparison:
         )
 
     def _rows(self, run: Run) -> Rows:
-        train = draw(self.splits.train, run.size or len(self.splits.train), run.seed)
-        return Rows(train, draw(self.splits.validation, min(len(train), VALIDATION_ROWS), run.seed), self.splits.test)
+        train = draw(self.splits.train, run.size or len(self.splits.train), run.seed, self.task)
+        chosen = draw(self.splits.validation, min(len(train), VALIDATION_ROWS), run.seed, self.task)
+        return Rows(train, chosen, self.splits.test)
 
     def _path(self, run: Run) -> Path:
         return self.folder / "runs" / f"{run.name}.json"

@@ -27,6 +27,7 @@ from cuetune.prompts.words import instructed
 from cuetune.tasks.splits import Splits
 from cuetune.tuning.augmentation import COPIES
 from cuetune.tuning.data import Data
+from cuetune.tuning.deciding import decided
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.task_run import TaskData
 
@@ -145,7 +146,9 @@ def tune_and_score(job: Job, prompt: Prompt, backbone: Backbone) -> Outcome:
         stopped=done.progress.stopped,
         curve=curve.points,
     )
-    predictor = modality_of(backbone).predictor(backbone, job.task, kept, done.head)
+    modality = modality_of(backbone)
+    task = decided(job.task, lambda: modality.predictor(backbone, job.task, kept, done.head), job.rows.validation)
+    predictor = modality.predictor(backbone, task, kept, done.head)
     return scored(measured(outcome, meter), job, lambda rows: list(predictor.predict(rows)))
 
 
@@ -161,7 +164,7 @@ def _probe(job: Job) -> Outcome:
         probe = fit_probe(job.task, (train, shown), (features.of(rows.validation), rows.validation))
     sample = rows.train[:16]
     outcome = Outcome(
-        validation={"accuracy": probe.validation_accuracy},
+        validation={"quality" if job.task.answers.kind != "classification" else "accuracy": probe.quality},
         seconds=meter.seconds,
         flops=count(lambda: features.of(sample)) * (len(shown) + len(rows.validation)) / len(sample),
         peak_memory_bytes=peak_memory(job.backbone.device),

@@ -3,19 +3,23 @@
 import random
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
-from cuetune.tasks.task import Example
+from cuetune.tasks.task import Example, Task
 
 
-def draw(examples: Sequence[Example], size: int, seed: int) -> list[Example]:
+def draw(examples: Sequence[Example], size: int, seed: int, task: Task | None = None) -> list[Example]:
     """`size` examples with every label once if there is room, then labels in the proportion that the data has.
 
+    task: says what stands for the label where a row has several, or a number (`Answers.strata`).
     Draws of one seed are nested: the smaller is the beginning of the larger.
     """
     generator = random.Random(seed)
-    by_label: dict[str | None, list[Example]] = defaultdict(list)
-    for example in generator.sample(list(examples), len(examples)):
-        by_label[example.label].append(example)
+    targets = [example.label for example in examples]
+    strata = task.answers.strata(targets) if task else targets
+    by_label: dict[Any, list[Example]] = defaultdict(list)
+    for number in generator.sample(range(len(examples)), len(examples)):
+        by_label[strata[number]].append(examples[number])
     placed = [
         ((number + generator.random()) / len(rows) if number else 0.0, example)
         for _, rows in sorted(by_label.items(), key=lambda item: str(item[0]))

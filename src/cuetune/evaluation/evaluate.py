@@ -10,8 +10,7 @@ import numpy as np
 from cuetune.backbones.generation import Writing
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
-from cuetune.evaluation.metrics import Score, calibration_error, classification_scores, confusion, exact_match
-from cuetune.evaluation.word_errors import word_error_rate
+from cuetune.evaluation.metrics import Score
 from cuetune.prediction import Prediction, Predictor
 from cuetune.prompts.base import Prompt
 from cuetune.prompts.words import choose, hard_prompt
@@ -31,6 +30,7 @@ class Result:
 
     cut_rows: rows whose text was cut, to `limit` tokens. unfinished: written answers that did not end within
     `answer_limit` tokens.
+    per_label: of several labels for a row, threshold, precision, recall, F1 and support of each.
     """
 
     scores: dict[str, Score]
@@ -41,6 +41,7 @@ class Result:
     limit: int = 0
     unfinished: int = 0
     answer_limit: int = 0
+    per_label: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class Evaluation:
                 "seconds": round(result.seconds, 3),
                 "cut_rows": result.cut_rows,
                 **({"unfinished": result.unfinished} if self.task.generates else {}),
+                **({"per_label": list(result.per_label)} if result.per_label else {}),
             }
             for method, result in self.results.items()
         }
@@ -101,24 +103,16 @@ def evaluate_sources(
 
 
 def _result(task: Task, predictions: Sequence[Prediction], examples: Sequence[Example], seconds: float) -> Result:
-    truth = [str(example.label) for example in examples]
     cut = sum(prediction.cut > 0 for prediction in predictions)
     limits: dict[str, Any] = {
         "limit": max(prediction.limit for prediction in predictions),
         "unfinished": sum(prediction.unfinished > 0 for prediction in predictions),
         "answer_limit": max(prediction.unfinished for prediction in predictions),
     }
-    if task.generates:
-        written = [prediction.label for prediction in predictions]
-        scores = exact_match(written, truth)
-        if task.modality == "audio":
-            scores |= word_error_rate(written, truth)
-        return Result(scores, seconds, cut, **limits)
-    index = {label: number for number, label in enumerate(task.labels)}
-    counts = confusion([index[label] for label in truth], [index[p.label] for p in predictions], len(task.labels))
-    right = [p.label == label for p, label in zip(predictions, truth, strict=True)]
-    error = calibration_error([max(p.probabilities) for p in predictions], right)
-    return Result(classification_scores(counts), seconds, cut, counts, error, **limits)
+    found = task.answers.measured(predictions, [example.label for example in examples])
+    return Result(
+        found.scores, seconds, cut, found.confusion, found.calibration_error, **limits, per_label=found.per_label
+    )
 
 
 def own_name(prompt: Prompt) -> str:

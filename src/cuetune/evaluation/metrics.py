@@ -1,6 +1,6 @@
 """Scores of predicted labels with confidence intervals: accuracy, macro-F1, confusion matrix, calibration error."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,17 @@ import numpy as np
 
 RESAMPLES = 2000
 BINS = 10
+LOWER_IS_BETTER = {"word_error_rate", "mae", "rmse"}
+NAMES = {"r2": "R²", "mae": "MAE", "rmse": "RMSE", "pearson": "Pearson", "spearman": "Spearman"}
+# Where values lie, unless from 0 to 1.
+WITHIN = {
+    "pearson": (-1.0, 1.0),
+    "spearman": (-1.0, 1.0),
+    "r2": (-float("inf"), 1.0),
+    "mae": (0.0, float("inf")),
+    "rmse": (0.0, float("inf")),
+    "word_error_rate": (0.0, float("inf")),
+}
 
 
 @dataclass(frozen=True)
@@ -23,6 +34,16 @@ class Score:
 
     def __str__(self) -> str:
         return f"{self.value:.3f} ({self.low:.3f}–{self.high:.3f})"
+
+
+def metric_name(metric: str) -> str:
+    """A metric's name for a reader."""
+    return NAMES.get(metric, metric.replace("_", "-"))
+
+
+def best_of(metric: str, values: Iterable[float]) -> float:
+    """The best of several values of a metric."""
+    return min(values) if metric in LOWER_IS_BETTER else max(values)
 
 
 def confusion(truth: Sequence[int], predicted: Sequence[int], n_labels: int) -> np.ndarray:

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from cuetune.cost.energy import EnergyMeter
-from cuetune.evaluation.metrics import classification_scores, confusion
 from cuetune.prediction import Prediction
 from cuetune.tasks.task import Example, Task
 from cuetune.tuning.settings import Settings
@@ -109,11 +108,9 @@ def scored(outcome: Outcome, job: Job, answer: Answer) -> Outcome:
 
 
 def scores_of(task: Task, predictions: Sequence[Prediction], examples: Sequence[Example]) -> dict[str, float]:
-    """Accuracy and macro-F1."""
-    index = {label: number for number, label in enumerate(task.labels)}
-    truth = [index[str(example.label)] for example in examples]
-    counts = confusion(truth, [index[prediction.label] for prediction in predictions], len(task.labels))
-    return {name: score.value for name, score in classification_scores(counts).items()}
+    """The values of a task's scores, the one that methods are compared by first."""
+    found = task.answers.measured(predictions, [example.label for example in examples])
+    return {name: score.value for name, score in found.scores.items()}
 
 
 def measured(outcome: Outcome, meter: EnergyMeter) -> Outcome:

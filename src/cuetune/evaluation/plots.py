@@ -11,7 +11,7 @@ from typing import Any
 
 from cuetune.evaluation.contenders import contender
 from cuetune.evaluation.figures import new_figure, save_figure
-from cuetune.evaluation.report import short
+from cuetune.evaluation.report import metrics_of, short, title
 
 LOOKS = {
     "words": ("#000000", "s"),
@@ -39,7 +39,7 @@ def draw_comparison(folder: Path, rows: Sequence[dict[str, Any]], results: Seque
 
 
 def draw_cost(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
-    """Accuracy against the operations of training and against the bytes kept per task, one row of panels per size."""
+    """The score against the operations of training and against the bytes kept per task, one row of panels per size."""
     sizes = list(dict.fromkeys(row["size"] for row in rows))
     figure = new_figure(15, 5.2 * len(sizes))
     panels = figure.subplots(len(sizes), 2, squeeze=False)
@@ -63,7 +63,7 @@ def _scatter(axes: Any, rows: Sequence[dict[str, Any]], cost: Callable[[dict[str
     places = []
     for row, each in zip(rows, costs, strict=True):
         color, marker = LOOKS[contender(row["method"]).family]
-        score, x = row["accuracy"], each or nothing
+        score, x = row[metrics_of(row)[0]], each or nothing
         if score["low"] is not None:
             axes.plot([x, x], [score["low"], score["high"]], color=color, alpha=0.4, linewidth=1.5)
         axes.plot([x], [score["value"]], marker, color=color, markersize=7)
@@ -82,13 +82,13 @@ def _scatter(axes: Any, rows: Sequence[dict[str, Any]], cost: Callable[[dict[str
     axes.xaxis.set_major_formatter(lambda value, _: short(value) if value > nothing * 1.8 or min(costs) > 0 else "")
     axes.xaxis.set_minor_formatter("")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if max(some) < 300 * nothing else (1,)))
-    _frame(axes, said, "accuracy on held-out rows")
+    _frame(axes, said, f"{title(metrics_of(rows[0])[0])} on held-out rows")
     _zoom(axes, [score for _, _, score, _ in places])
     _names(axes, places)
 
 
 def draw_curves(path: Path, results: Sequence[dict[str, Any]]) -> Path:
-    """Validation accuracy by step, mean over seeds; a run that stopped early counts on with its best score."""
+    """Validation score by step, mean over seeds; a run that stopped early counts on with its best score."""
     tuned = [result for result in results if result["curve"]]
     sizes = sorted({result["size"] for result in tuned})
     figure = new_figure(8 * len(sizes), 5.6)
@@ -101,35 +101,42 @@ def draw_curves(path: Path, results: Sequence[dict[str, Any]]) -> Path:
             axes.plot(steps, means, color=color, linestyle=style, linewidth=1.6)
             places.append((method, steps[-1], means[-1], color))
         axes.set_title(f"{size:,} training rows", loc="left", fontsize=10)
-        _frame(axes, "step (runs that stopped early count on with their best)", "accuracy on validation rows")
+        said = f"{title(_followed(here[0]))} on validation rows"
+        _frame(axes, "step (runs that stopped early count on with their best)", said)
         _names(axes, places)
     _families(figure, tuned)
     return save_figure(figure, path)
 
 
 def mean_curve(runs: Sequence[dict[str, Any]]) -> tuple[list[int], list[float]]:
-    """Mean validation accuracy at every step that any of these runs was validated at."""
+    """Mean validation score at every step that any of these runs was validated at."""
     steps = sorted({point["step"] for run in runs for point in run["curve"]})
     return steps, [statistics.mean(_at(run, step) for run in runs) for step in steps]
 
 
 def _at(run: dict[str, Any], step: int) -> float:
+    metric = _followed(run)
     if step > run["steps"]:
-        return float(run["validation"]["accuracy"])
-    return float([point for point in run["curve"] if point["step"] <= step][-1]["accuracy"])
+        return float(run["validation"][metric])
+    return float([point for point in run["curve"] if point["step"] <= step][-1][metric])
+
+
+def _followed(run: dict[str, Any]) -> str:
+    """The validation score of a run that is not its loss."""
+    return next(name for name in run["validation"] if name != "loss")
 
 
 def draw_sizes(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
-    """Accuracy over training sizes with intervals over seeds, a line for each method."""
+    """The score over training sizes with intervals over seeds, a line for each method."""
     figure = new_figure(9, 6)
     axes = figure.subplots()
     places = []
-    methods = _styled([row["method"] for row in rows])
+    methods, metric = _styled([row["method"] for row in rows]), metrics_of(rows[0])[0]
     for number, (method, style) in enumerate(methods):
         beside = 1.04 ** ((number + 0.5) / len(methods) * 2 - 1)  # or intervals would hide each other
         here = sorted((row for row in rows if row["method"] == method), key=lambda row: row["size"])
         color, marker = LOOKS[contender(method).family]
-        sizes, scores = [row["size"] * beside for row in here], [row["accuracy"] for row in here]
+        sizes, scores = [row["size"] * beside for row in here], [row[metric] for row in here]
         axes.plot(sizes, [score["value"] for score in scores], marker, color=color, linestyle=style, markersize=5)
         for size, score in zip(sizes, scores, strict=True):
             if score["low"] is not None:
@@ -139,8 +146,8 @@ def draw_sizes(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
     ticks = sorted({row["size"] for row in rows})
     axes.set_xticks(ticks, [f"{size:,}" for size in ticks], minor=False)
     axes.minorticks_off()
-    _frame(axes, "training rows", "accuracy on held-out rows")
-    _zoom(axes, [row["accuracy"]["value"] for row in rows])
+    _frame(axes, "training rows", f"{title(metric)} on held-out rows")
+    _zoom(axes, [row[metric]["value"] for row in rows])
     _names(axes, places)
     _families(figure, rows)
     return save_figure(figure, path)
@@ -167,7 +174,7 @@ def _frame(axes: Any, x: str, y: str) -> None:
 def _zoom(axes: Any, scores: Sequence[float]) -> None:
     """Show all scores; intervals that are much wider than the scores differ reach out of the panel."""
     room = 0.1 + 0.2 * (max(scores) - min(scores))
-    axes.set_ylim(max(0.0, min(scores) - room), min(1.0, max(scores) + room))
+    axes.set_ylim(max(min(0.0, min(scores)), min(scores) - room), min(1.0, max(scores) + room))
 
 
 def _names(axes: Any, places: Sequence[tuple[str, float, float, str]]) -> None:

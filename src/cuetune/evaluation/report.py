@@ -3,13 +3,15 @@
 import json
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cuetune import console
 from cuetune.evaluation.contenders import contender
+from cuetune.evaluation.metrics import WITHIN, metric_name
 from cuetune.files import atomic_file
 
 # Student's t at 97.5 %, by degrees of freedom: intervals over a handful of seeds are honest only with it.
@@ -65,22 +67,29 @@ def summarise(
 
 
 def over(runs: Sequence[dict[str, Any]], probes: Sequence[dict[str, Any]]) -> dict[str, float | None] | None:
-    """By how much runs are more accurate than linear probes on the same draws of rows, draw by draw, with an interval.
+    """By how much runs are better than linear probes on the same draws of rows, draw by draw, with an interval.
 
     What one draw makes easy or hard for both drops out, so that this says more than two intervals beside each other.
     None for the probe itself, and for methods that draw no rows.
     """
-    probed = {(each["size"], each["seed"]): each["scores"]["accuracy"] for each in probes}
-    pairs = [(each["scores"]["accuracy"], probed.get((each["size"], each["seed"]))) for each in runs]
+    metric = compared_by(runs[0]["scores"])
+    probed = {(each["size"], each["seed"]): each["scores"][metric] for each in probes}
+    pairs = [(each["scores"][metric], probed.get((each["size"], each["seed"]))) for each in runs]
     gains = [mine - its for mine, its in pairs if its is not None]
-    return interval(gains, (-1.0, 1.0)) if gains and runs[0]["method"] != REFERENCE else None
+    return (
+        interval(gains, (-2.0, 2.0) if metric in WITHIN else (-1.0, 1.0))
+        if gains and runs[0]["method"] != REFERENCE
+        else None
+    )
 
 
 def _row(
     method: str, size: int, runs: list[dict[str, Any]], tried: list[dict[str, Any]], price: Price | None
 ) -> dict[str, Any]:
     row: dict[str, Any] = {"method": method, "title": contender(method).title, "size": size, "seeds": len(runs)}
-    row |= {metric: interval([run["scores"][metric] for run in runs]) for metric in runs[0]["scores"]}
+    row["metrics"] = list(runs[0]["scores"])
+    for metric in row["metrics"]:
+        row[metric] = interval([run["scores"][metric] for run in runs], WITHIN.get(metric, (0.0, 1.0)))
     row |= {name: statistics.mean(run[name] for run in runs) for name in MEANS}
     row["dollars"] = None if price is None else price.of(row["seconds"], row["kwh"])
     row["rate"] = runs[0]["rate"]
@@ -95,10 +104,6 @@ def _row(
 
 OVER = "over the probe"
 COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
-    "method": lambda row: row["method"],
-    "accuracy": lambda row: score(row["accuracy"]),
-    OVER: lambda row: gain(row["over_probe"]),
-    "macro-F1": lambda row: score(row["macro_f1"]),
     "trained": lambda row: f"{row['trained']:,.0f}",
     "stored": lambda row: amount(row["stored_bytes"]),
     "train s": lambda row: short(row["seconds"]),
@@ -133,7 +138,31 @@ def gain(value: dict[str, float | None] | None) -> str:
 
 def columns(rows: Sequence[dict[str, Any]]) -> dict[str, Callable[[dict[str, Any]], str]]:
     """The columns of a table of these rows; without a probe nothing is compared with one."""
-    return {name: cell for name, cell in COLUMNS.items() if name != OVER or any(cell(row) for row in rows)}
+    first, *others = metrics_of(rows[0])
+    made: dict[str, Callable[[dict[str, Any]], str]] = {"method": lambda row: str(row["method"])}
+    made |= {title(first): lambda row: score(row[first])}
+    if any(row["over_probe"] for row in rows):
+        made[OVER] = lambda row: gain(row["over_probe"])
+    return made | {title(name): partial(_score_of, name) for name in others} | COLUMNS
+
+
+def _score_of(metric: str, row: dict[str, Any]) -> str:
+    return score(row[metric])
+
+
+def metrics_of(row: dict[str, Any]) -> list[str]:
+    """The metrics of a row, the one that methods are compared by first; accuracy where a row does not say."""
+    return list(row.get("metrics") or ("accuracy", "macro_f1"))
+
+
+def compared_by(scores: Mapping[str, Any]) -> str:
+    """The metric that methods are compared by: the first of their scores, higher is better."""
+    return next(iter(scores))
+
+
+def title(metric: str) -> str:
+    """A metric as a column's heading."""
+    return {"macro_f1": "macro-F1", "micro_f1": "micro-F1"}.get(metric, metric_name(metric))
 
 
 def amount(size: float) -> str:
@@ -146,11 +175,11 @@ def amount(size: float) -> str:
 
 
 def best_first(rows: Sequence[dict[str, Any]], size: int) -> list[dict[str, Any]]:
-    return sorted((row for row in rows if row["size"] == size), key=lambda row: -row["accuracy"]["value"])
+    return sorted((row for row in rows if row["size"] == size), key=lambda row: -row[metrics_of(row)[0]]["value"])
 
 
 def markdown(rows: Sequence[dict[str, Any]], heading: str, notes: Sequence[str]) -> str:
-    """One table per size, best accuracy first, the learning rates that were tried, and the notes."""
+    """One table per size, best first, the learning rates that were tried, and the notes."""
     parts, shown = [f"# {heading}"], columns(rows)
     for size in dict.fromkeys(row["size"] for row in rows):
         ordered = best_first(rows, size)
@@ -160,16 +189,23 @@ def markdown(rows: Sequence[dict[str, Any]], heading: str, notes: Sequence[str])
         tried = [line for row in ordered if (line := searched(row))]
         if tried:
             parts.append(
-                "Learning rates tried, with validation accuracy:\n\n" + "\n".join(f"- {line}" for line in tried)
+                f"Learning rates tried, with validation {_chosen_by(ordered)}:\n\n"
+                + "\n".join(f"- {line}" for line in tried)
             )
     return "\n\n".join([*parts, *notes]) + "\n"
+
+
+def _chosen_by(rows: Sequence[dict[str, Any]]) -> str:
+    """What learning rates are chosen by: accuracy where there is one, else the loss."""
+    return "accuracy" if metrics_of(rows[0])[0] == "accuracy" else "loss"
 
 
 def searched(row: dict[str, Any]) -> str:
     """The search over learning rates in one line; empty where there was none."""
     if not row["search"]:
         return ""
-    tried = ", ".join(f"{each['rate']:.2g} → {each.get('accuracy', math.nan):.3f}" for each in row["search"])
+    metric = _chosen_by([row])
+    tried = ", ".join(f"{each['rate']:.2g} → {each.get(metric, math.nan):.3f}" for each in row["search"])
     return f"{row['method']}: {tried}; taken {row['rate']:.2g} ({row['search_seconds']:.0f} s)"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cuetune import console
+from cuetune.answers import refuse
 from cuetune.backbones.loading import DEFAULT
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
@@ -68,6 +69,7 @@ def worth(
     if method == against or len(sizes) < 2:
         raise CuetuneError("worth needs two different methods and two or more --sizes.")
     made = prepare(data, validation, test, task, Settings(seed=0), model=model, **task_options)
+    refuse(made.task, "worth")
     comparison = prepared(
         made, to, (method, against), sizes, model, say, model_options,
         seeds=seeds, steps=steps, search=search, length=length, batch_size=batch_size,

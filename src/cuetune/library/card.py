@@ -43,14 +43,12 @@ def card(tuned: TunedPrompt, name: str | None = None) -> str:
 
 def _what(tuned: TunedPrompt, name: str) -> str:
     task = tuned.task
-    more = f" and {len(task.labels) - 6} more labels" if len(task.labels) > 6 else ""
-    labels = " / ".join(map(plain, task.labels[:6])) + more
-    does = "writes an answer to each row" if task.generates else f"tells {labels} for each row"
     model = (
         "a frozen model"
         if tuned.backbone.name == UNKNOWN_BACKBONE
         else f"the frozen model **{plain(tuned.backbone.name)}**"
     )
+    does = task.answers.does
     return f"# {plain(name)}\n\nThis {tuned.prompt.kind} prompt for {model} {does}. The model itself is unchanged."
 
 
@@ -58,7 +56,7 @@ def _use(tuned: TunedPrompt, name: str) -> str:
     columns = [tuned.task.columns.get(field, field) for field in tuned.task.fields]
     row = ", ".join(f'{json.dumps(column, ensure_ascii=False)}: "…"' for column in columns)
     quoted = json.dumps(name, ensure_ascii=False)
-    printed = "answer.label" if tuned.task.generates else "answer.label, answer.probabilities"
+    printed = "answer.label, answer.probabilities" if tuned.task.labels else "answer.label"
     python = f"import cuetune\n\nfor answer in cuetune.predict({quoted}, [{{{row}}}]):\n    print({printed})"
     parts = [
         "## Use",
@@ -99,8 +97,12 @@ def _with_peft(tuned: TunedPrompt, quoted: str) -> str:
 
 
 def _labels(tuned: TunedPrompt) -> str:
-    if tuned.task.generates:
+    if not tuned.task.labels:
         return ""
+    if tuned.task.thresholds:
+        named = zip(tuned.task.labels, tuned.task.thresholds, strict=True)
+        rows = [(plain(label), f"{least:.3f}") for label, least in named]
+        return "## Labels\n\n" + table(("label", "given from this probability"), rows)
     if tuned.head:
         pairs = zip(tuned.task.labels, tuned.head.classes, strict=False)
         rows = [(plain(label), plain(name)) for label, name in pairs]

@@ -2,6 +2,7 @@
 
 import json
 
+from cuetune.evaluation.metrics import metric_name
 from cuetune.library.record import own_scores
 from cuetune.library.tuned import UNKNOWN_BACKBONE, TunedPrompt
 
@@ -49,7 +50,7 @@ def _pipeline(tuned: TunedPrompt) -> str:
 
 def title(metric: str) -> str:
     """A metric's name for a reader."""
-    return metric.replace("_", "-")
+    return metric_name(metric)
 
 
 def yaml(text: str) -> str:

@@ -42,11 +42,12 @@ def load(folder: Path, task: Task | None = None) -> TunedPrompt:
     saved, record = _saved(folder)
     prompt = _prompt(folder, saved)
     try:
-        task = task or Task.from_dict(saved.task.model_dump())
+        asked = Task.from_dict(saved.task.model_dump())
     except CuetuneError as error:
         raise CuetuneError(f"{folder / RECORD}: task: {visible(str(error))}") from error
     identity = BackboneIdentity.from_dict(saved.backbone.model_dump())
-    return TunedPrompt(prompt, task, identity, record, head=_head(folder, saved))
+    head = _head(folder, saved, asked.answers.n_scores)
+    return TunedPrompt(prompt, task or asked, identity, record, head=head)
 
 
 def _check_folder(folder: Path) -> None:
@@ -177,11 +178,11 @@ def _prompt(folder: Path, saved: PromptFile) -> Prompt:
     return prompt
 
 
-def _head(folder: Path, saved: PromptFile) -> Head | None:
-    """The trained head of a folder that has one, with a row of numbers for each label."""
+def _head(folder: Path, saved: PromptFile, labels: int) -> Head | None:
+    """The trained head of a folder that has one, with a row of numbers for each label, or one for a number."""
     if saved.head is None:
         return None
-    path, labels = folder / HEAD, len(saved.task.labels)
+    path = folder / HEAD
     data = read_bytes(folder, HEAD, LARGEST)
     check_hash(path, data, saved.head.sha256)
     tensors = read_tensors(path, data)

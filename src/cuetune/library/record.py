@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-FORMAT = 1  # of cuetune.json; a folder with a higher number asks for a newer cuetune
+FORMAT = 2  # of cuetune.json; a folder with a higher number asks for a newer cuetune
+FIRST = 1  # what is written where an older cuetune can read the folder: 2 brought tasks that say their kind
 
 # The files of a saved prompt's folder.
 WEIGHTS = "adapter_model.safetensors"
@@ -154,6 +155,11 @@ class TaskFile(Shape):
     max_answer: Size | None = None
     chat: ChatFile | None = None
     scoring: Literal["walk", "vocabulary"] = "vocabulary"
+    kind: Literal["", "classification", "multi-label", "regression", "generation"] = ""
+    label_columns: list[str] = Field(default_factory=list)
+    label_delimiter: str = ""
+    thresholds: list[Annotated[float, Field(ge=0, le=1)]] = Field(default_factory=list)
+    scale: list[float] = Field(default_factory=list)
 
 
 class BackboneFile(Shape):

@@ -19,6 +19,7 @@ from cuetune.library.peft_format import PREFIXES, TOKENS, to_peft
 from cuetune.library.record import (
     CARD,
     CONFIG,
+    FIRST,
     FORMAT,
     HARMLESS,
     HEAD,
@@ -91,7 +92,7 @@ def contents(tuned: TunedPrompt, folder: Path) -> dict[str, bytes | str]:
     tuned = replace(tuned, backbone=replace(tuned.backbone, name=public_name(tuned.backbone.name)))
     files: dict[str, bytes | str] = {}
     values: dict[str, Any] = {
-        "format": FORMAT,
+        "format": FORMAT if tuned.task.kind else FIRST,
         "kind": tuned.prompt.kind,
         "spec": tuned.prompt.spec(),
         "task": tuned.task.to_dict(),

@@ -19,7 +19,7 @@ from cuetune.errors import CuetuneError
 from cuetune.files import atomic_folder
 from cuetune.library.loading import LARGEST, check_hash, parse, read_bytes
 from cuetune.library.markdown import fenced, plain
-from cuetune.library.record import FORMAT, HARMLESS, BackboneFile, Count, Record, Shape, visible
+from cuetune.library.record import FIRST, FORMAT, HARMLESS, BackboneFile, Count, Record, Shape, visible
 from cuetune.library.saving import bytes_of, contents, public_name, to_json, write_safely
 from cuetune.library.saving import check_replaceable as check_saved_prompt
 from cuetune.library.tuned import TunedPrompt
@@ -79,7 +79,7 @@ class UniversalPrompt:
         numbers = self._numbers(folder)
         backbone = {**self.backbone.to_dict(), "name": public_name(self.backbone.name)}
         values = {
-            "format": FORMAT,
+            "format": FIRST,
             "spec": self.prompt.spec(),
             "backbone": backbone,
             "record": self.record,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
+from cuetune.answers import refuse
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.prediction import Predictor
@@ -23,6 +24,7 @@ def calibrate(
     prompt: any kind, hard or tuned. inputs: stand in every field of the template, as plain characters. One that leaves
     nothing to read ("" where the template is the text alone) is passed over. Raises CuetuneError for tasks that write.
     """
+    refuse(task, "calibration")
     if task.generates:
         raise CuetuneError(
             "calibration needs a fixed set of labels, and this task's answers are written; name --labels."

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from cuetune.answers import refuse
 from cuetune.errors import CuetuneError
 from cuetune.library.tuned import TunedPrompt
 from cuetune.prompts.ensemble import EnsemblePrompt
@@ -19,6 +20,7 @@ def ensemble(folders: Sequence[str | Path], to: str | Path, *, vote: str = "majo
         raise CuetuneError("an ensemble needs two or more saved prompts.")
     loaded = [TunedPrompt.load(folder) for folder in folders]
     first = loaded[0]
+    refuse(first.task, "ensemble")
     for folder, other in zip(folders[1:], loaded[1:], strict=True):
         other.backbone.check(first.backbone, str(folder))
         if _asked(other) != _asked(first):

@@ -40,10 +40,9 @@ def read_by(head: Head | None) -> list[tuple[int | None, str]]:
 
 
 def probe_beside(task: Task, features: FrozenFeatures, shown: Sequence[Example]) -> dict[str, FrozenProbe]:
-    """The probe on these rows, by the name of the baseline; empty where they are too few to tell two labels apart."""
-    if len({example.label for example in shown}) < 2:
-        return {}
+    """The probe on these rows, by the name of the baseline; empty where they are too few or all alike."""
     try:
+        task.answers.probe_targets([example.label for example in shown])  # raises where there is nothing to learn
         return {"linear probe": FrozenProbe(task, features, probe_on(task, features.of(shown), shown))}
     except (CuetuneError, ValueError):
         return {}

@@ -1,7 +1,10 @@
-"""A linear probe: logistic regression on what the frozen model makes of a row. The baseline that trains in seconds."""
+"""A linear probe on what the frozen model makes of a row: logistic regression, of a number ridge regression.
+
+The baseline that trains in seconds.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +17,7 @@ from cuetune.prediction import Prediction, batches_by_length, renderer_for
 from cuetune.prompts.words import hard_prompt
 from cuetune.readouts import LinearHead
 from cuetune.tasks.rendering import Rendered
-from cuetune.tasks.splits import first_of_each_label
+from cuetune.tasks.splits import first_of_each
 from cuetune.tasks.task import Example, Task
 
 FIT = 0.8  # of each label's rows; features and strength are chosen on the rest
@@ -23,18 +26,23 @@ STRENGTHS = (1e-4, 1e-3, 1e-2, 0.1, 1.0)  # C of scikit-learn: smaller is more r
 
 @dataclass(frozen=True)
 class Probe:
-    """A fitted probe: which features it reads, and the classifier on them."""
+    """A fitted probe: which features it reads, and the classifier (or regression) on them.
+
+    quality: on the rows that features and strength were chosen on (`Answers.probe_quality`): of one label the accuracy.
+    task: with what was decided on those rows (`Answers.decided`).
+    """
 
     features: str
     strength: float
     classifier: Any
-    validation_accuracy: float
+    quality: float
+    task: Task
 
     @property
     def n_trained(self) -> int:
         """Weights and biases of the classifier; scaling is folded into them."""
         logistic = self.classifier[-1]
-        return int(logistic.coef_.size + logistic.intercept_.size)
+        return int(logistic.coef_.size + np.size(logistic.intercept_))
 
     def linear(self, labels: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
         """(C, d) and (C,): the classifier as one linear map of unscaled features, for these labels in this order.
@@ -42,8 +50,10 @@ class Probe:
         A label that no row had gets zeros and the smallest of the biases.
         """
         scaler, logistic = self.classifier
-        weight = torch.from_numpy(logistic.coef_ / scaler.scale_)
-        bias = torch.from_numpy(logistic.intercept_) - weight @ torch.from_numpy(scaler.mean_)
+        weight = torch.from_numpy(np.atleast_2d(logistic.coef_) / scaler.scale_)
+        bias = torch.from_numpy(np.atleast_1d(logistic.intercept_)) - weight @ torch.from_numpy(scaler.mean_)
+        if not hasattr(logistic, "classes_"):  # a row for each score already
+            return weight.float(), bias.float()
         if len(weight) == 1:  # of two labels scikit-learn keeps the second's
             weight, bias = torch.cat([-weight, weight]) / 2, torch.cat([-bias, bias]) / 2
         found = {str(label): number for number, label in enumerate(logistic.classes_)}
@@ -100,32 +110,36 @@ def fit_probe(
     train: tuple[dict[str, np.ndarray], Sequence[Example]],
     validation: tuple[dict[str, np.ndarray], Sequence[Example]],
 ) -> Probe:
-    """The probe with the best validation accuracy over kinds of features and strengths of regularisation."""
-    from sklearn.linear_model import LogisticRegression
+    """The probe that does best on validation rows, over kinds of features and strengths of regularisation.
+
+    What the answers decide by is chosen on the same rows. Raises CuetuneError where there is nothing to tell apart.
+    """
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    wanted = [example.label for example in train[1]]
-    if len(set(wanted)) < 2:
-        raise CuetuneError("a linear probe needs rows of two labels or more.")
+    answers = task.answers
+    wanted = answers.probe_targets([example.label for example in train[1]])
+    known = [example.label for example in validation[1]]
     best: Probe | None = None
     for name, features in train[0].items():
         for strength in STRENGTHS:
-            classifier = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=1000))
+            classifier = make_pipeline(StandardScaler(), answers.probe(strength))
             classifier.fit(features, wanted)
-            accuracy = float(classifier.score(validation[0][name], [example.label for example in validation[1]]))
-            if best is None or accuracy > best.validation_accuracy:
-                best = Probe(name, strength, classifier, accuracy)
+            quality = answers.probe_quality(classifier, validation[0][name], known)
+            if best is None or quality > best.quality:
+                best = Probe(name, strength, classifier, quality, task)
     assert best is not None
-    return best
+    answered = predict_probe(best, task, validation[0], validation[1])
+    return replace(best, task=answers.decided(answered, known))
 
 
 def probe_on(task: Task, features: dict[str, np.ndarray], rows: Sequence[Any]) -> Probe:
     """The probe on all of these labelled rows; what it reads and how strongly is chosen on a fifth of each label's.
 
-    Raises CuetuneError where the rows are of one label.
+    Raises CuetuneError where the rows are all alike.
     """
-    fits = np.array(first_of_each_label(rows, FIT))
+    answers = task.answers
+    fits = np.array(first_of_each(answers.strata([row.label for row in rows]), FIT))
     checks = ~fits if not fits.all() else fits
     parts = [
         (
@@ -135,18 +149,14 @@ def probe_on(task: Task, features: dict[str, np.ndarray], rows: Sequence[Any]) -
         for chosen in (fits, checks)
     ]
     probe = fit_probe(task, *parts)
-    probe.classifier.fit(features[probe.features], [row.label for row in rows])
+    probe.classifier.fit(features[probe.features], answers.probe_targets([row.label for row in rows]))
     return probe
 
 
 def predict_probe(
     probe: Probe, task: Task, features: dict[str, np.ndarray], rows: Sequence[Example]
 ) -> list[Prediction]:
-    """One prediction per row, probabilities in the task's order of labels."""
-    probabilities = probe.classifier.predict_proba(features[probe.features])
-    place = {str(label): number for number, label in enumerate(probe.classifier.classes_)}
-    answers = []
-    for row, each in zip(rows, probabilities, strict=True):
-        ordered = tuple(float(each[place[label]]) if label in place else 0.0 for label in task.labels)
-        answers.append(Prediction(row.where, task.labels[int(np.argmax(ordered))], ordered))
-    return answers
+    """One prediction per row, probabilities in the task's order of labels, or a number."""
+    values = task.answers.probe_values(probe.classifier, features[probe.features])
+    answers = probe.task.answers
+    return [answers.prediction(row.where, each) for row, each in zip(rows, values.tolist(), strict=True)]

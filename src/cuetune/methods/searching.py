@@ -15,6 +15,7 @@ from typing import Any, get_type_hints
 from pydantic import ConfigDict, ValidationError, create_model
 
 from cuetune import console
+from cuetune.answers import refuse
 from cuetune.backbones.loading import DEFAULT, text_backbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.cost.meter import peak_memory, reset_peak
@@ -167,6 +168,7 @@ def search(
         raise CuetuneError(f"unknown search {method!r}; choose one of {', '.join(SEARCHES)}.")
     values = SEARCHES[method].checked(options or {})
     prepared = prepare(data, validation, test, task, Settings(seed=seed), model=model, **task_options)
+    refuse(prepared.task, "search")
     for line in describe(prepared.task, prepared.splits.train):
         say(line)
     backbone = text_backbone(model, **(model_options or {}))

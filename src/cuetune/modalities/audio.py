@@ -38,7 +38,8 @@ class AudioModality(MediaModality):
 
         self._refuse(options, OF_TEXTS)
         column, language = options.pop("audio", None), options.pop("instruction", None)
-        if options.pop("generate", None):
+        writes = options.pop("generate", None) or options.get("kind") == "generation"
+        if writes and options.pop("kind", "generation") == "generation":
             return infer_transcripts(rows, column=column, language=language or "", **options)
         if language:
             raise CuetuneError("--instruction names the language of a transcript; labels need none, leave it.")

@@ -48,6 +48,8 @@ class MediaModality(Modality):
 
     def infer(self, rows: Sequence[Any], **options: Any) -> Any:
         self._refuse(options, (*OF_TEXTS, "instruction", "generate"))
+        if options.get("kind") == "generation":
+            raise CuetuneError(f"--task generation is for texts and recordings, and these rows hold {self.plural}.")
         return self.media().infer(rows, column=options.pop(self.name, None), **options)
 
     def _refuse(self, options: dict[str, Any], of_texts: Sequence[str]) -> None:

@@ -132,7 +132,13 @@ class TextModality(Modality):
         writing: Any = None,
     ) -> dict[str, Any]:
         from cuetune.evaluation.evaluate import in_words
+        from cuetune.methods.frozen_probe import probe_beside
 
+        if not task.answers.in_words:
+            try:
+                return dict(probe_beside(task, self.features(backbone, task), shown))
+            except CuetuneError:  # a model that has no features for a probe
+                return {}
         return dict(in_words(backbone, task, shown, shots, seed, writing))
 
     def features(self, backbone: Any, task: Any, layer: int | None = None) -> Any:

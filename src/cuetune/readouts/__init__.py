@@ -1,9 +1,11 @@
 """Readouts: from hidden states to an answer. A fixed set of labels is scored; generated text is written freely."""
 
+from cuetune.answers import refuse
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.readouts.base import LabelReadout
 from cuetune.readouts.head import POOLINGS, Head, LinearHead
+from cuetune.readouts.multi_label_words import MultiLabelWords
 from cuetune.readouts.text import GeneratedText
 from cuetune.readouts.vocabulary_words import VocabularyWords
 from cuetune.readouts.words import LabelWords, MaskedWords, UnscorableError
@@ -18,6 +20,7 @@ __all__ = [
     "LabelWords",
     "LinearHead",
     "MaskedWords",
+    "MultiLabelWords",
     "Readout",
     "VocabularyWords",
     "readout_for",
@@ -25,7 +28,7 @@ __all__ = [
 ]
 
 READOUTS = ("auto", "words", "head")
-Readout = LabelWords | LinearHead | GeneratedText
+Readout = LabelWords | MultiLabelWords | LinearHead | GeneratedText
 
 
 def readout_for(
@@ -33,8 +36,8 @@ def readout_for(
 ) -> Readout:
     """The readout that a task's answers need.
 
-    kind: "words" (label words; at the mask in an encoder), "head" (a new `LinearHead`, to be trained), or "auto": words
-    where the model can score them, else a head (`why_head` says why). pooling, seed: of a new head.
+    kind: "words" (label words; at the mask in an encoder), "head" (a new `LinearHead`, to be trained), or "auto": for
+    one label words where the model can score them, else a head (`why_head` says why). pooling, seed: of a new head.
     Raises CuetuneError when backbone and task do not go together.
     """
     if kind not in READOUTS:
@@ -44,8 +47,14 @@ def readout_for(
         raise CuetuneError(f"the task has no labels, and {reason}; name them with --labels, or use another readout.")
     if task.generates:
         return GeneratedText(backbone, task)
+    if kind == "auto" and task.answers.usual_readout == "head":
+        kind = "head"
+    if kind == "words":
+        refuse(task, "label words (--readout words)", "regression")
     if kind == "head" or (kind == "auto" and why_head(backbone, task) is not None):
         return LinearHead(backbone, task, pooling, seed)
+    if task.answers.kind == "multi-label":
+        return MultiLabelWords(backbone, task)
     if not backbone.writes:
         return MaskedWords(backbone, task)
     return VocabularyWords(backbone, task) if task.scoring == "vocabulary" else LabelWords(backbone, task)

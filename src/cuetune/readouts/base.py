@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
@@ -26,6 +25,7 @@ class LabelReadout(ABC):
     remaps: ClassVar[bool] = False
 
     def __init__(self, task: Task) -> None:
+        self.answers = task.answers
         self.labels = task.labels
         self.index = {label: number for number, label in enumerate(task.labels)}
 
@@ -49,16 +49,15 @@ class LabelReadout(ABC):
 
     @abstractmethod
     def scores(self, backbone: TextBackbone, hidden: Tensor) -> Tensor:
-        """Scores (B, C) of the labels from the states that `rows` asked for; softmax over C gives probabilities."""
+        """Scores (B, C) from the states that `rows` asked for; see `Answers.values`."""
 
     def remap(self, states: Tensor, labels: Sequence[str | None]) -> None:
         """Be made anew from states (N, d) of rows with these labels, where `remaps`."""
         raise NotImplementedError
 
     def row_losses(self, backbone: TextBackbone, hidden: Tensor, rendered: Sequence[Rendered]) -> Tensor:
-        """Cross-entropy over the labels for each row, (B,)."""
-        targets = torch.tensor([self.index[str(row.label)] for row in rendered], device=hidden.device)
-        return F.cross_entropy(self.scores(backbone, hidden), targets, reduction="none")
+        """Loss of each row by the kind of its answers, (B,): of one label the cross-entropy over all."""
+        return self.answers.losses(self.scores(backbone, hidden), [row.label for row in rendered])
 
 
 def in_chunks(function: Any, *tensors: Tensor) -> Tensor:

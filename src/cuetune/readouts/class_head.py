@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cuetune.answers import refuse
 from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.errors import CuetuneError
 from cuetune.readouts.class_mapping import ClassMapping
@@ -60,6 +61,7 @@ def image_readout(backbone: SeeingBackbone, task: Task, settings: Settings) -> I
         return ImageHead(backbone, task, settings.pooling, settings.read_layer, settings.seed)
     if settings.readout != "classes":
         raise CuetuneError(f"--readout {settings.readout}: of pictures a head reads answers, or the model's classes.")
+    refuse(task, "--readout classes")
     if settings.pooling is not None or settings.read_layer is not None:
         raise CuetuneError("--readout classes reads what the model's classifier does; leave --pooling, --read-layer.")
     return ClassHead(backbone, task)

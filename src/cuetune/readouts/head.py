@@ -69,9 +69,9 @@ class LinearHead(LabelReadout, nn.Module):
             raise CuetuneError("the first state of a causal model has read nothing; pool the last one or the mean.")
         self._apart = backbone.writes  # what rows share is not part of them
         self._behind = [] if backbone.writes else surroundings(backbone.tokenizer)[1]
-        start = torch.randn(len(task.labels), backbone.state_width, generator=torch.Generator().manual_seed(seed))
+        start = torch.randn(task.answers.n_scores, backbone.state_width, generator=torch.Generator().manual_seed(seed))
         self.weight = nn.Parameter((0.02 * start).to(backbone.device))
-        self.bias = nn.Parameter(torch.zeros(len(task.labels), device=backbone.device))
+        self.bias = nn.Parameter(torch.zeros(task.answers.n_scores, device=backbone.device))
 
     @classmethod
     def of(cls, backbone: TextBackbone, task: Task, head: Head) -> "LinearHead":

@@ -32,9 +32,9 @@ class MediaHead(LabelReadout, nn.Module):
         if pooling is not None and pooling not in POOLINGS:
             raise CuetuneError(f"--pooling {pooling}: of a {self.noun} the {' or the '.join(POOLINGS)} can be read.")
         self.pooling, self.layer = pooling or backbone.pooling, layer
-        start = torch.randn(len(task.labels), backbone.state_width, generator=torch.Generator().manual_seed(seed))
+        start = torch.randn(task.answers.n_scores, backbone.state_width, generator=torch.Generator().manual_seed(seed))
         self.weight = nn.Parameter((0.02 * start).to(backbone.device))
-        self.bias = nn.Parameter(torch.zeros(len(task.labels), device=backbone.device))
+        self.bias = nn.Parameter(torch.zeros(task.answers.n_scores, device=backbone.device))
 
     @classmethod
     def of(cls, backbone: Any, task: Task, head: Head) -> Self:

@@ -84,8 +84,8 @@ def check_data(
     measure = Measure(task, tokenizer, outline) if tokenizer is not None else None
     first: dict[int, tuple[str, str, str | None]] = {}
     trouble: dict[str, _Trouble] = defaultdict(_Trouble)
-    counts: Counter[str] = Counter()
-    train_counts: Counter[str] = Counter()
+    counts: Counter[Any] = Counter()
+    train_counts: Counter[Any] = Counter()
     for part, examples in parts.items():
         report.rows[part] = 0
         source = iter(examples)
@@ -97,18 +97,19 @@ def check_data(
                 trouble["broken"].add(str(fault))
             for example in chunk:
                 _look_at(example, part, first, trouble)
-                counts[str(example.label)] += example.label is not None
-                train_counts[str(example.label)] += part == next(iter(parts))
+                if example.label is not None:
+                    counts[example.label] += 1
+                    train_counts[example.label] += part == next(iter(parts))
             report.rows[part] += len(read)
             if measure is not None:
                 measure.add(chunk)
-    report.labels = {} if task.generates else {label: counts[label] for label in task.labels}
+    report.labels = task.answers.counts(counts)
     report.findings = [_finding(kind, trouble[kind], task) for kind in KINDS if trouble[kind].count]
     if measure is not None:
         report.longest, report.max_answer = measure.texts.longest, measure.max_answer
         report.findings += _length_findings(measure)
-    if not task.generates:
-        report.findings += _label_findings(task, train_counts)
+    if task.labels:
+        report.findings += _label_findings(task, Counter(task.answers.counts(train_counts)))
     return report
 
 
@@ -193,7 +194,7 @@ def _label_findings(task: Task, counts: Counter[str]) -> list[Finding]:
             )
         )
     most = max(counts.values(), default=0)
-    if counts and most > 0.9 * counts.total():
+    if counts and most > 0.9 * counts.total() and task.answers.kind == "classification":
         label = counts.most_common(1)[0][0]
         found.append(
             Finding(

@@ -22,8 +22,23 @@ from cuetune.tasks.reviews import REVIEWS
 from cuetune.tasks.spoken_numbers import SPOKEN_NUMBERS
 from cuetune.tasks.stamps import STAMPS
 from cuetune.tasks.telephone import TELEPHONE
+from cuetune.tasks.word_senses import WORD_SENSES
 
-KNOWN = (*REVIEWS, QUESTIONS, NEWS, EMOJI, DEFINITIONS, DIAGNOSES, PAIRS, MOLECULES, MAILS, DRAWINGS, KINDS, STAMPS)
+KNOWN = (
+    *REVIEWS,
+    QUESTIONS,
+    NEWS,
+    EMOJI,
+    DEFINITIONS,
+    WORD_SENSES,
+    DIAGNOSES,
+    PAIRS,
+    MOLECULES,
+    MAILS,
+    DRAWINGS,
+    KINDS,
+    STAMPS,
+)
 HEARD = (DRUMS, TELEPHONE, SPOKEN_NUMBERS, *CAPTIONS)
 DATASETS: dict[str, DataSet | PictureSet] = {each.name: each for each in (*KNOWN, *HEARD, MOVING)}
 

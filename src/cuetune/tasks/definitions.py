@@ -33,7 +33,7 @@ def read_definitions(archive: Path) -> Iterable[tuple[str, str, str]]:
 
 
 def _every_definition(archive: Path) -> Iterator[tuple[str, str, str]]:
-    senses, synsets = _members(archive, ("package/dict/index.sense", "package/dict/data.noun"))
+    senses, synsets = members(archive, ("package/dict/index.sense", "package/dict/data.noun"))
     common = {match["offset"].decode() for match in SENSE.finditer(senses) if int(match["tagged"])}
     for line in synsets.decode("utf-8").splitlines():
         match = SYNSET.fullmatch(line.strip())
@@ -41,7 +41,8 @@ def _every_definition(archive: Path) -> Iterator[tuple[str, str, str]]:
             yield said, KINDS[match["file"]], match["word"].replace("_", " ")
 
 
-def _members(archive: Path, names: tuple[str, ...]) -> list[bytes]:
+def members(archive: Path, names: tuple[str, ...]) -> list[bytes]:
+    """The content of files of the archive."""
     with tarfile.open(archive) as files:
         streams = [files.extractfile(name) for name in names]
         assert all(streams)

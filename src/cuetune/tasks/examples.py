@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from cuetune.errors import CuetuneError
-from cuetune.tasks.cells import ABSENT, cell_at, is_missing
 from cuetune.tasks.row_error import RowError
 from cuetune.tasks.skipped import Skipped
 from cuetune.tasks.task import Example, Row, Task
@@ -57,8 +56,7 @@ def examples_of(rows: Iterable[Row], task: Task, skipped: Skipped | None = None)
 
 def has_no_labels(rows: Sequence[Row], task: Task) -> bool:
     """Whether no row has a label, as in test splits whose labels are kept secret."""
-    cells = (cell_at(row.values, task.label_column) for row in rows)
-    return all(cell is ABSENT or is_missing(cell) for cell in cells)
+    return not any(task.answers.answered(row) for row in rows)
 
 
 def understood(rows: Iterable[Row], task: Task, *, labelled: bool = True) -> Iterator[Example | RowError]:

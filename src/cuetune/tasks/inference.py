@@ -1,14 +1,17 @@
 """What a newcomer need not say: which columns hold text and label, the label names, template and instruction."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from cuetune.errors import CuetuneError
+from cuetune.tasks.asked import infer_asked
 from cuetune.tasks.cells import ABSENT, cell_at, format_value, is_missing, text_parts
 from cuetune.tasks.chat_template import chat_template, is_chat, message_of
 from cuetune.tasks.column_names import looks_like_data, may_be_meant
 from cuetune.tasks.examples import columns_of
+from cuetune.tasks.label_cells import number
 from cuetune.tasks.label_names import given_labels, in_order, label_key, paired_words
 from cuetune.tasks.task import FIELD, Row, Task, default_words
 
@@ -62,13 +65,17 @@ def infer_task(
     columns: Mapping[str, str] | None = None,
     max_tokens: int = 512,
     generate: bool = False,
+    kind: str | None = None,
+    labels_from: Sequence[str] | None = None,
+    label_delimiter: str | None = None,
     name: str = "task",
     tokenizer: Any = None,
 ) -> Task:
     """A task from labelled rows; what is given is taken, the rest inferred. Raises CuetuneError if ambiguous.
 
     labels: their names; those of the rows are sorted, numbers by value. label_words: one for each label in that order,
-    or "label=word" pairs. text, label: also a part of an object in a column, as "translation.fr".
+    or "label=word" pairs. text, label: also a part of an object in a column, as "translation.fr". kind: one of
+    `answers.KINDS`; generate=True says "generation". labels_from, label_delimiter: see `tasks.asked`.
     template: "chat" asks for the chat template of `tokenizer`, with the instruction as the system's text and the text
     alone, or what stands in "chat: MESSAGE", as the user's.
     """
@@ -77,31 +84,47 @@ def infer_task(
         template = message_of(str(template))
     if not rows:
         raise CuetuneError("no rows to learn the task from.")
+    if generate and kind not in (None, "generation"):
+        raise CuetuneError(f"--generate writes text, and --task says {kind}; leave one of them.")
     found = _Columns(rows)
-    label = found.named("label", label, LABEL_NAMES)
+    asked = infer_asked(
+        rows,
+        lambda given: found.named("label", given, LABEL_NAMES),
+        label=label,
+        labels=labels,
+        kind="generation" if generate else kind,
+        labels_from=labels_from,
+        label_delimiter=label_delimiter,
+        text=text,
+    )
+    label, generate = asked.column, generate or kind == "generation"
     columns = dict(columns or {})
     if template is None:
         if text is None and "text" in columns:
             text = columns["text"]
-        text = found.named("text", text, TEXT_NAMES, taken=(label,))
+        text = found.named("text", text, TEXT_NAMES, taken=(label, *asked.label_columns))
         field = text if text.isidentifier() else "text"
         columns = {field: text} if field != text else {}
-        asked = f"{_title(text, 'Text')}: {{{field}}}\n{_title(label, 'Label')}:"
-        template = f"{{{field}}}" if in_chat else asked
+        usual = f"{_title(text, 'Text')}: {{{field}}}\n{_title(label, 'Label')}:"
+        template = f"{{{field}}}" if in_chat else usual
     elif text is not None:
         columns.setdefault(FIELD.findall(template)[0] if FIELD.search(template) else "text", text)
     template = template.replace("\\n", "\n")
-    if not generate:
-        labels = given_labels(labels, list(_known(rows, label))) if labels else _labels(rows, label)
+    if asked.kind:
+        labels = asked.labels
+    elif not generate:
+        sure = kind == "classification"
+        labels = given_labels(labels, list(_known(rows, label))) if labels else _labels(rows, label, sure=sure)
     names = tuple(labels or ())
     words = paired_words(names, label_words, default_words(names)) if label_words else tuple(default_words(names))
     if instruction is None:
-        instruction = _instruction(text or "text", names, words, generate, label)
+        instruction = _instruction(text or "text", names, words, generate, label, asked.kind)
     chat = None
     if in_chat:
         template, chat = chat_template(tokenizer, template, instruction)
         words = tuple(chat.lead + word.strip() for word in words)
-    return Task(template, label, names, words, instruction, columns, max_tokens, name, chat=chat)
+    task = Task(template, label, names, words, instruction, columns, max_tokens, name, chat=chat)
+    return replace(task, **asked.fields) if asked.kind else task
 
 
 class _Columns:
@@ -185,7 +208,8 @@ def _known(rows: Sequence[Row], label: str) -> Counter[str]:
     return counts
 
 
-def _labels(rows: Sequence[Row], label: str) -> tuple[str, ...]:
+def _labels(rows: Sequence[Row], label: str, sure: bool = False) -> tuple[str, ...]:
+    """The labels that stand in a column. sure: they are labels, however many there are."""
     counts = _known(rows, label)
     if not counts:
         raise CuetuneError(f"column {label!r}: no row has a label; fill it, or name another column with --label.")
@@ -194,10 +218,10 @@ def _labels(rows: Sequence[Row], label: str) -> tuple[str, ...]:
             f"column {label!r} has one label only, {next(iter(counts))!r}: there is nothing to tell apart. "
             "Add rows of another label, or name another column with --label."
         )
-    if _free_text(counts):
+    if not sure and _free_text(counts):
         raise CuetuneError(
-            f"column {label!r} has {len(counts)} different values in {len(rows)} rows: this looks like free "
-            "text; pass --generate, or name another column with --label."
+            f"column {label!r} has {len(counts)} different values in {len(rows)} rows: this looks like "
+            + _looks_like(counts)
         )
     return in_order(list(counts))
 
@@ -209,7 +233,21 @@ def _free_text(counts: Counter[str]) -> bool:
     return len(counts) > FEW_LABELS and (len(counts) > counts.total() / 2 or many)
 
 
-def _instruction(text: str, labels: Sequence[str], words: Sequence[str], generate: bool, label: str) -> str:
+def _looks_like(values: Iterable[str]) -> str:
+    """What so many different values may be, and which option says so."""
+    if all(number(value) is not None for value in values):
+        return "numbers; pass --task regression, --generate to write them, or name another column with --label."
+    return "free text; pass --generate, or name another column with --label."
+
+
+def _instruction(
+    text: str, labels: Sequence[str], words: Sequence[str], generate: bool, label: str, kind: str = ""
+) -> str:
+    if kind == "regression":
+        return f"Read the {text.replace('_', ' ')} and give the {label.replace('_', ' ')} as a number."
+    if kind == "multi-label":
+        named = f": {', '.join(word.strip() for word in words)}" if len(words) <= 20 else ""
+        return f"Read the {text.replace('_', ' ')} and tell all its labels{named}."
     if generate:
         return f"Read the {text.replace('_', ' ')} and write the {label.replace('_', ' ')}."
     said = [word.strip() for word in words]
@@ -241,6 +279,9 @@ def describe(task: Task, examples: Sequence[Any] = ()) -> list[str]:
     """What was understood, as lines for a person."""
     columns = ", ".join(repr(task.columns.get(field, field)) for field in task.fields)
     lines = [f"reading {columns} and {'writing' if task.generates else 'telling'} {task.label_column!r}"]
+    if more := task.answers.described([example.label for example in examples]):
+        template = [f"template {task.template!r}, instruction {task.instruction!r}"] if task.modality == "text" else []
+        return [*lines, *more, *template]
     counts = Counter(example.label for example in examples)
     if task.modality != "text":
         return [*lines, *_labels_alone(task.labels, counts)]

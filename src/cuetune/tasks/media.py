@@ -184,8 +184,11 @@ class Media:
         label: str | None = None,
         labels: Sequence[str] | None = None,
         name: str = "task",
+        **asked: Any,
     ) -> Task:
         """A task from labelled rows, with the lone field as template; what is given is taken, the rest inferred.
+
+        asked: of which kind it is, and how rows say so (see `infer_task`).
 
         Raises CuetuneError if ambiguous, and for a row that holds something else where the others hold one.
         """
@@ -200,7 +203,9 @@ class Media:
                     f"have; expected {', '.join(self.endings[:4])}, …, and texts in a file of their own."
                 )
         template = f"{{{self.field}}}"
-        return infer_task(rows, text=column, label=label, labels=labels, template=template, instruction="", name=name)
+        return infer_task(
+            rows, text=column, label=label, labels=labels, template=template, instruction="", name=name, **asked
+        )
 
     def _may_be(self, value: Any) -> bool:
         """As `means`, but neither bytes nor paths are looked at: what is broken is told when it is decoded."""

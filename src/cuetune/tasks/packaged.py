@@ -39,7 +39,8 @@ class DataSet:
     """Labelled rows that one archive holds.
 
     asked: the column that a task on it asks for. columns: of the CSV file, in order. rows: how many. labels: rows by
-    label, empty where the answer is free text. read: the rows of the archive, each as the texts of `columns`.
+    label, of which a row may have several; empty where the answer is free text. read: the rows of the
+    archive, each as the texts of `columns`.
     """
 
     name: str

@@ -24,6 +24,7 @@ def show_example(tokenizer: Any, task: Task, example: Example, prompt: str = "")
     ids = before + renderer.shared + row.ids
     roles = ["prompt"] * len(before) + ["template"] * len(renderer.shared) + row.roles
     words = list(task.label_words) if task.labels else [task.answer(str(example.label))]
-    scored = answer_ids(tokenizer, task, words, control_tokens=False)
+    words = words if task.answers.in_words else []
+    scored = answer_ids(tokenizer, task, words, control_tokens=False) if words else []
     answers = [[tokenizer.decode([token]) for token in word] for word in scored]
     return Shown([(tokenizer.decode([token]), role) for token, role in zip(ids, roles, strict=True)], answers, row.cut)

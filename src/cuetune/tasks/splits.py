@@ -48,12 +48,9 @@ def split_examples(
     as whole groups can be, and groups of several labels are dealt by themselves. A label's first group goes to `train`.
     Raises CuetuneError when nothing is left to tune on.
     """
-    if not 0 <= validation + test < 1:
-        raise CuetuneError(
-            f"validation {validation} and test {test} leave nothing to tune on; they must sum to less than 1."
-        )
+    check_shares(validation, test)
     by_label: dict[str | None, list[Group]] = defaultdict(list)
-    for group in _inseparable(examples, together):
+    for group in inseparable(examples, together):
         whole = stratify and (together is None or len({example.label for example in group}) == 1)
         by_label[group[0].label if whole else None].append(group)
     parts: dict[str, list[Example]] = {"train": [], "validation": [], "test": []}
@@ -67,7 +64,15 @@ def split_examples(
     return Splits(parts["train"], parts["validation"], parts["test"])
 
 
-def _inseparable(examples: Sequence[Example], together: Sequence[str] | None) -> list[Group]:
+def check_shares(validation: float, test: float) -> None:
+    """Raise CuetuneError where these parts leave nothing to tune on."""
+    if not 0 <= validation + test < 1:
+        raise CuetuneError(
+            f"validation {validation} and test {test} leave nothing to tune on; they must sum to less than 1."
+        )
+
+
+def inseparable(examples: Sequence[Example], together: Sequence[str] | None) -> list[Group]:
     """Groups that no split may part: copies of a text, examples that belong together, and what these have in common."""
     parents: dict[str, str] = {}
 
@@ -91,12 +96,16 @@ def first_of_each_label(rows: Sequence[Any], share: float) -> list[bool]:
 
     In order, not drawn: rows of one thing stand beside each other, and then fall into one part but for one thing.
     """
-    counts = Counter(row.label for row in rows)
-    seen: Counter[Any] = Counter()
+    return first_of_each([row.label for row in rows], share)
+
+
+def first_of_each(strata: Sequence[Any], share: float) -> list[bool]:
+    """The same by what stands for the label of each row."""
+    counts, seen = Counter(strata), Counter[Any]()
     fits = []
-    for row in rows:
-        seen[row.label] += 1
-        fits.append(seen[row.label] <= max(1, int(share * counts[row.label])))
+    for each in strata:
+        seen[each] += 1
+        fits.append(seen[each] <= max(1, int(share * counts[each])))
     return fits
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cuetune.errors import CuetuneError
 from cuetune.tasks.cells import ABSENT, cell_at, format_value, is_missing, text_parts
@@ -14,9 +14,14 @@ from cuetune.tasks.label_names import label_key
 from cuetune.tasks.locating import ADDRESS, Inline
 from cuetune.tasks.row_error import Kind, RowError
 
+if TYPE_CHECKING:
+    from cuetune.answers import Answers
+
 FIELD = re.compile(r"\{(\w+)\}")
 # Fields whose content is no text, and what people call it; such a field is the whole template.
 ALONE = {"image": "picture", "audio": "recording", "video": "clip"}
+# Left out of what is saved where they are empty: a task with labels, or of text, is saved as it always was.
+LATER = ("max_answer", "chat", "kind", "label_columns", "label_delimiter", "thresholds", "scale")
 
 
 @dataclass(frozen=True)
@@ -33,14 +38,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Example:
-    """One row under a task: template fields, and the label or target text, None when it is to be predicted.
+    """One row under a task: template fields, and what is right, None when it is to be predicted.
 
     A text field is a `str`. Content that is no text is a `Path`, bytes, or what it becomes when it is decoded.
+    label: the label or target text; of several labels a tuple of them in the task's order; a number is a float.
     """
 
     where: str
     fields: Mapping[str, Any]
-    label: str | None
+    label: Any
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,11 @@ class Task:
         (`readouts.words`), or "vocabulary", as prompts that say nothing of it were tuned (`readouts.vocabulary_words`).
     chat: how answers stand in the template where that is the model's chat template (`tasks.chat`), which then says the
         instruction; None for any other.
+    kind: one of `answers.KINDS`; empty: classification where there are labels, else generation.
+    label_columns: of a multi-label task whose rows have a column of 0 and 1 for each label, in the labels' order.
+    label_delimiter: of a multi-label task whose cells hold several names: what stands between them.
+    thresholds: of a multi-label task, the probability from which each label is given; empty: one half.
+    scale: of a regression task, mean and standard deviation of the numbers that were tuned on.
     """
 
     template: str = "Text: {text}\nLabel:"
@@ -81,6 +92,11 @@ class Task:
     max_answer: int | None = None
     scoring: str = "walk"
     chat: Chat | None = None
+    kind: str = ""
+    label_columns: tuple[str, ...] = ()
+    label_delimiter: str = ""
+    thresholds: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not FIELD.search(self.template):
@@ -93,6 +109,8 @@ class Task:
             twice = sorted(name for name, count in Counter(names).items() if count > 1)
             if twice:
                 raise CuetuneError(f"{what} {twice[0]!r} appears twice; each label needs its own.")
+        if self.kind:
+            self.answers.checked()
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -114,21 +132,28 @@ class Task:
         """A written answer as it stands behind the template: a space in front, as words stand in running text."""
         return (" " if self.chat is None else self.chat.lead) + text.strip()
 
+    @cached_property
+    def answers(self) -> "Answers":
+        """What is answered: one label, several labels, a number, or text."""
+        from cuetune.answers import answers_of
+
+        return answers_of(self)
+
     @property
     def generates(self) -> bool:
-        """True when the answer is free text and not one of a set of labels."""
-        return not self.labels
+        """True when the answer is free text."""
+        return self.answers.kind == "generation"
 
     def example(self, row: Row, *, labelled: bool = True) -> Example:
         """Read one row under this task. Raises RowError naming row and column for anything it cannot mean."""
         value = _text if self.modality == "text" else _content
         fields = {name: value(row, self.columns.get(name, name)) for name in self.fields}
-        return Example(row.where, fields, self._label(row) if labelled else None)
+        return Example(row.where, fields, self.answers.target(row) if labelled else None)
 
-    def label_of(self, row: Row) -> str | None:
-        """The label of a row; None where it has none, or one that the task does not know."""
+    def label_of(self, row: Row) -> Any:
+        """What is right for a row; None where it has no label, or one that the task does not know."""
         try:
-            return self._label(row)
+            return self.answers.target(row)
         except RowError:
             return None
 
@@ -142,7 +167,12 @@ class Task:
         """Each label by what all of its spellings have in common."""
         return {label_key(label): label for label in reversed(self.labels)}
 
-    def _label(self, row: Row) -> str:
+    def named(self, name: str) -> str | None:
+        """The label that a name stands for, in whatever spelling; None for one that the task does not know."""
+        return name if name in self.labels else self._by_key.get(label_key(name))
+
+    def read_label(self, row: Row) -> str:
+        """The label or target text of a row. Raises RowError for a row without one, or with one that is not known."""
         where = f"{row.where}, column {self.label_column!r}"
         label = format_value(_cell(row, self.label_column, "unlabelled", "label"))
         if self.labels and not label.strip():
@@ -155,15 +185,16 @@ class Task:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-ready values; `Task.from_dict` reads them back. What was added later stands there where it is set."""
-        values = {**asdict(self), "labels": list(self.labels), "label_words": list(self.label_words)}
-        return {key: value for key, value in values.items() if key not in ("max_answer", "chat") or value is not None}
+        values = {name: list(each) if isinstance(each, tuple) else each for name, each in asdict(self).items()}
+        return {name: each for name, each in values.items() if each or name not in LATER}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Task":
         """A task that `to_dict` wrote, in an earlier version too."""
-        tuples = {key: tuple(values.get(key, ())) for key in ("labels", "label_words")}
+        tuples = ("labels", "label_words", "label_columns", "thresholds", "scale")
         chat = Chat(**values["chat"]) if values.get("chat") else None
-        return cls(**{"scoring": "vocabulary", **values, **tuples, "chat": chat})
+        read = {key: tuple(values.get(key, ())) for key in tuples}
+        return cls(**{"scoring": "vocabulary", **values, **read, "chat": chat})
 
 
 def default_words(labels: Sequence[str]) -> list[str]:
@@ -206,6 +237,11 @@ def _content(row: Row, column: str) -> Any:
     if isinstance(value, Inline):
         return value.content
     return value if ADDRESS.match(value) or value.startswith("data:") else Path(value) if value.strip() else None
+
+
+def target_cell(row: Row, column: str) -> Any:
+    """The cell of a column that says what is right. Raises RowError naming row and column where there is nothing."""
+    return _cell(row, column, "unlabelled", "label")
 
 
 def _cell(row: Row, column: str, kind: Kind, what: str) -> Any:

@@ -106,20 +106,24 @@ class AudioRun:
 
     @torch.no_grad()
     def scores(self, prompt: Prompt) -> dict[str, float]:
-        """Loss and, for labels, accuracy on the validation recordings, which are heard once."""
+        """Loss and, unless text is written, a score on the validation recordings, which are heard once."""
         if self._asked is None:
             heard = self._hear(self.validation)
             self._asked = heard.frozen(self.states.layer) if self.states is not None else heard
-        losses, right = 0.0, 0
+        losses = 0.0
+        found: dict[int, list[float]] = {}
         for numbers in batches_by_length(self._asked.lengths):
             rows = [Heard(self.validation[n].where, n, self.validation[n].label) for n in numbers]
             hidden = self._hidden(self.readout.rows(self._asked.sounds(numbers), rows), self._asked.layer, prompt)
             losses += float(self.readout.row_losses(self.backbone, hidden, rows).sum())
             if self.head is not None:
-                best = self.head.scores(self.backbone, hidden).argmax(dim=-1).tolist()
-                right += sum(self.head.labels[label] == row.label for label, row in zip(best, rows, strict=True))
+                values = self.task.answers.values(self.head.scores(self.backbone, hidden)).tolist()
+                found |= dict(zip(numbers, values, strict=True))
         scored = {"loss": losses / len(self.validation)}
-        return scored if self.head is None else {"accuracy": right / len(self.validation), **scored}
+        if self.head is None:
+            return scored
+        predictions = [self.task.answers.prediction("", found[number]) for number in range(len(self.validation))]
+        return {**self.task.answers.validation(predictions, [each.label for each in self.validation]), **scored}
 
     def _hidden(self, sounds: Any, layer: int, prompt: Prompt) -> Tensor:
         injection = prompt.for_rows(self.backbone, sounds)

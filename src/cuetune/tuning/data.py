@@ -17,7 +17,7 @@ from cuetune.tasks.parting import HoldOut, cells_together, hold_out_rows, listed
 from cuetune.tasks.reading import first_rows, source_name
 from cuetune.tasks.skipped import Skipped
 from cuetune.tasks.sources import Source, notes_of, source_of
-from cuetune.tasks.splits import Splits, fingerprint, split_examples
+from cuetune.tasks.splits import Splits, fingerprint
 from cuetune.tasks.task import Example, Row, Task
 from cuetune.tuning.settings import Settings
 
@@ -62,7 +62,7 @@ def prepare(
     hold_out: HoldOut | None = None,
     **task_options: Any,
 ) -> Data:
-    """Read, infer what is not said, and split. The task's labels come from the training data alone.
+    """Read, infer what is not said, and split. Labels, and the scale of numbers, come from the training data alone.
 
     model: the one that is to be tuned; where none is named, the rows decide which modality they are of. validation,
     test: None takes those that `data` brings along, else parts of its rows. skip_broken: leave rows out that cannot be
@@ -95,25 +95,20 @@ def prepare(
     if aside is not None:
         given["test"] = aside
     kept = {part: read(found) for part, found in given.items()}
-    splits = split_examples(
+    splits = task.answers.split(
         examples,
         validation=0 if "validation" in kept else 0.1,
         test=0 if "test" in kept else 0.2,
         seed=settings.seed,
-        stratify=not task.generates,
         together=[cells[example.where] for example in examples] if cells else None,
     )
     splits = Splits(splits.train, kept.get("validation", splits.validation), kept.get("test", splits.test))
-    notes = [
-        *notes_of(data),
-        *notes,
-        *more,
-        *_unlearned(examples, splits),
-        *modality.notes([*splits.train, *splits.validation, *splits.test], task),
-    ]
+    fitted = task.answers.fitted(splits.train)
+    every = [*splits.train, *splits.validation, *splits.test]
+    notes = [*notes_of(data), *notes, *more, *_unlearned(fitted, examples, splits), *modality.notes(every, fitted)]
     said = {"together": together, "hold_out": hold_out and listed(hold_out)}
     parted = {key: value for key, value in said.items() if value}
-    return Data(task, splits, source_name(data), (*(skipped.lines() if skipped else ()), *notes), parted)
+    return Data(fitted, splits, source_name(data), (*(skipped.lines() if skipped else ()), *notes), parted)
 
 
 def _given_rows(
@@ -160,7 +155,7 @@ def thin_parts(data: Data, *, few: bool = False) -> list[str]:
             "warning: no row is held out, so nothing is scored; three rows of a label and more leave one, or name some "
             "with --test"
         )
-    elif missing := [label for label in task.labels if label not in {example.label for example in splits.test}]:
+    elif missing := [label for label in task.labels if label not in task.answers.labels_of(splits.test)]:
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         lines.append(f"warning: no held-out row has the label {', '.join(map(repr, missing[:5]))}{more}")
     if not splits.validation and not few:
@@ -188,10 +183,9 @@ def _beside(data: Any, source: Any) -> Any:
     return data.beside(source) if named and isinstance(data, Source) else source
 
 
-def _unlearned(examples: Sequence[Example], splits: Splits) -> list[str]:
+def _unlearned(task: Task, examples: Sequence[Example], splits: Splits) -> list[str]:
     """What to say of labels all of whose rows are set aside, because they stay together with others."""
-    there = {example.label for example in splits.train}
-    missing = sorted({str(example.label) for example in examples if example.label not in there})
+    missing = sorted(task.answers.labels_of(examples) - task.answers.labels_of(splits.train))
     return [f"label {each!r}: no row to tune on has it; the rows that do stay together with others" for each in missing]
 
 
@@ -233,7 +227,10 @@ def few_rows(data: Data, rows: int, drawn: int = 0, *, keep_validation: bool = F
             f"--rows {rows}: {data.source} has {len(splits.train)} rows to tune on; ask for at most so many."
         )
     return replace(
-        data, splits=Splits(draw(splits.train, rows, drawn), splits.validation if keep_validation else [], splits.test)
+        data,
+        splits=Splits(
+            draw(splits.train, rows, drawn, data.task), splits.validation if keep_validation else [], splits.test
+        ),
     )
 
 

@@ -11,7 +11,6 @@ from torch import Tensor
 from cuetune.backbones.pictures import Pictures
 from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.errors import CuetuneError
-from cuetune.evaluation.metrics import negative_log_likelihood
 from cuetune.picture_prediction import PicturePredictor
 from cuetune.prompts.base import Prompt
 from cuetune.readouts.class_head import image_readout
@@ -117,7 +116,7 @@ class ImageRun:
         return below.get_total_flops() * len(self.rows) / len(numbers)
 
     def scores(self, prompt: Prompt) -> dict[str, float]:
-        """Loss and accuracy on the validation pictures, which are decoded once. prompt: that of this task."""
+        """Loss and a score on the validation pictures, which are decoded once. prompt: that of this task."""
         if self._seen is None:
             self._seen = DecodedPictures(list(rows_of(self.validation, self.task)), self.backbone.preprocessing)
         predictor = PicturePredictor(self.backbone, self.task, prompt, self.readout)
@@ -125,10 +124,7 @@ class ImageRun:
         for numbers in _in_batches(len(self.validation)):
             where = [self.validation[number].where for number in numbers]
             predictions += predictor.answers(where, self._seen.of(numbers))
-        truth = [self.readout.index[str(example.label)] for example in self.validation]
-        right = [p.label == e.label for p, e in zip(predictions, self.validation, strict=True)]
-        loss = negative_log_likelihood([p.probabilities for p in predictions], truth)
-        return {"accuracy": sum(right) / len(right), "loss": loss}
+        return self.task.answers.validation(predictions, [example.label for example in self.validation])
 
 
 def _in_batches(count: int) -> list[range]:

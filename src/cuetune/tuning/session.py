@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cuetune import console
+from cuetune.answers import refuse
 from cuetune.backbones.base import Backbone
 from cuetune.backbones.loading import load_backbone
 from cuetune.errors import CuetuneError
@@ -21,6 +22,7 @@ from cuetune.tasks.parting import HoldOut
 from cuetune.tasks.task import Task
 from cuetune.tuning.beginning import ancestor, first_prompt
 from cuetune.tuning.data import Data, few_rows, prepare, sizes, thin_parts
+from cuetune.tuning.deciding import decided
 from cuetune.tuning.loop import Outcome, Tuner
 from cuetune.tuning.progress import Bar, JsonLog, Reporter, TensorBoard
 from cuetune.tuning.recording import record
@@ -68,7 +70,8 @@ def tune(
     tokens or words this one begins from, or which "calibrated" calibrates; "multitask" starts from a universal prompt
     (`methods.multitask`). rows: how many labelled rows to learn from, drawn label by label (few-shot tuning; `drawn`
     numbers the draw); then none are spent on validation, and the last step is kept. task: a `Task`, or None to infer it
-    with `task_options` (text, label, template, labels, label_words, instruction, columns, max_tokens, generate; image).
+    with `task_options` (text, label, template, labels, label_words, instruction, columns, max_tokens, generate; image;
+    kind, labels_from, label_delimiter: see `tasks.asked`).
     baselines: for texts the same task said in words, for pictures a linear probe on the same frozen states.
     skip_broken: leave rows out that cannot be used. together: a column of `data` whose equal rows stay on one side
     of the split (a speaker, a patient). hold_out: column -> values of the rows that are tested, instead of rows at
@@ -97,6 +100,8 @@ def tune(
     modality.refuse_unknown(backbone, prepared.task, [*learned, *prepared.splits.test])
     prepared = replace(prepared, task=modality.measured(backbone, prepared.task, learned))
     prompt = prompt or modality.usual(backbone)
+    if prompt in (*WORDINGS, "soft-from-hard", "multitask"):
+        refuse(prepared.task, f"prompt {prompt!r}")
     settings = for_method(modality, prompt, settings)
     if prompt not in WORDINGS:
         note = modality.readout_note(backbone, prepared.task, settings.readout)
@@ -134,13 +139,16 @@ def tune(
     if outcome is not None:  # words are found again in no time
         tuned.save(target, overwrite=overwrite)
         overwrite = True
+        tuned = replace(tuned, task=decided(tuned.task, lambda: tuned.predictor(backbone), prepared.splits.validation))
     if outcome and outcome.progress.stopped == "interrupted":
+        if tuned.task.thresholds:
+            tuned.save(target, overwrite=True)
         return tuned  # the checkpoint stays: the same command goes on from it
     if prepared.splits.test:
         evaluation = score(backbone, tuned, prepared, shots if baselines else -1)
         scores = {"scores": evaluation.scores(), "scored_rows": evaluation.rows}
         tuned = replace(tuned, record={**tuned.record, **scores})
-    if prepared.splits.test or outcome is None:
+    if prepared.splits.test or outcome is None or tuned.task.thresholds:
         tuned.save(target, overwrite=overwrite)
     if outcome is not None:
         (run_folder / CHECKPOINT).unlink(missing_ok=True)  # the last of all: until then the same command goes on

@@ -11,7 +11,6 @@ from torch import Tensor
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
-from cuetune.evaluation.metrics import negative_log_likelihood
 from cuetune.prediction import Predictor, renderer_for
 from cuetune.prompts.base import Prompt
 from cuetune.readouts import GeneratedText, LabelReadout, LinearHead, readout_for
@@ -70,7 +69,7 @@ class Run(Protocol):
         """Operations that `freeze` took."""
 
     def scores(self, prompt: Prompt) -> dict[str, float]:
-        """Loss and, for labels, accuracy on the validation rows."""
+        """Loss on the validation rows and, unless text is written, a score to follow: of one label the accuracy."""
 
 
 class TaskRun:
@@ -134,15 +133,12 @@ class TaskRun:
         return below.get_total_flops() * len(self.rows) / len(rows)
 
     def scores(self, prompt: Prompt) -> dict[str, float]:
-        """Loss and, for labels, accuracy on the validation rows. prompt: that of this task."""
+        """Loss and a score (`Answers.validation`) on the validation rows. prompt: that of this task."""
         if not isinstance(self.readout, LabelReadout):
             return {"loss": self._written_loss(prompt)}
         predictor = Predictor(self.backbone, self.task, prompt, readout=self.readout)
         predictions = list(predictor.predict(self.validation))
-        truth = [self.readout.index[str(example.label)] for example in self.validation]
-        right = [p.label == e.label for p, e in zip(predictions, self.validation, strict=True)]
-        loss = negative_log_likelihood([p.probabilities for p in predictions], truth)
-        return {"accuracy": sum(right) / len(right), "loss": loss}
+        return self.task.answers.validation(predictions, [example.label for example in self.validation])
 
     @torch.no_grad()
     def _written_loss(self, prompt: Prompt) -> float:

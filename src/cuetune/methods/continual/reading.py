@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cuetune.answers import refuse
 from cuetune.errors import CuetuneError
 from cuetune.methods.continual.sides import Sides
 from cuetune.modalities import of_data
@@ -161,7 +162,9 @@ class _Reader:
         """The task that rows are of; what the file does not say is inferred from them."""
         said = {**self.spec.common, **{key: value for key, value in source.options.items() if key != "encoding"}}
         modality = of_data(source.data, said, source.options.get("encoding", "utf-8"))
-        return _with_labels(modality.infer(rows, name=source.name or "stream", **said), self.spec.words)
+        task = modality.infer(rows, name=source.name or "stream", **said)
+        refuse(task, f"{source.where}: a stream")
+        return _with_labels(task, self.spec.words)
 
     def _gone(self, source: Source) -> Task:
         """What is known of a task whose data is gone: its labels, if the file says them."""

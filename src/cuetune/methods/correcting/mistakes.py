@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cuetune.answers import refuse
 from cuetune.errors import CuetuneError
 from cuetune.library.tuned import TunedPrompt
 from cuetune.prediction import Prediction
@@ -22,6 +23,7 @@ class Corrections:
 
 def check_correctable(tuned: TunedPrompt, where: str) -> None:
     """Raise CuetuneError for a prompt that takes no corrections."""
+    refuse(tuned.task, f"{where}: fix")
     if tuned.task.generates:
         raise CuetuneError(f"{where}: writes free text; only answers with labels can be corrected.")
     if tuned.head is not None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cuetune.answers import refuse
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.draws import draw
 from cuetune.modalities import TEXT
@@ -50,6 +51,7 @@ def from_spec(spec: TaskSpec, settings: Settings) -> Source:
     """One task of a file, with at most as many rows as it says, labels in the data's own proportion."""
     try:
         data = prepare(spec.data, spec.validation, spec.test, None, settings, model=TEXT.model, **spec.options)
+        refuse(data.task, "multitask")
     except CuetuneError as error:
         raise CuetuneError(f"{spec.where}: {error}") from error
     return Source(spec.name, data if spec.rows is None else at_most(data, spec.rows, settings.seed))
@@ -73,6 +75,7 @@ def _from_mapping(name: str, given: Any, settings: Settings) -> Source:
     named: dict[str, Any] = {} if task else {"name": name}
     try:
         prepared = prepare(data, validation, test, task, settings, model=TEXT.model, **named, **options)
+        refuse(prepared.task, "multitask")
     except CuetuneError as error:
         raise CuetuneError(f"task {name!r}: {error}") from error
     return Source(name, prepared if rows is None else at_most(prepared, rows, settings.seed))

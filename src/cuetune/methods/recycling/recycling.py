@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cuetune import console
+from cuetune.answers import refuse
 from cuetune.backbones.loading import DEFAULT, text_backbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.evaluation.evaluate import evaluate_sources, in_words
@@ -75,6 +76,7 @@ def recycle(
     overwrite = may_replace(target, folder / WORDS, overwrite)
     check_ranking(by)
     prepared = prepare(data, validation, test, None, settings, model=model, **task_options)
+    refuse(prepared.task, "recycle")
     if rows is not None:
         prepared = few_rows(prepared, rows, drawn, keep_validation=validation is not None)
     say(sizes(prepared.splits))
