@@ -12,6 +12,7 @@ from cuetune.tasks.inference import infer_task
 from cuetune.tasks.layout import Layout
 from cuetune.tasks.reading import read_rows
 from cuetune.tasks.sources import Source
+from cuetune.tasks.task import Task
 
 WORDS = ("good", "bad, really", "a; b", "tab\there", "pipe | here", 'say "hi"', "two\nlines", "naïve", "1,5", "")
 
@@ -154,6 +155,8 @@ def test_no_header_row(tmp_path):
     with pytest.raises(CuetuneError, match="first row looks like data.*--column-names text,label") as raised:
         infer_task(list(read_rows(path)))
     assert "\n" not in str(raised.value)
+    with pytest.raises(CuetuneError, match="no column 'text'.*--column-names"):  # as `predict` and `evaluate` ask
+        Task().example(next(read_rows(path)))
     rows = list(read_rows(Source(path, layout=Layout(column_names=("text", "label")))))
     assert len(rows) == 3
     assert rows[0].where == "rows.csv, row 1"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cuetune.errors import CuetuneError
 from cuetune.tasks.cells import ABSENT, cell_at, format_value, is_missing, text_parts
+from cuetune.tasks.column_names import looks_like_data
 from cuetune.tasks.label_names import label_key
 from cuetune.tasks.locating import ADDRESS, Inline
 from cuetune.tasks.row_error import Kind, RowError
@@ -249,10 +250,12 @@ def _cell(row: Row, column: str, kind: Kind, what: str) -> Any:
     value = cell_at(row.values, column)
     if value is ABSENT:
         found = ", ".join(map(repr, row.values)) or "none"
+        headless = looks_like_data(list(row.values), [list(map(str, row.values.values()))])
+        hint = " These look like data: for a table without a header row pass --column-names." if headless else ""
         raise RowError(
             "column",
             f"{row.where}: no column {column!r} (found: {found})",
-            f"name the right one with --columns {column}=NAME.",
+            f"name the right one with --columns {column}=NAME.{hint}",
         )
     if is_missing(value):
         raise RowError(
