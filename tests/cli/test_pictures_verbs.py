@@ -330,3 +330,20 @@ def test_a_head_of_a_layer_that_is_not_there_is_refused(shades, tmp_path):
     path.write_text(path.read_text().replace('"layer": 2', '"layer": 7'))
     with pytest.raises(package.CuetuneError, match="a head on layer 7, but its backbone has 3 layers"):
         TunedPrompt.load(tmp_path / "p")
+
+
+def test_the_next_line_names_the_folder_of_the_model(cuetune, tmp_path, model):
+    folder = dark_and_light(tmp_path / "noise", 6)
+    words = ("--model", model, "--steps", 1, "--no-baselines", "--length", 2)
+    code, said, _ = cuetune("tune", folder, "--to", tmp_path / "p", *words)
+    assert code == 0
+    assert f"--model {model}" in said.replace("\n", "").partition("next: ")[2]
+
+
+def test_fix_says_what_a_learned_stream_is(cuetune, tmp_path):
+    (tmp_path / "learned").mkdir()
+    (tmp_path / "learned" / "stream.safetensors").write_bytes(b"x")
+    (tmp_path / "rows.csv").write_text("image,label\na.png,b\n")
+    code, _, told = cuetune("fix", tmp_path / "learned", tmp_path / "rows.csv")
+    assert code
+    assert "was learned of a stream" in told.replace("\n", " ")

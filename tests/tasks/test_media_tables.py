@@ -262,3 +262,11 @@ def test_a_split_without_labels_is_left_out_and_said(tmp_path):
     made = prepare(tmp_path, None, None, None, Settings())
     assert made.splits.test
     assert any("split test: no row has a label, so it is left out" in note for note in made.notes)
+
+
+def test_a_label_with_a_space_is_the_label(tmp_path):
+    dark_and_light(tmp_path / "noise", 4)
+    rows = [{"image": str(path), "label": path.parent.name} for path in sorted(tmp_path.rglob("*.png"))]
+    task = PICTURES.infer(list(PICTURES.read(rows)))
+    spaced = list(PICTURES.read([{**rows[0], "label": " dark"}]))
+    assert task.example(spaced[0]).label == "dark"

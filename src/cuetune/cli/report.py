@@ -14,7 +14,7 @@ from cuetune.methods.recycling.recycling import Recycled
 from cuetune.tasks.skipped import Skipped
 
 
-def report_tuned(tuned: TunedPrompt, folder: Path) -> None:
+def report_tuned(tuned: TunedPrompt, folder: Path, model: str | None = None) -> None:
     """Print what a person wants to know when `tune` has ended."""
     record = tuned.record
     if record.get("stopped") == "interrupted":
@@ -26,7 +26,14 @@ def report_tuned(tuned: TunedPrompt, folder: Path) -> None:
     if "cost" in record:
         console.say(cost_line(record["cost"]))
     console.say("saved to ", console.strong(folder))
-    console.say(f"next: cuetune predict {console.quoted(folder)} NEW_ROWS.csv --to answers.csv")
+    named = f" --model {console.quoted(model)}" if model and _lies_in_a_folder(model) else ""
+    console.say(f"next: cuetune predict {console.quoted(folder)} NEW_ROWS.csv --to answers.csv{named}")
+
+
+def _lies_in_a_folder(model: str) -> bool:
+    """Whether a model is named by its folder: a prompt records the folder's own name, by which it is not found."""
+    plain = model.rpartition("@")[0] or model
+    return Path(model).is_dir() or Path(plain).is_dir()
 
 
 def report_skipped(skipped: Skipped | None) -> None:

@@ -195,5 +195,5 @@ def tune(
         together=together,
         hold_out=o.as_hold_out(hold_out),
     )
-    report_tuned(tuned, to)
+    report_tuned(tuned, to, model)
     o.end_if_stopped(tuned)

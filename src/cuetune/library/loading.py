@@ -26,6 +26,7 @@ LARGEST = 512 * 2**20  # bytes of tensors; a prompt of 4,096 tokens on the wides
 LARGEST_JSON = PLAIN.size
 
 AnyFile = TypeVar("AnyFile", bound=BaseModel)
+LEARNED = "stream.safetensors"  # what `cuetune learn` writes
 
 
 def load(folder: Path, task: Task | None = None) -> TunedPrompt:
@@ -57,6 +58,11 @@ def _check_folder(folder: Path) -> None:
         raise CuetuneError(f"{folder}: no such folder; give the folder that `cuetune tune --to` wrote.") from None
     except OSError as error:
         raise CuetuneError(f"{folder}: cannot be read as a folder ({error.strerror}).") from error
+    if LEARNED in found and CONFIG not in found:
+        raise CuetuneError(
+            f"{folder}: was learned of a stream (`cuetune learn`), and this takes a prompt of `cuetune tune`; add the "
+            "rows to the stream and learn on with the same --to."
+        )
     if CONFIG not in found and (RECORD not in found or WEIGHTS in found):
         named = visible(", ".join(found[:6])) or "nothing"
         raise CuetuneError(
