@@ -46,3 +46,10 @@ def test_prompts_in_words_are_held_against_plain_ones(tmp_path):
     ran = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     assert "| pez | " in (tmp_path / "words.md").read_text()
+
+
+def test_the_walk_is_held_against_the_whole_tree():
+    command = [sys.executable, SCRIPTS / "many_labels.py", "--quick", "--model", folder(), "--dtype", "float32"]
+    ran = subprocess.run([*map(str, command), "--parts", "accuracy"], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert "| whole tree | " in ran.stdout
