@@ -193,9 +193,23 @@ def reads_ids_in_layers(part: nn.Module) -> bool:
     return takes(part, "per_layer_inputs") and bool(setting(part.config, "hidden_size_per_layer_input"))
 
 
-def looked_up(part: Any, ids: Tensor) -> Tensor:
-    """What the layers of such a decoder look up for tokens (B, T), (B, T, L, e)."""
-    return part.get_per_layer_inputs(ids)
+@contextmanager
+def looking_up(part: Any, ids: Tensor) -> Iterator[None]:
+    """Within it, a pass of such a decoder over embeddings is handed what its layers look up for these tokens (B, T).
+
+    transformers' `generate` hands on no such argument in one family, and hands it to every step in the other.
+    """
+
+    def hand(_part: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        if named.get("inputs_embeds") is not None:
+            named = {**named, "per_layer_inputs": part.get_per_layer_inputs(ids)}
+        return arguments, named
+
+    hook = part.register_forward_pre_hook(hand, with_kwargs=True)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def first_output(output: Any) -> Tensor:

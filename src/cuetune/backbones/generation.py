@@ -63,7 +63,7 @@ def write(backbone: TextBackbone, rows: Sequence[Sequence[int]], prompt: Injecti
     """
     torch.manual_seed(writing.seed)
     if not backbone.compiles:
-        options = {"max_new_tokens": writing.limit, "pad_token_id": _pad(backbone.tokenizer)}
+        options = {"max_new_tokens": writing.limit, "pad_token_id": _pad(backbone)}
         return _finished(backbone, backbone.write(rows, prompt, **options, **_options(backbone, writing)), writing)
     if prompt.offsets is not None:
         raise CuetuneError("a prompt with offsets (DePT) cannot write text; use it with labels, or another prompt.")
@@ -118,14 +118,14 @@ def _write(backbone: TextBackbone, rows: Rows, prompt: Injection, writing: Writi
     going = (~ended).nonzero().squeeze(1)
     if len(going):
         keys_values, cached = _cache(backbone, rows, own, prompt)
-        stand_ins = torch.full((len(going), cached.shape[1]), _pad(backbone.tokenizer), device=backbone.device)
+        stand_ins = torch.full((len(going), cached.shape[1]), _pad(backbone), device=backbone.device)
         inputs = torch.cat([stand_ins, first[going, None]], dim=1)
         output = backbone.model.generate(
             input_ids=inputs,
             attention_mask=torch.cat([cached[going].long(), torch.ones_like(first[going, None])], dim=1),
             past_key_values=compat.filled_cache([(keys[going], values[going]) for keys, values in keys_values]),
             max_new_tokens=writing.limit - 1,
-            pad_token_id=_pad(backbone.tokenizer),
+            pad_token_id=_pad(backbone),
             **_options(backbone, writing),
         )
         for number, tokens in zip(going.tolist(), output[:, inputs.shape[1] :].tolist(), strict=True):
@@ -186,9 +186,11 @@ def _cache(
     return [(aligned(layer, 0), aligned(layer, 1)) for layer in range(len(own))], real.gather(1, order)
 
 
-def _pad(tokenizer: Any) -> int:
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    return int(pad or 0)
+def _pad(backbone: TextBackbone) -> int:
+    """A token that the model knows, to stand where nothing does."""
+    known = (backbone.tokenizer.pad_token_id, backbone.tokenizer.eos_token_id, 0)
+    rows = len(backbone.embedding_table())
+    return next(token for token in known if token is not None and token < rows)
 
 
 def _until(text: str, stop: Sequence[str]) -> str:

@@ -17,9 +17,9 @@ class BackboneIdentity:
     """Name and revision as the user gave them, hashes of what was loaded, and the sizes that PEFT's format wants.
 
     hidden_size: of an embedding row. state_size: of the states above it, where they have another size, else 0.
-    kind: of the backbone (`Backbone.kind`). tokenizer_hash: of whatever turns rows into the model's input.
-    weights_hash: of the weights as they are stored, whatever precision they run in. also: hashes of the same weights
-    that earlier versions recorded; they are not kept.
+    kind: of the backbone (`Backbone.kind`). path: how prompts enter it, "fast" or "plain" (`TextBackbone.path`).
+    tokenizer_hash: of whatever turns rows into the model's input. weights_hash: of the weights as they are stored,
+    whatever precision they run in. also: hashes of the same weights that earlier versions recorded; they are not kept.
     """
 
     name: str
@@ -32,6 +32,7 @@ class BackboneIdentity:
     num_heads: int
     state_size: int = 0
     kind: str = "causal"
+    path: str = "fast"
     also: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     def width_at(self, layer: int) -> int:

@@ -1,5 +1,6 @@
 """Loading a backbone by name: bundled models, local folders, the Hugging Face hub. No remote code unless asked for."""
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from cuetune.backbones.text import TextBackbone
 
 DEFAULT = "smollm2-135m"
+notices = logging.getLogger(__name__)
 
 
 def load_backbone(
@@ -108,6 +110,12 @@ def open_model(
         compat.release(model, attention)
         backbone = PLAIN[kind](model, tokenizer, name, revision)
         backbone.path_reason = refusal.reason
+        notices.warning(
+            "%s: plain path, because %s; prompts stand at the embedding layer and rows share none of the work: slower, "
+            "and the same numbers as plain transformers.",
+            name,
+            refusal.reason,
+        )
         return backbone
 
 

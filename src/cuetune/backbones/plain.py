@@ -5,6 +5,7 @@ row is `[prompt | shared text | row]` as embeddings, and nothing of it is shared
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +77,10 @@ class PlainPath(TextBackbone):
     def kv_shape(self) -> tuple[int, int, int]:  # type: ignore[override]
         raise self._needs_fast_path()
 
+    @property
+    def depth(self) -> int:
+        return self.identity.num_layers
+
     def check(self, injection: Injection, where: str = "prompt") -> None:
         if injection.kv or any(injection.tokens) or injection.inputs is not None:
             raise self._needs_fast_path()
@@ -139,8 +144,8 @@ class PlainPath(TextBackbone):
         found = torch.stack(picked) if picked else text.new_empty((0, self.state_width))
         return here.wanted(found, torch.arange(len(picked), device=found.device))
 
-    def _looked_up(self, ids: Tensor) -> dict[str, Tensor]:
-        return {"per_layer_inputs": compat.looked_up(self._decoder, ids)} if self._looks_up else {}
+    def _looking_up(self, ids: Tensor) -> AbstractContextManager[None]:
+        return compat.looking_up(self._decoder, ids) if self._looks_up else nullcontext()
 
     def _virtual(self, injection: Injection, row: int, like: Tensor) -> Tensor:
         """The virtual tokens (P, d) of one row."""
@@ -168,18 +173,18 @@ class PlainPath(TextBackbone):
     def _forward(self, states: Tensor, ids: Tensor, lengths: Sequence[int]) -> Tensor:
         """Final states (B, T, d) of embeddings (B, T, d) of the tokens (B, T), padded on the right."""
         options: dict[str, Any] = {"use_cache": False} if self._caches else {}
-        options |= self._looked_up(ids)
         if self._padding == "masked":
             column = torch.arange(states.shape[1], device=states.device)
             options["attention_mask"] = (column < torch.tensor(lengths, device=states.device)[:, None]).long()
-        return compat.first_output(self._decoder(inputs_embeds=states, **options))
+        with self._looking_up(ids):
+            return compat.first_output(self._decoder(inputs_embeds=states, **options))
 
     @torch.no_grad()
     def _self_test(self, reference: Tensor) -> None:
         with self._testing():
             self._check_padding()
             ours = self._prompted(self._test_ids)
-        self._must_equal(ours, reference[-len(ours) :])
+        self._must_equal(ours, reference[-len(ours) :], self._rounding)
 
     def _check_padding(self) -> None:
         """Take the first way to pad that leaves a short row beside a longer one as it is alone."""

@@ -7,6 +7,8 @@ import logging
 import os
 import warnings
 
+from cuetune import console
+
 VARIABLES = {
     # Loading bars and notices of other libraries are not for our users; warnings and errors are.
     "TRANSFORMERS_VERBOSITY": "error",
@@ -20,9 +22,17 @@ VARIABLES = {
 }
 
 
+class Notices(logging.Handler):
+    """What cuetune tells a program through its logger "cuetune", the command line's user reads on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        console.note(record.getMessage())
+
+
 def prepare_process() -> None:
     """Set up this process before torch and transformers are imported. What the user has set stands."""
     for name, value in VARIABLES.items():
         os.environ.setdefault(name, value)
+    logging.getLogger("cuetune").handlers[:] = [Notices()]
     logging.getLogger("codecarbon").setLevel(logging.CRITICAL)  # a meter that cannot read is no news
     warnings.filterwarnings("ignore", message="Image size .* exceeds limit")  # what is too large is refused by us

@@ -175,6 +175,7 @@ class BackboneFile(Shape):
     num_heads: Depth
     state_size: Width = 0
     kind: Literal["causal", "encoder", "encoder-decoder", "image", "audio", "video"] = "causal"
+    path: Literal["fast", "plain"] = "fast"
 
 
 class HeadFile(Shape):

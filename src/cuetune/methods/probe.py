@@ -66,7 +66,8 @@ class Features:
     """Features of rows, computed once. In a causal model: the last token's state and the mean over the row, at two
     depths, behind the task's instruction as in a zero-shot prompt. In an encoder: the first state and the mean.
 
-    Raises CuetuneError for an encoder-decoder.
+    A model that keeps no states at a layer (`keeps_states`) has those of the last alone. Raises CuetuneError for an
+    encoder-decoder.
     """
 
     def __init__(self, backbone: TextBackbone, task: Task) -> None:
@@ -76,7 +77,7 @@ class Features:
         ids = hard_prompt(backbone, task).ids if backbone.causal else []
         self.renderer = renderer_for(backbone, task, len(ids) + (0 if backbone.causal else 1))
         self.shared = [*ids, *self.renderer.shared]
-        self.middle = max(1, round(backbone.kv_shape[0] * 2 / 3))
+        self.middle = max(1, round(backbone.depth * 2 / 3)) if backbone.keeps_states else None
         self.heads = [] if backbone.causal else [LinearHead(backbone, task, each) for each in ("first", "mean")]
 
     @torch.inference_mode()
@@ -95,10 +96,10 @@ class Features:
             return {f"last layer, {pooling}": states.float().cpu().numpy() for pooling, states in pooled.items()}
         packed = Rows.of([row.ids for row in rows], self.shared)
         found = {}
-        for depth, states in (
-            ("middle", self.backbone.states_at(self.middle, packed, 0)[len(self.shared) :]),
-            ("last", self.backbone.hidden(packed)),
-        ):
+        depths = {"last": self.backbone.hidden(packed)}
+        if self.middle is not None:
+            depths = {"middle": self.backbone.states_at(self.middle, packed, 0)[len(self.shared) :], **depths}
+        for depth, states in depths.items():
             each = states.float().cpu().split(list(packed.lengths))
             found[f"{depth} layer, last token"] = torch.stack([row[-1] for row in each]).numpy()
             found[f"{depth} layer, mean"] = torch.stack([row.mean(0) for row in each]).numpy()

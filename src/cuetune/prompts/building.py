@@ -89,7 +89,7 @@ def dept(start: Start, reach: int = 256, rank: int = 45, alpha: float = 8.0) -> 
 
 def late(start: Start, layer: int | None = None, deep: bool = True) -> Prompt:
     """Enters at two thirds of the depth unless told otherwise, with new states at every layer from there on."""
-    layers = start.backbone.kv_shape[0]
+    layers = start.backbone.depth
     layer = round(layers * 2 / 3) if layer is None else layer
     _check_layer(start.backbone, layer)
     states = start.backbone.layer_inputs([], Injection(tokens={0: start.embeddings}))
@@ -97,7 +97,7 @@ def late(start: Start, layer: int | None = None, deep: bool = True) -> Prompt:
 
 
 def _check_layer(backbone: TextBackbone, layer: int) -> None:
-    layers = backbone.kv_shape[0]
+    layers = backbone.depth
     if not 0 <= layer < layers:
         raise CuetuneError(f"layer {layer}: {backbone.identity.name} has layers 0 to {layers - 1}.")
 
