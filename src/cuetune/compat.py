@@ -14,7 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from transformers import AttentionInterface, PreTrainedModel
+from transformers import (
+    AttentionInterface,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoModelForMultimodalLM,
+    PreTrainedModel,
+)
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import (
     AttentionMaskInterface,
@@ -23,6 +29,7 @@ from transformers.masking_utils import (
     sdpa_mask,
 )
 from transformers.modeling_outputs import BaseModelOutput
+from transformers.models.auto import modeling_auto
 
 from cuetune.backbones.frozen import own_pass
 from cuetune.backbones.mask_rule import MaskRule
@@ -32,6 +39,7 @@ from cuetune.errors import CuetuneError
 ATTENTION = "cuetune"
 
 
+CAUSAL = modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 WHOLE = (causal_mask_function, bidirectional_mask_function)  # masks that packing makes by itself
 
 
@@ -276,6 +284,28 @@ def _with(module: Any, path: str, part: nn.Module) -> Any:
     changed._modules = dict(module._modules)
     changed._modules[name] = _with(module._modules[name], rest, part) if rest else part
     return changed
+
+
+def also_reads_texts(config: Any) -> bool:
+    """Whether a model that sees or hears is a causal language model too."""
+    known = (*CAUSAL, *(name for name, _ in _seeing_and_writing()))
+    return config.model_type in known and hasattr(config, "get_text_config") and not config.is_encoder_decoder
+
+
+def causal_class(config: Any) -> Any:
+    """What loads a causal language model, with all that it also sees or hears."""
+    if config.model_type in CAUSAL:
+        return AutoModelForCausalLM
+    return next((auto for name, auto in _seeing_and_writing() if name == config.model_type), AutoModelForCausalLM)
+
+
+def _seeing_and_writing() -> Iterator[tuple[str, Any]]:
+    for names, auto in (
+        ("MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES", AutoModelForImageTextToText),
+        ("MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES", AutoModelForMultimodalLM),
+    ):
+        for name in getattr(modeling_auto, names, {}):
+            yield name, auto
 
 
 def text_config(model: PreTrainedModel) -> Any:

@@ -16,7 +16,7 @@ from cuetune.evaluation.evaluate import Evaluation, Source, evaluate_sources, ow
 from cuetune.library.record import RECORD
 from cuetune.library.tuned import TunedPrompt
 from cuetune.methods.continual.learned import is_learned
-from cuetune.modalities import Modality, of_data, of_task
+from cuetune.modalities import Modality, of_data, of_kind, of_task
 from cuetune.prediction import Prediction
 from cuetune.prompts.words import choose
 from cuetune.tasks.chat_template import is_chat
@@ -57,6 +57,7 @@ def backbone_for(
         backbone = model
     else:
         options.setdefault("revision", tuned.backbone.revision)
+        options.setdefault("reads", of_kind(tuned.backbone.kind).name)
         backbone = load_backbone(model or tuned.backbone.name, **options)
     tuned.backbone.check(backbone.identity, where)
     if (note := tuned.other_precision(backbone)) is not None:

@@ -23,25 +23,27 @@ def load_backbone(
     dtype: str = "auto",
     device: str = "auto",
     trust_remote_code: bool = False,
+    reads: str | None = None,
 ) -> "Backbone":
     """A frozen `Backbone`, ready for prompts: of texts, pictures, …, as the model's configuration says (`modalities`).
 
     name: a bundled model (`cuetune models`), a local folder, or a model id of the hub (HF_HUB_OFFLINE is honoured).
     dtype: "float32", "bfloat16", "float16", or "auto": bfloat16 where the hardware multiplies it, else float32.
     device: "cpu", "cuda", "cuda:1", or "auto": a GPU when there is one.
+    reads: the modality of the rows, which decides where a model takes several ("text" of one that also sees).
     Raises CuetuneError when the model is not found, is of no modality that is known, or does not take injections.
     """
     from cuetune.modalities import of_model
 
     code: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
-    return of_model(name, **code).load(name, dtype=dtype, device=device, **code)
+    return of_model(name, reads, **code).load(name, dtype=dtype, device=device, **code)
 
 
 def text_backbone(model: "str | Backbone", **options: Any) -> "TextBackbone":
     """A backbone that reads texts, loaded where only its name is given. Raises CuetuneError for one of another kind."""
     from cuetune.backbones.text import TextBackbone
 
-    backbone = load_backbone(model, **options) if isinstance(model, str) else model
+    backbone = load_backbone(model, **{"reads": "text", **options}) if isinstance(model, str) else model
     if not isinstance(backbone, TextBackbone):
         raise CuetuneError(f"{backbone.identity.name} reads no texts, which this takes; choose a language model.")
     return backbone
@@ -187,8 +189,9 @@ def kind_of(config: Any) -> str:
 
 def _read(source: str, **options: Any) -> tuple[Any, type["TextBackbone"]]:
     """The model at `source` and the class of backbone that it makes."""
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM
+    from transformers import AutoConfig, AutoModelForMaskedLM, AutoModelForSeq2SeqLM
 
+    from cuetune import compat
     from cuetune.backbones.encoder import EncoderBackbone
     from cuetune.backbones.encoder_decoder import EncoderDecoderBackbone
     from cuetune.backbones.text import TextBackbone
@@ -196,12 +199,13 @@ def _read(source: str, **options: Any) -> tuple[Any, type["TextBackbone"]]:
 
     check_config(source)
     named = {name: options[name] for name in ("revision", "trust_remote_code")}
-    kind = kind_of(AutoConfig.from_pretrained(source, **named))
+    config = AutoConfig.from_pretrained(source, **named)
+    kind = kind_of(config)
     if kind == "encoder":
         return load_encoder(AutoModelForMaskedLM, source, **options), EncoderBackbone
     if kind == "encoder-decoder":
         return load_whole(AutoModelForSeq2SeqLM, source, **options), EncoderDecoderBackbone
-    return load_whole(AutoModelForCausalLM, source, **options), TextBackbone
+    return load_whole(compat.causal_class(config), source, **options), TextBackbone
 
 
 def load_tokenizer(name: str = DEFAULT, *, revision: str | None = None, trust_remote_code: bool = False) -> Any:

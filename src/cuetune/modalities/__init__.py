@@ -49,8 +49,11 @@ def of_task(task: "Task") -> Modality:
     return MODALITIES[task.modality]
 
 
-def of_model(name: str, **options: Any) -> Modality:
-    """The modality of a model by name, of which only the configuration is read. options: see `load_backbone`."""
+def of_model(name: str, reads: str | None = None, **options: Any) -> Modality:
+    """The modality of a model by name, of which only the configuration is read.
+
+    reads: the modality of the rows: "text" chooses the language part of a model that also sees or hears. options: see `load_backbone`.
+    """
     from transformers import AutoConfig
 
     from cuetune.backbones.bundled import CATALOGUE, resolve
@@ -67,6 +70,8 @@ def of_model(name: str, **options: Any) -> Modality:
         raise CuetuneError(f"{name}: {REFUSED['timm_wrapper']}.") from error
     except (OSError, *DAMAGED):
         return TEXT  # loading it will say what is wrong
+    if reads == TEXT.name and TEXT.also_loads(config):
+        return TEXT
     kind = medium(config)
     if kind is None:
         return TEXT

@@ -23,6 +23,11 @@ class TextModality(Modality):
     def loads(self, config: Any) -> bool:
         return True
 
+    def also_loads(self, config: Any) -> bool:
+        from cuetune.compat import also_reads_texts
+
+        return also_reads_texts(config)
+
     def load(self, name: str, **options: Any) -> Any:
         from cuetune.backbones.loading import load_text_backbone
 

@@ -190,14 +190,15 @@ def _unlearned(task: Task, examples: Sequence[Example], splits: Splits) -> list[
 
 
 def modality_for(data: Any, model: str | Backbone | None, options: dict[str, Any], encoding: str) -> Modality:
-    """The modality of a run: that of the model where one is named, else that of the rows.
+    """The modality of a run: that of the model where one is named, else that of the rows, which also decide what a
+    model reads that takes several.
 
     Raises CuetuneError where rows that are no texts meet a model of another modality.
     """
     if model is None:
         return of_data(data, options, encoding)
-    modality = of_model(model) if isinstance(model, str) else modality_of(model)
     found = of_data(data, options, encoding)
+    modality = of_model(model, found.name) if isinstance(model, str) else modality_of(model)
     if found is not modality and found.name != "text" and not _may_be(modality, data, encoding):
         name = model if isinstance(model, str) else model.identity.name
         raise CuetuneError(

@@ -157,6 +157,7 @@ def tune(
 
 def backbone_for_rows(modality: Modality, model: str | Backbone | None, options: dict[str, Any]) -> Backbone:
     """The model, or the usual one of the rows' modality. Raises CuetuneError for one that does not read such rows."""
+    options = {"reads": modality.name, **options}
     backbone = model if isinstance(model, Backbone) else load_backbone(model or modality.model, **options)
     if modality_of(backbone) is not modality:
         raise CuetuneError(

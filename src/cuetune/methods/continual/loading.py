@@ -37,7 +37,7 @@ def backbone_for(model: Model | None, stream: Stream, known: str | None, options
     """
     asked = MODALITIES[stream.modality]
     named = model if model is not None else stream.model or known or asked.model
-    backbone: Any = load_backbone(named, **options) if isinstance(named, str) else named
+    backbone: Any = load_backbone(named, reads=asked.name, **options) if isinstance(named, str) else named
     if (reads := modality_of(backbone)) is not asked:
         raise CuetuneError(
             f"{backbone.identity.name} reads {reads.plural}, but the stream is of {asked.plural}; choose another "

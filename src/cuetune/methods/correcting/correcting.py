@@ -149,7 +149,8 @@ def _backbone(
     if isinstance(model, TextBackbone):
         backbone: Any = model
     else:
-        backbone = load_backbone(model or tuned.backbone.name, **{"revision": tuned.backbone.revision, **options})
+        known = {"revision": tuned.backbone.revision, "reads": "text"}
+        backbone = load_backbone(model or tuned.backbone.name, **{**known, **options})
     tuned.backbone.check(backbone.identity, where)
     if not (isinstance(backbone, TextBackbone) and backbone.writes and backbone.causal):
         raise CuetuneError(f"{where}: corrections need a causal language model, and {backbone.identity.name} is none.")
