@@ -51,10 +51,6 @@ class Modality(ABC):
     def loads(self, config: Any) -> bool:
         """Whether a configuration of transformers is that of a model of this modality."""
 
-    def also_loads(self, config: Any) -> bool:
-        """Whether a configuration is that of a model which reads this modality, first among others or not."""
-        return self.loads(config)
-
     @abstractmethod
     def load(self, name: str, **options: Any) -> "Backbone":
         """The backbone of this name; options: see `load_backbone`."""

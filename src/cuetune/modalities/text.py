@@ -24,6 +24,7 @@ class TextModality(Modality):
         return True
 
     def also_loads(self, config: Any) -> bool:
+        """Whether a configuration is that of a causal language model, whatever else it takes."""
         from cuetune.compat import also_reads_texts
 
         return also_reads_texts(config)
