@@ -52,7 +52,8 @@ def of_task(task: "Task") -> Modality:
 def of_model(name: str, reads: str | None = None, **options: Any) -> Modality:
     """The modality of a model by name, of which only the configuration is read.
 
-    reads: the modality of the rows: "text" chooses the language part of a model that also sees or hears. options: see `load_backbone`.
+    reads: the modality of the rows: "text" chooses the language part of a model that also sees or hears. options: see
+    `load_backbone`.
     """
     from transformers import AutoConfig
 
