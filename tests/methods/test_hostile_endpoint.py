@@ -55,6 +55,12 @@ def test_an_answer_is_taken_whatever_its_usage_says_and_no_bill_is_lowered(serve
     assert Prices(1.0, 1.0).dollars(asking.log.tokens_in, asking.log.tokens_out) == 0
 
 
+def test_a_count_that_is_one_stands_beside_one_that_is_none(server, tmp_path):
+    server.plan = [status(200, completion(usage='{"prompt_tokens": 3, "completion_tokens": -5}'))]
+    reply = client(server, tmp_path).ask("question", 1, 50)
+    assert (reply.tokens_in, reply.tokens_out) == (3, 0)
+
+
 @pytest.mark.parametrize(
     ("content", "text"),
     [
