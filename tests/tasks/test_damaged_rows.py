@@ -5,6 +5,7 @@ import pytest
 from cuetune.cli import main
 from cuetune.errors import CuetuneError
 from cuetune.tasks.reading import read_rows
+from cuetune.tasks.stream import read_stream_file
 from cuetune.tasks.task import Task
 
 TASK = Task(labels=("a", "b"))
@@ -63,3 +64,10 @@ def test_an_argument_that_is_not_utf8_is_one_line(arguments, monkeypatch, capfd)
         main.main()
     assert left.value.code == 2
     assert "is not UTF-8" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\\0b", "x" * 300 + ".csv", "d/" * 3000])
+def test_a_name_that_no_file_can_have_is_one_line(tmp_path, name):
+    (tmp_path / "STREAM.yaml").write_text(f'data: "{name}"\ndivide: 1\n')
+    with pytest.raises(CuetuneError, match="STREAM.yaml, line 1: data: .* is too long"):
+        read_stream_file(tmp_path / "STREAM.yaml")

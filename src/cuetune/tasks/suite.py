@@ -18,6 +18,8 @@ from cuetune.tasks.formats import READERS, suffix_of
 from cuetune.tasks.lined import Keys, Lined, Place, read_lined
 from cuetune.tasks.task import FIELD
 
+LONGEST_NAME = 2048  # characters of a source
+
 NAME = re.compile(r"\w[\w.-]*")
 
 
@@ -137,6 +139,8 @@ def _found(source: str | None, lined: Lined, place: Place) -> str | None:
     bare, at, split = source.partition("@")
     if not bare:
         raise lined.error(place, f"{place[-1]}: found {source!r}, expected a file, a folder or a name.")
+    if len(source) > LONGEST_NAME or "\0" in source or any(len(part.encode()) > 255 for part in source.split("/")):
+        raise lined.error(place, f"{place[-1]}: {source[:40]!r}… is too long for a file or a name.")
     for name, rest in ((source, ""), (bare, at + split)):
         if (folder / name).exists():
             return str(folder / name) + rest
