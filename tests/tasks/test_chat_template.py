@@ -9,6 +9,7 @@ from chain import chain_model
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.evaluate import in_words
+from cuetune.methods.instruction_scores import InstructionScorer
 from cuetune.prediction import Predictor
 from cuetune.prompts import SoftPrompt
 from cuetune.prompts.words import hard_prompt
@@ -135,6 +136,13 @@ def test_a_chat_template_that_cannot_be_used_is_one_line(words, said):
     with pytest.raises(CuetuneError, match=said) as error:
         task_of(words)
     assert "\n" not in str(error.value)
+
+
+def test_a_search_for_instructions_does_not_pretend_to_write_the_system_text():
+    words = chatting()
+    frozen = TextBackbone(chain_model(len(words), []), words, "chat")
+    with pytest.raises(CuetuneError, match="where this search writes none"):
+        InstructionScorer(frozen, task_of(words), 20)
 
 
 @pytest.fixture

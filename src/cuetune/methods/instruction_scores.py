@@ -44,6 +44,11 @@ class InstructionScorer:
     """
 
     def __init__(self, backbone: TextBackbone, task: Task, longest: int) -> None:
+        if task.chat is not None:
+            raise CuetuneError(
+                "--template chat says the instruction in the system's text, where this search writes none; write a "
+                "template out instead."
+            )
         self.backbone, self.task = backbone, task
         self.readout = readout_for(backbone, task)
         if isinstance(self.readout, LinearHead):
