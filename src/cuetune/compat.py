@@ -5,7 +5,7 @@ import ctypes
 import inspect
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -412,6 +412,12 @@ def length_switches(model: PreTrainedModel) -> list[LengthSwitch]:
             elif kind and "dynamic" in kind:
                 found.append(LengthSwitch(rotary, int(rotary.original_max_seq_len), gradual=True))
     return found
+
+
+def length_limits(config: Any, switches: Sequence[LengthSwitch]) -> list[int]:
+    """How many positions a row may take before a model's attention leaves some out, or its positions turn."""
+    named = (setting(config, name) for name in ("sliding_window", "attention_chunk_size", "local_attention"))
+    return [int(limit) for limit in named if isinstance(limit, int)] + [switch.limit for switch in switches]
 
 
 def release(model: PreTrainedModel, attention: str) -> None:

@@ -22,6 +22,9 @@ from cuetune.backbones.packing import Packed, Rows, embedded_text, of_rows, pack
 from cuetune.backbones.tokens import know_rows
 from cuetune.errors import CuetuneError
 
+TEST_TOKENS = 24  # of the row that a model is held against its own attention with
+TEST_OPERATIONS = 2 * 10**10  # that a longer one may cost, a tenth of a second on two cores
+
 
 class TextBackbone(Backbone):
     """A causal model of transformers with its tokenizer, frozen.
@@ -72,11 +75,19 @@ class TextBackbone(Backbone):
             self._switch()
         self._self_test(reference)
 
-    def _ordinary_ids(self, count: int = 24) -> Tensor:
-        """Token ids for a self-test: such as stand in texts, none of them with a meaning of its own."""
-        special = {*self.tokenizer.all_special_ids, getattr(self.config, "pad_token_id", None)}
+    def _ordinary_ids(self) -> Tensor:
+        """Token ids for a self-test: such as stand in texts, none of them with a meaning of its own.
+
+        More than the model's windows and the length at which its positions turn, where that costs next to nothing.
+        """
+        special = {*self.tokenizer.all_special_ids, compat.setting(self.config, "pad_token_id")}
         ids = [number for number in range(3, self._embedding.weight.shape[0]) if number not in special]
-        return torch.tensor((ids[::7] + ids)[:count], device=self.device)
+        size = sum(parameter.numel() for parameter in self.model.parameters())
+        longest = min(TEST_OPERATIONS // (2 * size), self.max_positions)
+        limits = [limit for limit in compat.length_limits(self.config, self._switches) if limit + 8 <= longest]
+        count = max([TEST_TOKENS, *(limit + 8 for limit in limits)])
+        ordered = ids[::7] + ids
+        return torch.tensor((ordered * (1 + count // len(ordered)))[:count], device=self.device)
 
     def _measure_rounding(self, reference: Tensor) -> float:
         """What the last digit of the embeddings, up and down in turn, changes; 0 in float32, where none of it shows."""
