@@ -142,7 +142,7 @@ def test_a_saved_prompt_knows_how_long_answers_are(chain_folder, cuetune):
     assert json.loads(said)["methods"]["tuned"]["exact_match"]["value"] == 1.0
     to = chain_folder / "answers.jsonl"
     code, said, _ = cuetune("predict", made, chain_folder / "rows.csv", "--to", to, *model)
-    assert "accuracy on the 12 rows with a label: 1.000" in said
+    assert "exact match on the 12 rows with a label: 1.000" in said
     code, said, _ = cuetune("predict", made, chain_folder / "rows.csv", "--to", to, *model, "--max-new-tokens", 10)
     assert "12 answers did not end within 10 tokens and are cut there. Set another length" in said
 

@@ -65,8 +65,11 @@ def keep(requirement: str, sha256: str, download: Callable[[Path], Path]) -> Pat
                 raise _mismatch(requirement, sha256, found)
             os.replace(archive, kept / archive.name)
             return kept / archive.name
-    except OSError as error:
-        raise CuetuneError(f"{disk_error(kept, error)} CUETUNE_CACHE names another place for the cache.") from error
+    except (OSError, CuetuneError) as error:
+        refused = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(refused, OSError):
+            raise
+        raise CuetuneError(f"{disk_error(kept, refused)} CUETUNE_CACHE names another place for the cache.") from error
 
 
 def sweep(folder: Path) -> None:

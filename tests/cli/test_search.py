@@ -147,7 +147,7 @@ def test_mistakes_are_one_line(cuetune, tmp_path):
 def test_a_search_with_other_options_does_not_go_on(tmp_path):
     given = {"model": backbone(), "instruction": "Good?", "say": str, "reporters": []}
     (tmp_path / "words.run").mkdir()
-    (tmp_path / "words.run" / "search.jsonl").write_text('{"key": "another"}\n')
+    (tmp_path / "words.run" / "search.jsonl").write_text(f'{{"key": "{"a" * 64}"}}\n')
     with pytest.raises(CuetuneError, match="--fresh"):
         search(rows(60), tmp_path / "words", options=FEW["greedy"], **given)
     search(rows(60), tmp_path / "words", options=FEW["greedy"], fresh=True, **given)

@@ -13,6 +13,7 @@ import tiny
 from cuetune.backbones.bundled import pull
 from cuetune.errors import CuetuneError
 from cuetune.tasks.datasets import DATASETS, cached
+from cuetune.tasks.label_names import in_order
 from cuetune.tuning.settings import Settings
 from tiny_audio import RATE, SECONDS, audio_model, noise, speech_tokenizer, whisper_model
 from tiny_video import FRAMES, film
@@ -135,7 +136,7 @@ def test_an_example_runs_on_rows_of_its_shape(name, cuetune, models, tmp_path, m
     assert code == 0, err
     saved = json.loads((tmp_path / config["to"] / "cuetune.json").read_text())
     assert saved["record"]["cost"]["steps"] == 2
-    assert saved["task"]["labels"] == (sorted(promised.labels) if asked == promised.asked else [])
+    assert saved["task"]["labels"] == (list(in_order(promised.labels)) if asked == promised.asked else [])
     if "template" in config:
         assert saved["task"]["template"] == config["template"].replace("\\n", "\n")
     assert saved["task"]["label_column"] == asked

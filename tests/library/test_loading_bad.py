@@ -151,7 +151,7 @@ def test_no_altered_bytes_of_json_escape_the_checks(tmp_path, name, noise, at, c
 @pytest.mark.parametrize(
     ("keys", "value", "said"),
     [
-        (("format",), 2, "newer"),
+        (("format",), 3, "newer"),
         (("format",), "1", "format"),
         (("kind",), "../../evil", "not known"),
         (("kind",), "\x1b[31mred", "not known"),
@@ -183,9 +183,9 @@ def test_values_that_mean_nothing_are_named(tmp_path, keys, value, said):
 
 def test_a_newer_format_is_said_before_its_new_keys_are(tmp_path):
     folder = saved(tmp_path / "p")
-    edit(folder / RECORD, "format", to=2)
+    edit(folder / RECORD, "format", to=3)
     edit(folder / RECORD, "adapters", to=[])
-    refused(folder, "format 2 is newer than this cuetune reads (1); upgrade cuetune")
+    refused(folder, "format 3 is newer than this cuetune reads (2); upgrade cuetune")
 
 
 @pytest.mark.parametrize(

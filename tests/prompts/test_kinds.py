@@ -9,6 +9,7 @@ from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.library.tuned import TunedPrompt
+from cuetune.ownership import MARKER
 from cuetune.prediction import Predictor
 from cuetune.prompts import EnsemblePrompt, Prompt, SoftPrompt
 from cuetune.prompts.building import METHODS, Start, build
@@ -174,7 +175,7 @@ def test_a_large_cache_of_states_goes_to_a_file_that_vanishes(tmp_path, monkeypa
     kept = tuner("late", {}, None)
     kept.run()
     assert torch.equal(mapped.prompt.states.values, kept.prompt.states.values)
-    assert [path.name for path in (tmp_path / "run").iterdir()] == ["checkpoint.safetensors"]
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {MARKER, "checkpoint.safetensors"}
 
 
 # Published counts of trained parameters (T5-base: d = 768; sources in docs/prompts.md).

@@ -80,7 +80,7 @@ class TextBackbone(Backbone):
 
         More than the model's windows and the length at which its positions turn, where that costs next to nothing.
         """
-        special = {*self.tokenizer.all_special_ids, compat.setting(self.config, "pad_token_id")}
+        special = {*getattr(self.tokenizer, "all_special_ids", ()), compat.setting(self.config, "pad_token_id")}
         ids = [number for number in range(3, self._embedding.weight.shape[0]) if number not in special]
         size = sum(parameter.numel() for parameter in self.model.parameters())
         longest = min(TEST_OPERATIONS // (2 * size), self.max_positions)
