@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from cuetune.errors import CuetuneError
 from cuetune.leftovers import hold, same_file, sweep, temporary_name
+from cuetune.named_paths import possible
 
 Check = Callable[[Path], None]  # raises CuetuneError for a folder that must not give way
 
@@ -32,6 +33,8 @@ def disk_error(path: Path, error: OSError) -> CuetuneError:
 
 def behind_links(path: Path, *, folder: bool = False) -> Path:
     """Where `path` is written: itself, or what it links to. Raises CuetuneError for what is no file (no folder)."""
+    if not os.path.islink(path):
+        possible(path)
     try:
         real = path.resolve() if path.is_symlink() else path
         found = real.stat() if os.path.lexists(real) else None

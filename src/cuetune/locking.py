@@ -18,6 +18,7 @@ from cuetune import console
 from cuetune.errors import CuetuneError
 from cuetune.files import behind_links, disk_error
 from cuetune.leftovers import hold, same_file
+from cuetune.named_paths import possible
 from cuetune.ownership import LOCK_INSIDE, MARKER
 
 P = ParamSpec("P")
@@ -68,7 +69,7 @@ def locked(folder: str | Path, *, inside: bool = False, names: Sequence[str] | N
     inside: the folder stays where it is while its files change, so the lock lies in it. names: files of it that matter
     (`Held`). Raises CuetuneError at once where another process holds it, or where nothing can be written.
     """
-    place = behind_links(Path(folder), folder=True).resolve()
+    place = behind_links(possible(Path(folder)), folder=True).resolve()
     if (held := _held.get().get(place)) is not None:
         yield held
         return

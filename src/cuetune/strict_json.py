@@ -33,12 +33,16 @@ DIGITS = 64  # of an integer: more than any count, and few enough to become a fl
 
 @dataclass(frozen=True)
 class Limits:
-    """size: bytes. depth: brackets inside each other. values: all values together. nan: whether NaN is a number."""
+    """size: bytes. depth: brackets inside each other. values: all values together. nan: whether NaN is a number.
+
+    halves: whether half a character (a lone surrogate, as JSON escapes it) is text.
+    """
 
     size: int = 16 * 2**20  # thousands of labels and tens of thousands of token ids are a tenth of this
     depth: int = 64
     values: int = 1_000_000
     nan: bool = False
+    halves: bool = False
 
 
 PLAIN = Limits()
@@ -76,7 +80,7 @@ def parse_json(content: bytes | str, where: str, limits: Limits = PLAIN, remedy:
         constant = float if limits.nan else _no_number
         number = float if limits.nan else _finite
         values = json.loads(data.decode(), parse_int=_integer, parse_float=number, parse_constant=constant)
-        if b"\\u" in data:  # the only way to half a character
+        if b"\\u" in data and not limits.halves:  # the only way to half a character
             json.dumps(values, ensure_ascii=False).encode()
         return values
     except json.JSONDecodeError as error:

@@ -166,3 +166,26 @@ def test_strangers_words_steer_neither_rich_nor_the_terminal(cuetune, tmp_path):
         assert "[red]x[/red]" in out.replace("\n", "")
         assert "\x1b" not in out
         assert "\x07" not in out
+
+
+def test_a_long_listing_is_plain_lines_that_hold_every_word(cuetune, place, monkeypatch):
+    newest = PromptLibrary(place).entry("reviews")
+    monkeypatch.setattr("cuetune.cli.library.MOST_IN_TABLE", 1)
+    code, out, err = cuetune("library", "list", place)
+    assert (code, err) == (0, "")
+    heading, first, second, _ = out.splitlines()
+    assert first.split("  ")[0].strip() == "reviews"
+    assert newest.version in first
+    assert "accuracy 0.812" in first
+    assert second.startswith("spam")
+    assert "ham, spam" in second
+    assert heading.index("model") == first.index("tiny-llama") == second.index("tiny-llama")  # aligned
+
+
+def test_strangers_words_steer_no_terminal_from_plain_lines(cuetune, tmp_path, monkeypatch):
+    monkeypatch.setattr("cuetune.cli.library.MOST_IN_TABLE", 0)
+    PromptLibrary(tmp_path).add(tuned(1.0, task="a\x1b]0;PWN\a\n[b]"), "reviews")
+    _, out, _ = cuetune("library", "list", tmp_path)
+    assert r"a\x1b]0;PWN\x07\n[b]" in out
+    assert "\x1b" not in out
+    assert len(out.splitlines()) == 3

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cuetune import console
+from cuetune.cli.lines import MOST_IN_TABLE, show_lines
 from cuetune.errors import CuetuneError
 
 if TYPE_CHECKING:
@@ -141,16 +142,20 @@ def remove(
 
 def _print_entries(entries: "list[Entry]", counts: dict[str, int] | None = None) -> None:
     """counts: how many versions there are of each name, where only one of them is shown."""
-    table = console.table()
-    for heading in ("prompt", "version"):
-        table.add_column(heading, no_wrap=True)
-    if counts:
-        table.add_column("of", justify="right")
-    for heading in ("task", "labels", "kind", "model", "score", "created"):
-        table.add_column(heading, overflow="fold")
+    headings = ["prompt", "version", *(["of"] if counts else []), "task", "labels", "kind", "model", "score", "created"]
+    rows = []
     for entry in entries:
         of = [str(counts[entry.name])] if counts else []
-        table.add_row(entry.name, entry.version, *of, entry.task, *_about(entry))
+        rows.append([entry.name, entry.version, *of, entry.task, *_about(entry)])
+    if len(rows) > MOST_IN_TABLE:
+        show_lines(headings, rows)
+        return
+    table = console.table()
+    for heading in headings:
+        fitted = heading not in ("prompt", "version")
+        table.add_column(heading, no_wrap=not fitted, justify="right" if heading == "of" else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
     if entries:
         console.show(table)
 

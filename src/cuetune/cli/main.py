@@ -1,5 +1,6 @@
 """The command line: a dictionary verb -> function, with options made from its signature and docstring."""
 
+import errno
 import sys
 from collections.abc import Callable
 
@@ -115,6 +116,11 @@ def _run(out: Output) -> int:
         return 74  # EX_IOERR
     except CuetuneError as error:
         console.fail(error)
+        return 2
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        console.fail(f"{str(error.filename)[:60]}…: the name is too long for a file; name another.")
         return 2
     except typer.TyperException as error:  # of an option or an argument
         return _misused(error)

@@ -9,6 +9,7 @@ import typer
 from cuetune import console
 from cuetune.cli import options as o
 from cuetune.errors import CuetuneError
+from cuetune.named_paths import possible
 
 
 def predict(
@@ -63,7 +64,13 @@ def predict(
         raise CuetuneError("give a file of rows, or texts with --say, and not both.")
     if data is not None and to is None:
         raise CuetuneError("say where the answers go: --to answers.csv (or .tsv, .jsonl).")
-    if to is not None and data is not None and to.exists() and Path(data).exists() and to.samefile(data):
+    if (
+        to is not None
+        and data is not None
+        and possible(to).exists()
+        and Path(possible(data)).exists()
+        and to.samefile(data)
+    ):
         raise CuetuneError(f"{to}: holds the rows that are to be answered; choose another --to.")
     tuned = load(prompt)
     skipped = Skipped() if skip_broken else None

@@ -16,6 +16,7 @@ from cuetune.library.peft_format import PREFIXES, TOKENS, from_peft
 from cuetune.library.record import FORMAT, PeftFile, PromptFile, first_fault, visible
 from cuetune.library.saving import CONFIG, HEAD, RECORD, STATE, WEIGHTS
 from cuetune.library.tuned import UNKNOWN_BACKBONE, TunedPrompt
+from cuetune.named_paths import possible
 from cuetune.prompts import Prompt
 from cuetune.readouts import POOLINGS, Head
 from cuetune.strict_json import DAMAGED, PLAIN, parse_json
@@ -34,7 +35,7 @@ def load(folder: Path, task: Task | None = None) -> TunedPrompt:
 
     Raises CuetuneError naming the file for anything missing, cut short, altered, not finite or of the wrong size.
     """
-    ours = os.path.lexists(folder / RECORD)
+    ours = os.path.lexists(possible(folder) / RECORD)
     if not ours and (bare := foreign_file(folder)) is not None:  # beside a record of ours, nothing else is looked at
         return load_foreign(bare, task)
     _check_folder(folder)

@@ -21,6 +21,7 @@ from cuetune.files import atomic_file, atomic_folder, disk_error
 from cuetune.leftovers import temporary_name
 from cuetune.library.entry import Seen
 from cuetune.library.record import HARMLESS, OURS, RECORD, visible
+from cuetune.named_paths import possible
 
 LEFTOVER = re.compile(r"\.\w+\.\w+\.(partial|old|removed)")  # of a version's folder, by earlier versions of cuetune
 STALE = 24 * 3600  # seconds after which a leftover has no owner any more
@@ -65,7 +66,7 @@ def storage_at(address: str | Path) -> Storage:
     """The storage at a path, or at an address such as s3://bucket/prompts. Nothing is opened yet."""
     protocol, colon, rest = str(address).partition("://")
     if not colon:
-        return LocalStorage(Path(address).expanduser())
+        return LocalStorage(possible(Path(address).expanduser()))
     if protocol in ("file", "local"):
         return LocalStorage(Path(rest))
     return RemoteStorage(str(address), protocol)

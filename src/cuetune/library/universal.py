@@ -24,6 +24,7 @@ from cuetune.library.saving import bytes_of, contents, public_name, to_json, wri
 from cuetune.library.saving import check_replaceable as check_saved_prompt
 from cuetune.library.tuned import TunedPrompt
 from cuetune.locking import locked
+from cuetune.named_paths import possible
 from cuetune.ownership import begins_with, is_empty, read_object
 from cuetune.prompts import MultitaskPrompt
 from cuetune.strict_json import DAMAGED
@@ -99,7 +100,7 @@ class UniversalPrompt:
     @classmethod
     def load(cls, folder: str | Path) -> "UniversalPrompt":
         """Read what `save` wrote, without the folders of its tasks. Raises CuetuneError naming the file at fault."""
-        folder = Path(folder)
+        folder = possible(Path(folder))
         if not (folder / RECORD).exists():
             raise CuetuneError(
                 f"{folder}: no universal prompt is there (no {RECORD}); give the folder that `cuetune multitask train "

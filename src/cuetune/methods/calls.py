@@ -1,6 +1,7 @@
 """Calls that cost money: what they may cost at most is said before the first, and no answer is paid for twice."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,9 +15,12 @@ from cuetune import console
 from cuetune.errors import CuetuneError
 from cuetune.files import disk_error
 from cuetune.methods.redaction import redacted
+from cuetune.strict_json import Limits, parse_json, read_limited
 from cuetune.tuning.run_folder import CALLS, RUN
 
 NAME = CALLS
+LARGEST = 2**30  # bytes of a log
+LINE = Limits(nan=True, halves=True)
 MOST_TOKENS = 10**8  # of one call; whatever bills more has miscounted
 
 
@@ -131,15 +135,15 @@ class CallLog:
 
     def _read(self) -> list[Event]:
         """Whole events of earlier runs; a line that a kill cut off is closed, so that the next one stands alone."""
-        if self.path is None or not self.path.exists():
+        if self.path is None or not os.path.lexists(self.path):
             return []
-        text = self.path.read_text(encoding="utf-8", errors="replace")
+        text = read_limited(self.path, LARGEST, "move it away").decode(errors="replace")
         if text and not text.endswith("\n"):
             _append(self.path, "\n")
         events = []
         for line in text.split("\n"):
-            with suppress(ValueError, RecursionError):  # the cut-off line; its attempt was counted by the line before
-                events.append(Event.model_validate(json.loads(line)))
+            with suppress(CuetuneError, ValueError):  # the cut-off line; its attempt was counted by the line before
+                events.append(Event.model_validate(parse_json(line, str(self.path), LINE)))
         return events
 
 

@@ -8,10 +8,13 @@ from typing import Any
 from cuetune.errors import CuetuneError
 from cuetune.files import atomic_file, disk_error
 from cuetune.methods.redaction import redacted
+from cuetune.strict_json import Limits, parse_json, read_limited
 from cuetune.tuning.run_folder import JOURNAL, RUN
 
 NAME = JOURNAL
 HALVES = "backslashreplace"  # half a character is written as JSON escapes it
+LIMITS = Limits(size=2**28, nan=True, halves=True)  # of the file, and of each line
+REMEDY = "start over with --fresh"
 
 
 class Journal:
@@ -54,25 +57,26 @@ class Journal:
 
     def _whole_lines(self) -> list[str]:
         assert self._path is not None
-        if not self._path.exists():
+        if not os.path.lexists(self._path):
             return []
         try:
-            *lines, _ = self._path.read_text(encoding="utf-8").split("\n")  # behind the last line end is half a line
-        except (OSError, ValueError) as error:
+            text = read_limited(self._path, LIMITS.size, REMEDY).decode()
+        except ValueError as error:
             raise self._damaged() from error
+        *lines, _ = text.split("\n")  # behind the last line end is half a line
         return [line for line in lines if line.endswith("}")]
 
     def _read(self, line: str) -> dict[str, Any]:
         try:
-            entry = json.loads(line)
-        except (ValueError, RecursionError) as error:
+            entry = parse_json(line, str(self._path), LIMITS, REMEDY)
+        except CuetuneError as error:
             raise self._damaged() from error
         if not isinstance(entry, dict):
             raise self._damaged()
         return entry
 
     def _damaged(self) -> CuetuneError:
-        return CuetuneError(f"{self._path}: is damaged; start over with --fresh.")
+        return CuetuneError(f"{self._path}: is damaged; {REMEDY}.")
 
     def _start(self, *entries: dict[str, Any]) -> None:
         assert self._path is not None

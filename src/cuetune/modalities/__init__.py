@@ -14,6 +14,7 @@ from cuetune.modalities.families import REFUSED, check_family, medium
 from cuetune.modalities.image import ImageModality
 from cuetune.modalities.text import TextModality
 from cuetune.modalities.video import VideoModality
+from cuetune.named_paths import possible
 from cuetune.strict_json import DAMAGED
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def of_model(name: str, reads: str | None = None, **options: Any) -> Modality:
 
     from cuetune.backbones.bundled import CATALOGUE, resolve
 
-    if meant := [modality for modality in MODALITIES.values() if modality.named(name)]:
+    if meant := [modality for modality in MODALITIES.values() if modality.named(possible(name))]:
         return meant[0]
     name = name if Path(name).is_dir() else name.partition("@")[0]  # "dinov2-small@98" names a size too
     if name in CATALOGUE and not Path(name).is_dir():
@@ -92,7 +93,7 @@ def of_data(source: Any, options: Mapping[str, Any], encoding: str = "utf-8") ->
         raise CuetuneError(f"--{named[0].name} and --{named[1].name} name columns of different kinds; give one.")
     if named or options.get("template"):
         return named[0] if named else TEXT
-    if isinstance(source, str | Path) and Path(source).is_dir():
+    if isinstance(source, str | Path) and Path(possible(source)).is_dir():
         found = [modality for modality in MODALITIES.values() if modality.in_folder(Path(source))]
         if found:
             return found[0]

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, Self
 
+from cuetune.named_paths import possible
 from cuetune.tasks.layout import Layout
 
 
@@ -30,7 +31,7 @@ class Source(str):
         allow_download: bool = False,
         layout: Layout | None = None,
     ) -> Self:
-        made = super().__new__(cls, name)
+        made = super().__new__(cls, possible(name))
         made.splits, made.allow_download, made.notes = splits, allow_download, []
         made.layout = layout or Layout()
         made.media_root = None if media_root is None else Path(media_root)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -11,7 +12,11 @@ from typing import Any, Protocol
 from cuetune import bars, console
 from cuetune.errors import CuetuneError
 from cuetune.files import atomic_file, disk_error
+from cuetune.strict_json import Limits, parse_json, read_limited
 from cuetune.tuning.run_folder import LOG, RUN
+
+LARGEST = 2**30  # bytes of a log
+LINE = Limits(nan=True, halves=True)
 
 
 class Reporter(Protocol):
@@ -104,12 +109,9 @@ class JsonLog:
 
     def _lines(self) -> list[str]:
         """What is there; a kill may have left half of the last line."""
-        if not self._path.exists():
+        if not os.path.lexists(self._path):
             return []
-        try:
-            text = self._path.read_text(encoding="utf-8", errors="replace")
-        except OSError as error:
-            raise CuetuneError(f"{self._path}: cannot be read ({error.strerror}); move it away.") from error
+        text = read_limited(self._path, LARGEST, "move it away").decode(errors="replace")
         return [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
     def step(self, step: int, values: Mapping[str, float]) -> None:
@@ -132,9 +134,9 @@ class JsonLog:
 def _step(line: str) -> float:
     """The step of a line in the log; one that is damaged belongs to none, and is dropped."""
     try:
-        step = json.loads(line)["step"]
+        step = parse_json(line, LOG, LINE)["step"]
         return step if isinstance(step, int) else math.inf
-    except (KeyError, TypeError, ValueError, RecursionError):
+    except (CuetuneError, KeyError, TypeError):
         return math.inf
 
 

@@ -8,6 +8,7 @@ from cuetune.errors import CuetuneError
 from cuetune.files import Check
 from cuetune.library.record import RECORD
 from cuetune.library.saving import check_replaceable
+from cuetune.named_paths import possible
 from cuetune.ownership import FolderKind, begins_with, read_object
 
 CHECKPOINT, LOG, JOURNAL, HISTORY, CALLS = (
@@ -46,7 +47,7 @@ RUN = FolderKind("run", re.compile("|".join([*map(re.escape, HEADS), EVENTS])), 
 
 def run_folder_of(target: Path) -> Path:
     """Where the run lies whose result is saved at `target`. Raises CuetuneError where something else lies there."""
-    folder = target.with_name(target.name + ".run")
+    folder = possible(target.with_name(target.name + ".run"))
     RUN.check(folder)
     return folder
 
@@ -58,6 +59,8 @@ def unfinished_run(folder: Path) -> str | None:
     if (key := checkpoint_key(folder)) is not None:
         return key
     try:
+        if not (folder / JOURNAL).is_file():  # a pipe would wait for a writer
+            return None
         with (folder / JOURNAL).open("rb") as stream:
             head = re.match(rb'\{"key": "([0-9a-f]{64})"', stream.read(200))
     except OSError:

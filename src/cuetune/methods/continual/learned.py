@@ -22,6 +22,7 @@ from cuetune.files import atomic_file
 from cuetune.library.record import BackboneFile, Count, Shape, TaskFile, first_fault
 from cuetune.library.saving import public_name
 from cuetune.locking import locked
+from cuetune.named_paths import possible
 from cuetune.ownership import begins_with
 from cuetune.strict_json import Limits, parse_json
 from cuetune.tasks.task import Task
@@ -181,4 +182,4 @@ def check_own_state(folder: Path) -> None:
 
 def is_learned(folder: str | Path) -> bool:
     """Whether a learned stream lies in this folder."""
-    return (Path(folder) / STATE).is_file()
+    return (Path(possible(folder)) / STATE).is_file()
