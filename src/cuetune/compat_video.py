@@ -14,11 +14,6 @@ from cuetune.compat_handed import HANDED_ON, handed, running_layout
 TUBES = ("videomae", "vivit")  # families whose states stand for tubes: patches over several frames
 
 
-def sees_tubes(config: Any) -> bool:
-    """Whether a configuration is that of a transformer over tubes of a clip."""
-    return getattr(config, "model_type", None) in TUBES
-
-
 def load_tubes(source: str, **options: Any) -> PreTrainedModel:
     """What sees of the model in a folder or of the hub: without the classes or the decoder of its pre-training."""
     return load_whole(AutoModel, source, **options)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AttentionInterface
 
-from cuetune import compat, compat_video, compat_vision
+from cuetune import compat, compat_vision
 from cuetune.backbones.clips import ClipPreprocessing, evenly
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.inputs import InputChange
@@ -214,10 +214,8 @@ def test_a_clip_is_known_by_its_preparation():
 
 
 def test_only_tubes_are_taken_for_tubes():
-    assert compat_video.sees_tubes(tubes_model().config)
     assert not compat_vision.is_vision(tubes_model().config)
     assert compat_vision.is_vision(image_backbone().config)
-    assert not compat_video.sees_tubes(image_backbone().config)
 
 
 def test_frames_are_taken_evenly_from_the_first_to_the_last():

@@ -72,7 +72,7 @@ def of_model(name: str, reads: str | None = None, **options: Any) -> Modality:
         raise CuetuneError(f"{name}: {REFUSED['timm_wrapper']}.") from error
     except (OSError, *DAMAGED):
         return TEXT  # loading it will say what is wrong
-    if reads == TEXT.name and TEXT.also_loads(config):
+    if reads == TEXT.name and TEXT.loads(config):
         return TEXT
     kind = medium(config)
     if kind is None:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from cuetune.errors import CuetuneError
-from cuetune.modalities.families import medium
 from cuetune.modalities.media import OF_TEXTS, MediaModality
 
 
@@ -18,9 +17,6 @@ class AudioModality(MediaModality):
     model = "whisper-tiny-en"
     prompt = "deep"
     compared = ("linear-probe", "shallow", "deep", "prefix", "wave", "fine-tuning")
-
-    def loads(self, config: Any) -> bool:
-        return medium(config) == "audio"
 
     def load(self, name: str, **options: Any) -> Any:
         from cuetune.backbones.audio_loading import load_audio_backbone

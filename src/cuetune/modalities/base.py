@@ -48,10 +48,6 @@ class Modality(ABC):
         return False
 
     @abstractmethod
-    def loads(self, config: Any) -> bool:
-        """Whether a configuration of transformers is that of a model of this modality."""
-
-    @abstractmethod
     def load(self, name: str, **options: Any) -> "Backbone":
         """The backbone of this name; options: see `load_backbone`."""
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from cuetune.errors import CuetuneError
-from cuetune.modalities.families import medium
 from cuetune.modalities.media import MediaModality
 
 
@@ -18,9 +17,6 @@ class ImageModality(MediaModality):
     model = "dinov2-small"
     prompt = "vpt"
     compared = ("linear-probe", "vpt-shallow", "vpt", "prefix", "frame", "fine-tuning")
-
-    def loads(self, config: Any) -> bool:
-        return medium(config) == "image"
 
     def load(self, name: str, **options: Any) -> Any:
         from cuetune.backbones.image_loading import load_image_backbone

@@ -21,9 +21,6 @@ class TextModality(Modality):
     starts_from_words = True
 
     def loads(self, config: Any) -> bool:
-        return True
-
-    def also_loads(self, config: Any) -> bool:
         """Whether a configuration is that of a causal language model, whatever else it takes."""
         from cuetune.compat import also_reads_texts
 

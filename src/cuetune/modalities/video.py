@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cuetune.modalities.families import medium
 from cuetune.modalities.image import ImageModality
 
 
@@ -21,9 +20,6 @@ class VideoModality(ImageModality):
         from cuetune.backbones.video_loading import over_frames
 
         return over_frames(model) is not None
-
-    def loads(self, config: Any) -> bool:
-        return medium(config) == "video"
 
     def load(self, name: str, **options: Any) -> Any:
         from cuetune.backbones.video_loading import load_video_backbone
