@@ -202,3 +202,16 @@ def test_a_pairing_of_labels_and_words_is_printed(cuetune, tmp_path):
     assert code == 0, err
     assert "'neg' scored as 'bad'" in out
     assert "'pos' scored as 'good'" in out
+
+
+@pytest.mark.parametrize("verb", ["worth", "search"])
+def test_a_verb_that_names_skip_broken_has_it(cuetune, faulty, tmp_path, verb):
+    more = {
+        "worth": ("--sizes", "6,12", "--seeds", 1, "--steps", 2, "--no-search", "--length", 2),
+        "search": ("--option", "steps=1", "--option", "candidates=2", "--option", "batch_size=4"),
+    }[verb]
+    code, _, err = cuetune(verb, faulty, "--to", tmp_path / "p", *MODEL, *KNOWN)
+    assert (code, "--skip-broken" in err) == (2, True)
+    code, out, err = cuetune(verb, faulty, "--to", tmp_path / "p", *MODEL, *KNOWN, "--skip-broken", *more)
+    assert code == 0, err
+    assert "line 3, column 'label': no label" in out + err

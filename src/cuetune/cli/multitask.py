@@ -109,6 +109,8 @@ def adapt(
     `cuetune multitask adapt prompts/universal new-task.csv --to prompts/new-task`
 
     `cuetune multitask adapt prompts/universal reviews-movies --rows 16 --draws 5 --to prompts/movies`
+
+    A run that was stopped goes on when the same command is given again; finished draws stay.
     """
     from cuetune.cli.report import report_draws
     from cuetune.methods.multitask.adapting import adapt as run

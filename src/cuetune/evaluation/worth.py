@@ -52,6 +52,7 @@ def worth(
     test: Any = None,
     model: str | TextBackbone = DEFAULT,
     task: Task | None = None,
+    skip_broken: bool = False,
     watts: float | None = None,
     say: Callable[[str], None] = console.say,
     model_options: dict[str, Any] | None = None,
@@ -68,14 +69,14 @@ def worth(
     sizes = tuple(sorted(set(sizes)))
     if method == against or len(sizes) < 2:
         raise CuetuneError("worth needs two different methods and two or more --sizes.")
-    made = prepare(data, validation, test, task, Settings(seed=0), model=model, **task_options)
+    made = prepare(data, validation, test, task, Settings(seed=0), model=model, skip_broken=skip_broken, **task_options)
     refuse(made.task, "worth")
     comparison = prepared(
         made, to, (method, against), sizes, model, say, model_options,
         seeds=seeds, steps=steps, search=search, length=length, batch_size=batch_size,
         watts=watts,
     )  # fmt: skip
-    for line in (*describe(made.task), *opening(comparison)):
+    for line in (*describe(made.task), *made.notes, *opening(comparison)):
         say(line)
     comparison.run()
     compared = write(comparison, made.source, price_here(comparison.backbone), say)

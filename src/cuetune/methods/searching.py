@@ -146,6 +146,7 @@ def search(
     test: Any = None,
     model: str | TextBackbone = DEFAULT,
     task: Task | None = None,
+    skip_broken: bool = False,
     seed: int = 0,
     fresh: bool = False,
     overwrite: bool = False,
@@ -167,9 +168,10 @@ def search(
     if method not in SEARCHES:
         raise CuetuneError(f"unknown search {method!r}; choose one of {', '.join(SEARCHES)}.")
     values = SEARCHES[method].checked(options or {})
-    prepared = prepare(data, validation, test, task, Settings(seed=seed), model=model, **task_options)
+    how: dict[str, Any] = {"model": model, "skip_broken": skip_broken, **task_options}
+    prepared = prepare(data, validation, test, task, Settings(seed=seed), **how)
     refuse(prepared.task, "search")
-    for line in describe(prepared.task, prepared.splits.train):
+    for line in (*describe(prepared.task, prepared.splits.train), *prepared.notes):
         say(line)
     backbone = text_backbone(model, **(model_options or {}))
     if fresh:

@@ -68,6 +68,13 @@ def unfinished_run(folder: Path) -> str | None:
     return head[1].decode() if head else None
 
 
+def finished_run(target: Path, run: Path) -> str | None:
+    """The key of the run whose whole result is saved at `target`, None where there is none or it goes on."""
+    made = read_object(target / RECORD).get("record", {})
+    over = isinstance(made, dict) and made.get("stopped") != "interrupted" and unfinished_run(run) is None
+    return str(made["run"]) if over and "run" in made else None
+
+
 def may_replace(
     target: Path, run: Path, overwrite: bool, check: Check = check_replaceable, record: str = RECORD
 ) -> bool:

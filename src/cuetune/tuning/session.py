@@ -26,7 +26,7 @@ from cuetune.tuning.deciding import decided
 from cuetune.tuning.loop import Outcome, Tuner
 from cuetune.tuning.progress import Bar, JsonLog, Reporter, TensorBoard
 from cuetune.tuning.recording import record
-from cuetune.tuning.run_folder import CHECKPOINT, RUN, may_replace, run_folder_of, unfinished_run
+from cuetune.tuning.run_folder import CHECKPOINT, RUN, finished_run, may_replace, run_folder_of, unfinished_run
 from cuetune.tuning.settings import Settings
 from cuetune.tuning.task_run import TaskData
 
@@ -52,6 +52,7 @@ def tune(
     hold_out: HoldOut | None = None,
     fresh: bool = False,
     overwrite: bool = False,
+    again: bool = False,
     tensorboard: bool = False,
     say: Any = console.say,
     reporters: Sequence[Reporter] | None = None,
@@ -76,12 +77,14 @@ def tune(
     skip_broken: leave rows out that cannot be used. together: a column of `data` whose equal rows stay on one side
     of the split (a speaker, a patient). hold_out: column -> values of the rows that are tested, instead of rows at
     random.
-    A run that was stopped goes on when called again; fresh=True starts over. Raises CuetuneError for
+    A run that was stopped goes on when called again; fresh=True starts over. again: what this very run has finished and
+    saved at `to` is returned as it is. Raises CuetuneError for
     anything the user can mend.
     """
     target = Path(to)
     run_folder = run_folder_of(target)
-    overwrite = may_replace(target, run_folder, overwrite)
+    finished = finished_run(target, run_folder) if again and not (fresh or overwrite) else None
+    overwrite = overwrite if finished else may_replace(target, run_folder, overwrite)
     settings = settings or Settings()
     prepared = prepare(
         data, validation, test, task, settings,
@@ -125,7 +128,14 @@ def tune(
             watching.append(TensorBoard(run_folder))
         if fresh and (run_folder / CHECKPOINT).exists():
             say(f"{run_folder}: the checkpoint of an earlier run is dropped, and this one starts over (--fresh)")
-        outcome = run(backbone, started, asked, resolved, run_folder, watching, fresh)
+        tuner = tuner_of(backbone, started, asked, resolved, run_folder, watching, fresh)
+        if finished is not None:
+            there = TunedPrompt.load(target)
+            if finished != tuner.key or (start is not None and there.record.get("lineage") != [ancestor(start)]):
+                may_replace(target, run_folder, False)  # raises
+            say(f"{target}: is finished already")
+            return there
+        outcome = tuner.run_counted()
         for line in outcome.notes:
             say(line)
     # Saved before it is scored: whatever goes wrong from here on, the run was not in vain.
@@ -175,7 +185,7 @@ def for_method(modality: Modality, method: str, settings: Settings) -> Settings:
     return settings.model_copy(update={"readout": methods[method].readout})
 
 
-def run(
+def tuner_of(
     backbone: Backbone,
     prompt: Prompt,
     data: Data,
@@ -183,9 +193,9 @@ def run(
     folder: Path,
     reporters: Sequence[Reporter],
     fresh: bool,
-) -> Outcome:
+) -> Tuner:
     """The loop with its run folder; fresh=True forgets an earlier checkpoint there."""
-    tuner = Tuner(
+    return Tuner(
         backbone,
         prompt,
         TaskData(data.task, data.splits.train, data.splits.validation),
@@ -195,7 +205,11 @@ def run(
         data_key=data.key,
         fresh=fresh,
     )
-    return tuner.run_counted()
+
+
+def run(*what: Any) -> Outcome:
+    """The loop of `tuner_of`, to its end."""
+    return tuner_of(*what).run_counted()
 
 
 def score(backbone: Backbone, tuned: TunedPrompt, data: Data, shots: int) -> Evaluation:

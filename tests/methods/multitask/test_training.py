@@ -160,6 +160,28 @@ def test_a_new_task_from_few_rows(tmp_path):
         tune(rows(50, 9), tmp_path / "more", model=backbone("llama"), rows=99, say=lambda line: None)
 
 
+def test_draws_go_on_where_they_were_stopped(tmp_path):
+    train(tmp_path / "universal")
+    how = {"rows": 6, "draws": 2, "template": "{text} -", "settings": SETTINGS, "reporters": ()}
+    call = (tmp_path / "universal", rows(50, 9), tmp_path / "new")
+    adapt(*call, model=backbone("llama"), say=lambda line: None, **how)
+    first, second = (tmp_path / "new" / f"draw-{number}" / "cuetune.json" for number in (0, 1))
+    before, wanted = first.stat().st_mtime_ns, TunedPrompt.load(second.parent)
+    shutil.rmtree(second.parent)  # as if it had been stopped between the two
+    said = []
+    found = adapt(*call, model=backbone("llama"), say=said.append, **how)
+    assert f"{first.parent}: is finished already" in said
+    assert first.stat().st_mtime_ns == before
+    assert len(found) == 2
+    assert torch.equal(found[1].prompt.embeddings, wanted.prompt.embeddings)
+    assert torch.equal(found[0].prompt.embeddings, TunedPrompt.load(first.parent).prompt.embeddings)
+    with pytest.raises(CuetuneError, match="exists already"):
+        adapt(*call, model=backbone("llama"), say=said.append, **{**how, "rows": 7})
+    train(tmp_path / "universal", settings=SETTINGS.model_copy(update={"seed": 5}), overwrite=True)
+    with pytest.raises(CuetuneError, match="exists already"):  # from another universal prompt
+        adapt(*call, model=backbone("llama"), say=said.append, **how)
+
+
 def test_only_the_tasks_own_numbers(tmp_path):
     universal = train(tmp_path / "universal")
     how = {"settings": SETTINGS, "say": lambda line: None, "reporters": (), "template": "{text} -"}

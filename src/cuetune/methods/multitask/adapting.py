@@ -32,7 +32,8 @@ def adapt(
 
     rows: how many labelled rows to learn from, drawn label by label (few-shot); else all. draws: how often to draw
     them; more than one are saved as TO/draw-0, TO/draw-1, … shared: whether P* is trained too, or only the task's own
-    u and v. options: as of `tune`. Returns a tuned prompt for each draw.
+    u and v. options: as of `tune`. Returns a tuned prompt for each draw. After a stop the same call goes on: draws that
+    are finished stay.
     """
     if draws > 1 and rows is None:
         raise CuetuneError("--draws repeats a draw of few rows; say how many with --rows.")
@@ -45,7 +46,7 @@ def adapt(
     common: dict[str, Any] = {"prompt": "multitask", "start": universal, "rows": rows, "model": backbone}
     made: list[TunedPrompt] = []
     for number, place in enumerate(places):
-        made.append(tune(data, place, settings=settings, drawn=number, say=say, **common, **options))
+        made.append(tune(data, place, settings=settings, drawn=number, say=say, again=draws > 1, **common, **options))
         if made[-1].record["stopped"] == "interrupted":
             break
     return made
