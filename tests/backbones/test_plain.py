@@ -149,7 +149,8 @@ def test_a_plain_model_is_tuned_kept_and_asked_again(tmp_path, caplog):
     data = write_csv(tmp_path / "rows.csv", labelled(40))
     with caplog.at_level(logging.WARNING, "cuetune"):
         tuned = tune(data, tmp_path / "prompt", model=model, settings=Settings(steps=2), say=lambda line: None)
-    assert [record.getMessage() for record in caplog.records if "plain path" in record.getMessage()]
+    (notice,) = [record.getMessage() for record in caplog.records if "plain path" in record.getMessage()]
+    assert "do not use transformers' attention interface" in notice
     assert tuned.backbone.path == "plain"
     (answer,) = cuetune.predict(tmp_path / "prompt", [{"text": "good film"}], model=model)
     assert answer.label in tuned.task.labels

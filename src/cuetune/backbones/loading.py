@@ -113,8 +113,8 @@ def open_model(
         backbone = PLAIN[kind](model, tokenizer, name, revision)
         backbone.path_reason = refusal.reason
         notices.warning(
-            "%s: plain path, because %s; prompts stand at the embedding layer and rows share none of the work: slower, "
-            "and the same numbers as plain transformers.",
+            "%s: plain path (%s): prompts stand at the embedding layer, and no row shares another's work; slower, with "
+            "the numbers of plain transformers.",
             name,
             refusal.reason,
         )

@@ -95,6 +95,7 @@ def _made(tuned: "TunedPrompt") -> list[str]:
     known = [
         f"width {backbone.hidden_size:,}",
         f"revision {backbone.revision}" if backbone.revision else "",
+        "plain path" if backbone.path == "plain" else "",
         f"weights {backbone.weights_hash[:12]}" if backbone.weights_hash else "",
         f"{backbone.prepared_by} {backbone.tokenizer_hash[:12]}" if backbone.tokenizer_hash else "",
     ]
