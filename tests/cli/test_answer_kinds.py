@@ -149,6 +149,18 @@ def test_images_take_both_kinds(options, metric, cuetune, files, vit, tmp_path):
     assert len(answers(tmp_path / "o.csv")) == 24
 
 
+def test_numbers_by_an_encoder_and_in_a_library(cuetune, files, tmp_path):
+    tiny.encoder("bert").save_pretrained(tmp_path / "bert")
+    tiny.masked_tokenizer().save_pretrained(tmp_path / "bert")
+    given = ("--to", tmp_path / "scores", "--model", tmp_path / "bert")
+    code, out, err = cuetune("tune", files / "scores.csv", *given, *FEW)
+    assert code == 0, err
+    assert "Pearson" in out
+    assert cuetune("library", "add", tmp_path / "library", tmp_path / "scores")[0] == 0
+    listed = " ".join(cuetune("library", "list", tmp_path / "library")[1].split())
+    assert "number" in listed and "writte" not in listed
+
+
 @pytest.mark.parametrize("model", ["llama", "bert"])
 def test_label_words_answer_several_labels(model, cuetune, files, tmp_path):
     folder = tiny.folder() if model == "llama" else tmp_path / "bert"

@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics
 
+from cuetune.evaluation.metrics import Score
 from cuetune.evaluation.multi_label_metrics import by_label, micro_f1, multi_label_scores
 from cuetune.evaluation.regression_metrics import correlation, regression_scores
 from cuetune.evaluation.resampling import resamples
@@ -70,3 +71,7 @@ def test_a_draw_of_rows_is_scored_as_those_rows_alone():
 def test_numbers_that_do_not_vary_have_no_correlation():
     scores = regression_scores(np.ones(4), np.array([1.0, 2.0, 3.0, 4.0]))
     assert (scores["pearson"].value, scores["spearman"].value, scores["r2"].value) == (0.0, 0.0, 0.0)
+
+
+def test_errors_of_very_small_numbers_are_not_shown_as_zero():
+    assert str(Score(1.5e-8, 0.0, 0.25)) == "1.5e-08 (0.000–0.250)"

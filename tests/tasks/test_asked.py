@@ -125,3 +125,59 @@ def test_examples_of_a_task_are_those_of_the_rows():
     found = [task.example(row).label for row in rows]
     assert found == [("good",), ("bad",), ("good", "long"), ("bad", "long"), (), ("long",)]
     assert all(set(one) <= set(task.labels) for one in itertools.chain(found))
+
+
+@pytest.mark.parametrize(
+    ("values", "labels", "columns"),
+    [
+        ([[0, 1, 1], [0, 0, 1], [1, 0, 0]], ("tags.0", "tags.1", "tags.2"), ("tags.0", "tags.1", "tags.2")),
+        ([{"a": True, "b": False}, {"a": False, "b": True}], ("a", "b"), ("tags.a", "tags.b")),
+        ([{"a": 1, "b": 0}, {"b": 1, "a": 0}], ("a", "b"), ("tags.a", "tags.b")),
+    ],
+)
+def test_places_of_yes_and_no_in_one_cell_are_labels(values, labels, columns):
+    table = cells("tags", *values, times=3)
+    task = infer(table, label="tags")
+    assert (task.answers.kind, task.labels, task.label_columns) == ("multi-label", labels, columns)
+    rows = list(read_rows([{"text": "x", **row} for row in table[: len(values)]]))
+    places = [cell.values() if isinstance(cell, dict) else cell for cell in values]
+    first = task.example(rows[0]).label
+    assert first == tuple(label for label, said in zip(labels, places[0], strict=True) if said)
+    named = infer(table, label="tags", labels=[f"n{number}" for number in range(len(labels))])
+    assert named.labels[0] == "n0" and named.label_columns == columns
+    assert infer(table, labels_from=columns).label_columns == columns
+
+
+def test_lists_of_names_that_are_0_and_1_stay_names():
+    assert infer(cells("labels", [0], [1], [0, 1], [])).labels == ("0", "1")
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (["[0, 1, 1]", "[0, 0, 1]"], "a place of 0 or 1 for each label"),
+        ([{"a": 0.5, "b": 2}], "labels are objects"),
+        ([{"a": 1, "b": 0}, {"a": 1}], "labels are objects"),
+        ([{"a": "one", "b": "two"}], "holds objects with 'tags.a', 'tags.b'"),
+    ],
+)
+def test_cells_that_hold_something_else_than_labels_are_refused(values, said):
+    with pytest.raises(CuetuneError, match=said):
+        infer(cells("tags", *values, times=3), label="tags")
+
+
+def test_the_only_text_of_an_object_is_the_label_where_its_column_is_named_too():
+    task = infer(cells("meta", {"kind": "a"}, {"kind": "b"}, times=3), label="meta")
+    assert (task.label_column, task.labels) == ("meta.kind", ("a", "b"))
+
+
+@pytest.mark.parametrize(("yes", "no"), [("1.0", "0.0"), (1.0, 0.0), ("Y", "N"), ("t", "f")])
+def test_other_spellings_of_yes_and_no(yes, no):
+    table = [{"a": yes, "b": no}, {"a": no, "b": yes}]
+    rows = list(read_rows([{"text": "x", **row} for row in table]))
+    assert [infer(table, labels_from=["a", "b"]).example(row).label for row in rows] == [("a",), ("b",)]
+
+
+def test_a_column_of_numbers_with_some_other_cells_says_regression():
+    with pytest.raises(CuetuneError, match="numbers beside others such as 'n/a'; pass --task regression"):
+        infer(cells("label", *[str(n / 2) for n in range(40)], "n/a"))

@@ -48,30 +48,36 @@ class SeveralLabels(Answers):
 
     def _columns(self, row: "Row") -> tuple[str, ...]:
         """The columns of 0 and 1 that a row has, one for each label; empty where names stand in one column."""
+        from cuetune.tasks.cells import ABSENT, cell_at
         from cuetune.tasks.row_error import RowError
 
         task = self.task
         for columns in (task.label_columns, task.labels):
-            if columns and all(column in row.values for column in columns):
+            if columns and all(cell_at(row.values, column) is not ABSENT for column in columns):
                 return columns
         if task.label_columns and not super().labelled(row):
-            missing = [column for column in task.label_columns if column not in row.values]
+            missing = [column for column in task.label_columns if cell_at(row.values, column) is ABSENT]
             short = f"{row.where}: no column {missing[0]!r}"
             raise RowError("column", short, "every label needs its column of 0 and 1.")
         return ()
 
     def _has_columns(self, row: "Row") -> bool:
-        return all(column in row.values for column in self.task.label_columns or self.task.labels)
+        from cuetune.tasks.cells import ABSENT, cell_at
+
+        columns = self.task.label_columns or self.task.labels
+        return all(cell_at(row.values, column) is not ABSENT for column in columns)
 
     def labelled(self, row: "Row") -> bool:
         return super().labelled(row) or self._has_columns(row)
 
     def answered(self, row: "Row") -> bool:
+        from cuetune.tasks.cells import cell_at
         from cuetune.tasks.label_cells import is_yes_or_no
 
         if not self._has_columns(row):
             return super().answered(row)
-        return any(is_yes_or_no(row.values[column]) for column in self.task.label_columns or self.task.labels)
+        columns = self.task.label_columns or self.task.labels
+        return any(is_yes_or_no(cell_at(row.values, column)) for column in columns)
 
     def checked(self) -> None:
         task = self.task

@@ -163,7 +163,12 @@ def _print_entries(entries: "list[Entry]", counts: dict[str, int] | None = None)
 def _about(entry: "Entry") -> tuple[str, ...]:
     labels = ", ".join(entry.labels[:4]) + (f" and {len(entry.labels) - 4} more" if len(entry.labels) > 4 else "")
     length = "" if entry.length is None else f", {entry.length}"
-    return labels or "written", entry.kind + length, entry.backbone, _score(entry), entry.created
+    return labels or _answer(entry), entry.kind + length, entry.backbone, _score(entry), entry.created
+
+
+def _answer(entry: "Entry") -> str:
+    """What a prompt without labels answers; its metric tells."""
+    return "a number" if entry.score is not None and entry.score[0] == "pearson" else "written"
 
 
 def _score(entry: "Entry") -> str:

@@ -150,5 +150,7 @@ def _write(task: Any, answers: Iterator[Any], to: Path) -> None:
         line = of_task(task).unfinished(counts["unfinished"], counts["longest"])
         console.say(f"{line} Set another length with --max-new-tokens.")
     if counts["labelled"]:
-        agreement = f"{right / counts['labelled']:.3f}"
+        from cuetune.evaluation.metrics import figure
+
+        agreement = figure(right / counts["labelled"])
         console.say(f"{task.answers.agreement} on the {counts['labelled']:,} rows with a label: {agreement}")

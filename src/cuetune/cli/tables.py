@@ -17,7 +17,7 @@ def scores_table(evaluation: "Evaluation") -> console.Table:
     table = console.table(title=f"{evaluation.rows:,} held-out rows, 95 % confidence intervals")
     table.add_column("prompt")
     for name in names:
-        table.add_column(metric_name(name))
+        table.add_column(metric_name(name), overflow="fold")  # an interval is never cut
     calibrated = any(result.calibration_error is not None for result in evaluation.results.values())
     if calibrated:
         table.add_column("calibration error")

@@ -33,7 +33,12 @@ class Score:
         return {"value": self.value, "low": self.low, "high": self.high}
 
     def __str__(self) -> str:
-        return f"{self.value:.3f} ({self.low:.3f}–{self.high:.3f})"
+        return f"{figure(self.value)} ({figure(self.low)}–{figure(self.high)})"
+
+
+def figure(value: float) -> str:
+    """Three decimals; three digits where those would all be 0, as of the errors of very small numbers."""
+    return f"{value:.3g}" if 0 < abs(value) < 5e-4 else f"{value:.3f}"
 
 
 def metric_name(metric: str) -> str:

@@ -61,10 +61,11 @@ def readout_for(
 
 
 def why_head(backbone: TextBackbone, task: Task) -> str | None:
-    """Why "auto" takes a head for this model and these label words; None where it scores the words."""
+    """Why "auto" takes a head for this model and these label words; None where it scores the words, or
+    where tasks of this kind usually have a head."""
     if not backbone.has_words:
         return f"{backbone.identity.name} has no head that scores words"
-    if backbone.writes or task.generates:
+    if backbone.writes or task.generates or task.answers.usual_readout == "head":
         return None
     try:
         MaskedWords(backbone, task)

@@ -15,6 +15,7 @@ from cuetune.errors import CuetuneError
 from cuetune.tasks.cells import ABSENT, cell_at, format_value, is_missing
 from cuetune.tasks.label_cells import DELIMITERS, divided, is_yes_or_no, listed, number
 from cuetune.tasks.label_names import given_labels, in_order
+from cuetune.tasks.label_places import place_names, places_of_yes_and_no
 from cuetune.tasks.task import Row
 
 MANY_NUMBERS = 8  # different numbers, some of them not whole: no set of labels
@@ -72,6 +73,8 @@ def infer_asked(
     if kind in ("classification", "generation"):
         return Asked(column)
     cells = _cells(rows, column)
+    if kind in (None, "multi-label") and (places := places_of_yes_and_no(cells)):
+        return _one_hot(rows, tuple(f"{column}.{place}" for place in places), labels or place_names(column, places))
     if kind == "regression" or (kind is None and not labels and not label_delimiter and _many_numbers(cells)):
         return Asked(column, "regression")
     if kind == "multi-label" or label_delimiter or _are_lists(cells):
@@ -95,7 +98,7 @@ def _check_options(
 def _one_hot(rows: Sequence[Row], columns: tuple[str, ...], labels: Sequence[str] | None) -> Asked:
     """A column of 0 and 1 for each label; labels: what they are called, if not as the columns are."""
     for column in columns:
-        if column not in rows[0].values:
+        if cell_at(rows[0].values, column) is ABSENT:
             found = ", ".join(map(repr, rows[0].values))
             raise CuetuneError(f"--labels-from: no column {column!r}; the data has {found}.")
     return Asked(COLUMN_OF_LABELS, "multi-label", tuple(labels or columns), columns)

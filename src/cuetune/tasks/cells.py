@@ -31,6 +31,8 @@ def cell_at(values: Mapping[str, Any], column: str) -> Any:
 def _part(value: Any, name: str) -> Any:
     if isinstance(value, Mapping):
         return cell_at(value, name)
+    if getattr(value, "ndim", 0):
+        value = value.tolist()  # numpy's
     if isinstance(value, list | tuple):
         number, _, rest = name.partition(".")
         if number.lstrip("-").isdecimal() and -len(value) <= int(number) < len(value):

@@ -1,7 +1,7 @@
 """What a newcomer need not say: which columns hold text and label, the label names, template and instruction."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -142,7 +142,7 @@ class _Columns:
                     f"no column {given!r}; the data has {self._listed()}. Name one of them with --{what} NAME."
                     f"{self._hint()}"
                 )
-            return given
+            return self._inside(given, what)
         lowered = {column.lower(): column for column in reversed(self.names)}
         for name in names:
             if name in lowered and lowered[name] not in taken:
@@ -157,7 +157,8 @@ class _Columns:
 
     def _inside(self, column: str, what: str) -> str:
         """A column, or the only text of the objects in it. Raises CuetuneError where there are several."""
-        value = next((row.values[column] for row in self.rows if row.values.get(column) is not None), None)
+        cells = (cell_at(row.values, column) for row in self.rows)
+        value = next((cell for cell in cells if cell is not ABSENT and not is_missing(cell)), None)
         parts = list(text_parts(value, column))
         if len(parts) > 1:
             raise CuetuneError(
@@ -233,10 +234,16 @@ def _free_text(counts: Counter[str]) -> bool:
     return len(counts) > FEW_LABELS and (len(counts) > counts.total() / 2 or many)
 
 
-def _looks_like(values: Iterable[str]) -> str:
+def _looks_like(values: Collection[str]) -> str:
     """What so many different values may be, and which option says so."""
-    if all(number(value) is not None for value in values):
+    others = [value for value in values if number(value) is None]
+    if not others:
         return "numbers; pass --task regression, --generate to write them, or name another column with --label."
+    if len(others) < len(values) / 2:
+        return (
+            f"numbers beside others such as {others[0]!r}; pass --task regression, with --skip-broken to leave those "
+            "rows out, or name another column with --label."
+        )
     return "free text; pass --generate, or name another column with --label."
 
 

@@ -11,8 +11,8 @@ from cuetune.tasks.row_error import Kind, RowError
 from cuetune.tasks.task import Row, target_cell
 
 DELIMITERS = ("|", ";", ",")
-YES = {"1", "true", "yes"}
-NO = {"0", "false", "no"}
+YES = {"1", "1.0", "true", "t", "yes", "y"}  # 1.0: what pandas makes of 1 beside an empty cell
+NO = {"0", "0.0", "false", "f", "no", "n"}
 NUMERAL = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
 DECIMAL_COMMA = re.compile(r"[+-]?\d*,(?:\d+)")
 THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+")
