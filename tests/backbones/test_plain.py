@@ -1,6 +1,7 @@
 """The plain path: what models whose layers take no injections answer, held against plain transformers, row by row."""
 
 import copy
+import json
 import logging
 import sys
 from functools import cache
@@ -163,6 +164,25 @@ def test_kinds_that_need_the_fast_path_are_refused_by_name(method, tmp_path):
     model = saved(tmp_path / "mamba", "mamba")
     with pytest.raises(CuetuneError, match="takes prompts at the embedding layer only .*prefix, late and pool prompts"):
         tune(data, tmp_path / "prompt", model=model, prompt=method, settings=Settings(steps=2), say=lambda line: None)
+
+
+@pytest.mark.parametrize("methods", [None, ["soft", "prefix"]])
+def test_a_comparison_knows_before_it_runs_what_a_plain_model_takes(methods, tmp_path):
+    data = write_csv(tmp_path / "rows.csv", labelled(40))
+    model = saved(tmp_path / "mamba", "mamba")
+
+    def runs():
+        plan = {"sizes": [8], "seeds": 1, "steps": 1, "search": False}
+        return cuetune.compare(data, tmp_path / "to", methods=methods, model=model, say=lambda line: None, **plan)
+
+    if methods:
+        with pytest.raises(CuetuneError, match="prefix: mamba does not take it; of prompts it takes soft"):
+            runs()
+        assert not (tmp_path / "to").exists()
+    else:
+        runs()
+        made = {json.loads(path.read_text())["method"] for path in (tmp_path / "to" / "runs").glob("*.json")}
+        assert made == {"zero-shot", "few-shot", "linear-probe", "soft", "lora", "fine-tuning"}
 
 
 def test_texts_go_to_the_language_part_of_a_model_that_also_sees(tmp_path):

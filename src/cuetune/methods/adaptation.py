@@ -16,6 +16,7 @@ from cuetune.tuning.settings import RATE_PER_RMS
 # The usual learning rates of AdamW, which the search of `compare` moves up and down from.
 FINE_TUNING_RATE, LORA_RATE = 3e-5, 5e-4
 RANK = 8
+FUSED_OUT = ("mamba", "mamba2", "falcon_mamba", "falcon_h1", "nemotron_h")  # kernels read out_proj's weight themselves
 
 AnyBackbone = TypeVar("AnyBackbone", bound=Backbone)
 
@@ -83,7 +84,13 @@ def lora(backbone: AnyBackbone, seed: int = 0) -> tuple[AnyBackbone, ModelWeight
         raise CuetuneError("LoRA comes from PEFT: pip install 'cuetune[peft]', or leave lora out.") from error
     model = copy.deepcopy(backbone.model)
     torch.manual_seed(seed)
-    inject_adapter_in_model(LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules="all-linear"), model)
+    without = ["out_proj"] if model.config.model_type in FUSED_OUT else None
+    config = LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules="all-linear", exclude_modules=without)
+    try:
+        inject_adapter_in_model(config, model)
+    except ValueError as error:
+        reason = " ".join(str(error).split())
+        raise CuetuneError(f"{backbone.identity.name} takes no LoRA: {reason}; leave lora out of --methods.") from error
     adapters = [parameter for name, parameter in model.named_parameters() if "lora_" in name]
     for parameter in adapters:
         parameter.data = parameter.data.float()

@@ -77,6 +77,13 @@ class TextModality(Modality):
 
         return METHODS
 
+    def methods_of(self, backbone: Any) -> Mapping[str, Any]:
+        """A model on the plain path takes prompts at the embedding layer only."""
+        from cuetune.prompts.building import DEEP
+
+        taken = super().methods_of(backbone)
+        return {name: each for name, each in taken.items() if name not in DEEP or not backbone.path_reason}
+
     def begin(
         self, backbone: Any, data: Any, method: str, shots: int, settings: Any, start: str | Path | None = None
     ) -> Any:

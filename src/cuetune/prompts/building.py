@@ -132,6 +132,7 @@ METHODS = {
     "dept": Method("a short prompt and low-rank offsets of the text (DePT 2024)", dept),
     "late": Method("virtual states from two thirds of the depth on; below, nothing is recomputed (2022)", late),
 }
+DEEP = ("prefix", "prefix-mlp", "p-tuning-v2", "late")  # they act inside layers
 
 
 def build(method: str, start: Start, options: Mapping[str, Any]) -> Prompt:
