@@ -22,8 +22,8 @@ from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.tuning.session import tune
 from cuetune.tuning.settings import Settings
+from tiny import encoder_decoder_backbone, tokenizer, write_csv
 from tiny import rows as labelled
-from tiny import tokenizer, write_csv
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
@@ -183,6 +183,16 @@ def test_a_comparison_knows_before_it_runs_what_a_plain_model_takes(methods, tmp
         runs()
         made = {json.loads(path.read_text())["method"] for path in (tmp_path / "to" / "runs").glob("*.json")}
         assert made == {"zero-shot", "few-shot", "linear-probe", "soft", "lora", "fine-tuning"}
+
+
+def test_a_comparison_leaves_the_probe_out_for_an_encoder_decoder(tmp_path):
+    data = write_csv(tmp_path / "rows.csv", labelled(40))
+    plan = {"sizes": [8], "seeds": 1, "steps": 1, "search": False, "say": lambda line: None}
+    plan["model"] = encoder_decoder_backbone("t5")
+    with pytest.raises(CuetuneError, match="linear-probe: .* does not take it"):
+        cuetune.compare(data, tmp_path / "to", methods=["zero-shot", "linear-probe"], **plan)
+    cuetune.compare(data, tmp_path / "to", **plan)
+    assert not list((tmp_path / "to" / "runs").glob("linear-probe*"))
 
 
 def test_texts_go_to_the_language_part_of_a_model_that_also_sees(tmp_path):

@@ -144,7 +144,8 @@ def test_places_of_yes_and_no_in_one_cell_are_labels(values, labels, columns):
     first = task.example(rows[0]).label
     assert first == tuple(label for label, said in zip(labels, places[0], strict=True) if said)
     named = infer(table, label="tags", labels=[f"n{number}" for number in range(len(labels))])
-    assert named.labels[0] == "n0" and named.label_columns == columns
+    assert named.labels[0] == "n0"
+    assert named.label_columns == columns
     assert infer(table, labels_from=columns).label_columns == columns
 
 

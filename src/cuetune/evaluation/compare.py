@@ -127,7 +127,7 @@ def prepared(
     planned = Plan(named, tuple(sizes or (min(1000, len(splits.train)),)), modality=modality.name, **plan)
     backbone = backbone_for_rows(modality, model, model_options or {})
     taken = modality.methods_of(backbone)
-    left_out = [name for name in planned.methods if name in modality.methods() and name not in taken]
+    left_out = [name for name in planned.methods if name not in modality.contenders_of(backbone)]
     if left_out and methods and not every:
         raise CuetuneError(
             f"{left_out[0]}: {backbone.identity.name} does not take it; of prompts it takes {', '.join(taken)}."

@@ -228,3 +228,8 @@ class Modality(ABC):
     @abstractmethod
     def contenders(self) -> Mapping[str, "Contender"]:
         """The methods that `compare` can compare, by name."""
+
+    def contenders_of(self, backbone: Any) -> Mapping[str, "Contender"]:
+        """Those of `contenders` that this backbone takes."""
+        methods, taken = self.methods(), self.methods_of(backbone)
+        return {name: each for name, each in self.contenders().items() if name not in methods or name in taken}

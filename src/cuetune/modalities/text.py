@@ -84,6 +84,11 @@ class TextModality(Modality):
         taken = super().methods_of(backbone)
         return {name: each for name, each in taken.items() if name not in DEEP or not backbone.path_reason}
 
+    def contenders_of(self, backbone: Any) -> Mapping[str, Any]:
+        """An encoder-decoder has no state that a linear probe reads."""
+        taken = super().contenders_of(backbone)
+        return {name: each for name, each in taken.items() if name != "linear-probe" or not backbone.answers_apart}
+
     def begin(
         self, backbone: Any, data: Any, method: str, shots: int, settings: Any, start: str | Path | None = None
     ) -> Any:
