@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -96,6 +97,11 @@ def styled(text: str, style: str) -> Text:
 def strong(text: object) -> Text:
     """What should stand out: a folder, the best score."""
     return styled(str(text), "bold")
+
+
+def width(text: str) -> int:
+    """How many columns of a terminal a text takes."""
+    return cell_len(text)
 
 
 def table(*headings: str, title: str | None = None) -> Table:

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from rich.cells import cell_len
-
 from cuetune import console
 from cuetune.visible import visible
 
@@ -14,9 +12,9 @@ WIDEST = 40  # columns of a terminal that a cell is padded to; what is longer is
 def show_lines(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """The rows as lines under their headings, aligned, each whole on one line."""
     cells = [[visible(cell) for cell in row] for row in (headings, *rows)]
-    widths = [max(min(cell_len(cell), WIDEST) for cell in column) for column in zip(*cells, strict=True)]
+    widths = [max(min(console.width(cell), WIDEST) for cell in column) for column in zip(*cells, strict=True)]
     out = console.target().file
     for row in cells:
-        padded = (cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True))
+        padded = (cell + " " * (width - console.width(cell)) for cell, width in zip(row, widths, strict=True))
         out.write("  ".join(padded).rstrip() + "\n")
     out.flush()
