@@ -91,6 +91,29 @@ def test_shared_text_that_is_compiled_is_read_as_the_text_that_it_is(name):
         assert error(mine, oracle(name, prompt(ours), [50, 51, *ROWS[0]])[2:]) < 5e-6
 
 
+class Faint(torch.nn.Module):
+    """A base model that lets a little of the padding into every token, and knows no mask."""
+
+    def __init__(self, base):
+        super().__init__()
+        self.base = base
+
+    def forward(self, inputs_embeds, **given):
+        leak = 1e-3 * inputs_embeds.mean(dim=1, keepdim=True)
+        return self.base(inputs_embeds=inputs_embeds + leak)
+
+
+def test_padding_that_leaks_less_than_a_low_precision_shows_is_not_used():
+    ours = open_model(
+        TextBackbone, model_types.tiny("mamba", "causal").bfloat16(), model_types.tokenizer(), "faint", None
+    )
+    assert ours._padding == "right"
+    ours._decoder = Faint(ours._decoder)
+    with torch.no_grad():
+        super(type(ours), ours)._check_padding()
+    assert ours._padding == "none"
+
+
 def test_offsets_are_added_to_the_first_tokens_of_every_row():
     ours, _ = pair("falcon")
     offsets = prompt(ours, 4, 9)
