@@ -36,11 +36,11 @@ import torch  # noqa: E402
 
 import tiny  # noqa: E402
 from cuetune.cli.main import main  # noqa: E402
-from cuetune.leftovers import LOCK, NAME  # noqa: E402
 from cuetune.library.digest import digest  # noqa: E402
 from cuetune.library.tuned import TunedPrompt  # noqa: E402
 from cuetune.library.universal import UniversalPrompt  # noqa: E402
 from cuetune.methods.continual.learned import Learned  # noqa: E402
+from cuetune.support.leftovers import LOCK, NAME  # noqa: E402
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 ENDS = {signal.SIGKILL: {-9}, signal.SIGTERM: {143, -15}, signal.SIGINT: {130}}

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import cuetune
-from cuetune import bars, console
-from cuetune.console import quoted
+from cuetune.support import bars, console
+from cuetune.support.console import quoted
 
 HOSTILE = (
     "[/b] [red]x[/red] [link=file:///etc]y[/link] :smile: 'cuetune[plots]' \\[z] \x1b]0;PWN\x07 \x9b2J \u202egnp\r"

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from cuetune import files
 from cuetune.errors import CuetuneError
+from cuetune.support import files
 
 
 def write(folder, text, **options):

@@ -8,11 +8,11 @@ import threading
 import pytest
 
 from cuetune.errors import CuetuneError
-from cuetune.locking import alone, locked
+from cuetune.support.locking import alone, locked
 
 HOLDS = """
 import sys, time
-from cuetune.locking import locked
+from cuetune.support.locking import locked
 with locked(sys.argv[1], inside=sys.argv[2] == "inside"):
     print("held", flush=True)
     time.sleep(60)
@@ -106,7 +106,7 @@ def test_without_locks_a_line_says_so_and_work_goes_on(tmp_path, monkeypatch, ca
     def unknown(*_):
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr("cuetune.leftovers.fcntl.flock", unknown)
+    monkeypatch.setattr("cuetune.support.leftovers.fcntl.flock", unknown)
     with locked(tmp_path / "p"):
         pass
     said = capsys.readouterr().err

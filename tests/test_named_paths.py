@@ -7,7 +7,7 @@ from cuetune.backbones.loading import load_backbone
 from cuetune.cli import main
 from cuetune.errors import CuetuneError
 from cuetune.library.collection import PromptLibrary
-from cuetune.named_paths import possible
+from cuetune.support.named_paths import possible
 from cuetune.tasks.reading import read_rows
 from cuetune.tuning.session import tune
 

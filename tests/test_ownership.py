@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from cuetune import files, leftovers
 from cuetune.errors import CuetuneError
-from cuetune.ownership import MARKER, FolderKind
+from cuetune.support import files, leftovers
+from cuetune.support.ownership import MARKER, FolderKind
 from cuetune.tuning.run_folder import RUN, run_folder_of
 
 
@@ -102,7 +102,7 @@ def _not_ours(path):
 KILLED = """
 import os, signal
 from pathlib import Path
-from cuetune import files
+from cuetune.support import files
 writer = files.{call}(Path({path!r}) {more})
 new = writer.__enter__()
 {write}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cuetune.standard_output import Output, OutputError, ReaderGoneError, standard_streams
+from cuetune.support.standard_output import Output, OutputError, ReaderGoneError, standard_streams
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 COMMAND = [sys.executable, "-c", "from cuetune.cli.main import main; main()"]

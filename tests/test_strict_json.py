@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cuetune.errors import CuetuneError
-from cuetune.strict_json import Limits, parse_json, read_json
+from cuetune.support.strict_json import Limits, parse_json, read_json
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**60), 10**60) | st.floats(allow_nan=False, allow_infinity=False)

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save
 
 from cuetune.errors import CuetuneError
-from cuetune.tensor_file import read_sealed, read_tensors, write_sealed
+from cuetune.support.tensor_file import read_sealed, read_tensors, write_sealed
 
 TENSORS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor([1, 2, 3]), "empty": torch.empty(0, 4)}
 STATE = {"state": json.dumps({"name": 'a "word" \\ {}', "sha256": "0" * 64})}  # looks like the seal, and is none

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from cuetune.errors import CuetuneError
-from cuetune.files import disk_error, temporary_folder
+from cuetune.support.files import disk_error, temporary_folder
 
 TIMEOUT = 900  # seconds for one download
 LEFTOVER = re.compile(r"\.download-\w+|\..+\.\w+\.partial")

@@ -21,8 +21,8 @@ from cuetune.backbones import bundled
 from cuetune.backbones import gguf as converter
 from cuetune.backbones.bundled import is_cached, pull, resolve
 from cuetune.errors import CuetuneError
-from cuetune.ownership import MARKER
 from cuetune.packages import STALE, cache_dir
+from cuetune.support.ownership import MARKER
 
 LAYER_NAMES = {theirs: ours for ours, theirs in converter.LAYER.items()}
 TEMPLATE = "{% for message in messages %}{{ message['content'] }}<eos>{% endfor %}"

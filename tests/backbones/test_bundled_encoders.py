@@ -28,7 +28,7 @@ from cuetune.backbones.encoder import EncoderBackbone
 from cuetune.backbones.loading import kind_of, load_backbone, text_backbone
 from cuetune.backbones.sentences import SentenceEncoder
 from cuetune.errors import CuetuneError
-from cuetune.ownership import MARKER
+from cuetune.support.ownership import MARKER
 from tiny_vision import image_backbone
 
 SIZE = {

@@ -105,7 +105,7 @@ def test_kill_9_within_a_task_and_the_same_command_goes_on_to_the_same_numbers(t
 
 HOLDING = """
 import sys, time
-from cuetune.locking import locked
+from cuetune.support.locking import locked
 with locked(sys.argv[1], inside=True):
     print(flush=True)
     time.sleep(60)
@@ -155,8 +155,8 @@ def test_runs_from_before_there_were_markers_are_swept_and_what_else_lies_there_
 
 
 def test_two_at_once_to_one_folder_are_refused_at_once(cuetune, tmp_path):
-    from cuetune.locking import locked
     from cuetune.methods.continual.learning import RUNS
+    from cuetune.support.locking import locked
 
     (tmp_path / "out").mkdir()
     words = ("learn", stream(tmp_path), "--method", "simple-cil", "--model", folder(), "--to", tmp_path / "out")

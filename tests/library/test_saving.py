@@ -331,7 +331,7 @@ def test_a_folder_that_is_called_as_a_file_of_a_prompt_stays(tmp_path):
 
 
 def test_a_prompt_that_another_program_changed_in_the_meantime_is_not_replaced(tmp_path):
-    from cuetune.locking import locked
+    from cuetune.support.locking import locked
 
     folder = tuned().save(tmp_path / "p")
     with locked(folder):

@@ -32,7 +32,7 @@ from cuetune.prompts.soft import SoftPrompt
 from cuetune.prompts.temporal import TemporalPrompt
 from cuetune.prompts.visual import VisualPrompt
 from cuetune.prompts.wave import WavePrompt
-from cuetune.strict_json import DAMAGED
+from cuetune.support.strict_json import DAMAGED
 
 LONG = 20_000
 START = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))

@@ -9,7 +9,6 @@ from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.library.tuned import TunedPrompt
-from cuetune.ownership import MARKER
 from cuetune.prediction import Predictor
 from cuetune.prompts import EnsemblePrompt, Prompt, SoftPrompt
 from cuetune.prompts.building import METHODS, Start, build
@@ -18,6 +17,7 @@ from cuetune.prompts.initial import initial_embeddings
 from cuetune.prompts.lowrank import DecomposedPrompt, UltraLowPrompt
 from cuetune.prompts.prefix import PrefixNetwork, PrefixPrompt
 from cuetune.prompts.residual import ResidualPrompt
+from cuetune.support.ownership import MARKER
 from cuetune.tasks.reading import read_rows
 from cuetune.tasks.task import Task
 from cuetune.tuning.loop import Tuner

@@ -8,7 +8,7 @@ import pytest
 from cuetune.errors import CuetuneError
 from cuetune.methods.calls import CallLog
 from cuetune.methods.journal import Journal
-from cuetune.ownership import MARKER
+from cuetune.support.ownership import MARKER
 from cuetune.tuning.progress import JsonLog
 from cuetune.tuning.run_folder import unfinished_run
 

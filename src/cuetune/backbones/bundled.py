@@ -13,9 +13,9 @@ from tempfile import TemporaryDirectory
 
 from cuetune.backbones.kept_files import FILES, SOURCE, check_once, digests
 from cuetune.errors import CuetuneError
-from cuetune.files import atomic_folder
-from cuetune.ownership import FolderKind, read_object
 from cuetune.packages import Progress, cache_dir, fetch, sweep
+from cuetune.support.files import atomic_folder
+from cuetune.support.ownership import FolderKind, read_object
 
 CONVERTERS = ("cuetune", "gguf", "torch", "transformers", "tokenizers", "safetensors")
 

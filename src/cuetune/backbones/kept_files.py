@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import IO
 
 from cuetune.errors import CuetuneError
-from cuetune.strict_json import read_json
+from cuetune.support.strict_json import read_json
 
 SOURCE = "cuetune_source.json"
 FILES = "files"  # its key for the digests

@@ -14,7 +14,7 @@ from cuetune.backbones.loading import text_backbone
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.tokens import surroundings
 from cuetune.errors import CuetuneError
-from cuetune.strict_json import read_json
+from cuetune.support.strict_json import read_json
 
 if TYPE_CHECKING:
     from cuetune.backbones.identity import BackboneIdentity

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cuetune.errors import CuetuneError
-from cuetune.strict_json import DAMAGED, read_json, reason_of
+from cuetune.support.strict_json import DAMAGED, read_json, reason_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from cuetune import console
 from cuetune.cli import options as o
 from cuetune.errors import CuetuneError
+from cuetune.support import console
 
 STYLES = {"prompt": "magenta", "template": "blue", "text": "default", "answer": "bold green"}
 SHOWN = 20  # labels at most

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cuetune import console, signals
 from cuetune.cli import options as o
 from cuetune.errors import CuetuneError
+from cuetune.support import console, signals
 
 if TYPE_CHECKING:
     from cuetune.cost.prices import Prices

@@ -9,7 +9,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from cuetune.errors import CuetuneError
-from cuetune.strict_json import DAMAGED, reason_of
+from cuetune.support.strict_json import DAMAGED, reason_of
 
 LARGEST = 2**20  # bytes
 

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cuetune import console
 from cuetune.cli import options as o
 from cuetune.errors import CuetuneError
+from cuetune.support import console
 
 if TYPE_CHECKING:
     from cuetune.cost.planner import Plan

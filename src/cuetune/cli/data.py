@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cuetune import console
+from cuetune.support import console
 
 app = typer.Typer(help="Labelled data to try things on: list it, or pull it as CSV.", invoke_without_command=True)
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cuetune import console
+from cuetune.support import console
 
 SENTENCES = (
     "Stopped working after a week and support never answered.",

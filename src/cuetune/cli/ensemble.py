@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cuetune import console
+from cuetune.support import console
 
 
 def ensemble(

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from cuetune import console
 from cuetune.cli import options as o
+from cuetune.support import console
 
 
 def evaluate(

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cuetune import console
 from cuetune.cli.lines import MOST_IN_TABLE, show_lines
 from cuetune.errors import CuetuneError
+from cuetune.support import console
 
 if TYPE_CHECKING:
     from cuetune.library.entry import Entry

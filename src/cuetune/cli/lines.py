@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from cuetune import console
+from cuetune.support import console
 from cuetune.visible import visible
 
 MOST_IN_TABLE = 200  # rows; nobody sees more of them at once

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import typer
 
-from cuetune import console, signals
 from cuetune.cli import (
     check,
     compare,
@@ -30,7 +29,8 @@ from cuetune.cli import (
 )
 from cuetune.cli.process import prepare_process
 from cuetune.errors import CuetuneError
-from cuetune.standard_output import Output, OutputError, ReaderGoneError, standard_streams
+from cuetune.support import console, signals
+from cuetune.support.standard_output import Output, OutputError, ReaderGoneError, standard_streams
 
 VERBS: dict[str, Callable[..., None]] = {
     "demo": demo.demo,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cuetune import console
+from cuetune.support import console
 
 app = typer.Typer(help="Foundation models: list what is known, or pull a bundled one.", invoke_without_command=True)
 

@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from cuetune import console
 from cuetune.cli import options as o
 from cuetune.errors import CuetuneError
-from cuetune.named_paths import possible
+from cuetune.support import console
+from cuetune.support.named_paths import possible
 
 
 def predict(

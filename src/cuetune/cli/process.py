@@ -7,7 +7,7 @@ import logging
 import os
 import warnings
 
-from cuetune import console
+from cuetune.support import console
 
 VARIABLES = {
     # Loading bars and notices of other libraries are not for our users; warnings and errors are.

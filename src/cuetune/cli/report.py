@@ -5,12 +5,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from cuetune import console
 from cuetune.cli.tables import cost_line
 from cuetune.evaluation.metrics import best_of, metric_name
 from cuetune.library.tuned import TunedPrompt
 from cuetune.library.universal import UniversalPrompt
 from cuetune.methods.recycling.recycling import Recycled
+from cuetune.support import console
 from cuetune.tasks.skipped import Skipped
 
 

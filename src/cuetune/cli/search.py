@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cuetune import console
 from cuetune.cli import options as o
+from cuetune.support import console
 
 if TYPE_CHECKING:
     from cuetune.library.tuned import TunedPrompt

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cuetune import console
+from cuetune.support import console
 
 if TYPE_CHECKING:
     from cuetune.library.tuned import TunedPrompt

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from cuetune import bars, console
 from cuetune.evaluation.metrics import best_of, metric_name
+from cuetune.support import bars, console
 
 if TYPE_CHECKING:
     from cuetune.evaluation.evaluate import Evaluation

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cuetune import console
 from cuetune.cli import compare as c
 from cuetune.cli import options as o
+from cuetune.support import console
 
 if TYPE_CHECKING:
     from cuetune.evaluation.worth import Worth

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from cuetune.errors import CuetuneError
-from cuetune.files import atomic_file
 from cuetune.prediction import Prediction
+from cuetune.support.files import atomic_file
 from cuetune.tasks.task import Row, Task
 
 

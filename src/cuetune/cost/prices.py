@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cuetune.errors import CuetuneError
-from cuetune.strict_json import DAMAGED, reason_of
+from cuetune.support.strict_json import DAMAGED, reason_of
 
 
 class Gpu(BaseModel):

@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cuetune import console
 from cuetune.answers import refuse
 from cuetune.backbones.base import Backbone
 from cuetune.cost.prices import Prices, gpu_called
@@ -23,7 +22,8 @@ from cuetune.evaluation.report import (
     write_text,
 )
 from cuetune.library.markdown import plain
-from cuetune.locking import alone
+from cuetune.support import console
+from cuetune.support.locking import alone
 from cuetune.tasks.inference import describe
 from cuetune.tasks.task import Task
 from cuetune.tuning.augmentation import COPIES

@@ -10,7 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cuetune import console
 from cuetune.backbones.base import Backbone
 from cuetune.cost.meter import reset_peak, settled_memory, weight_bytes
 from cuetune.errors import CuetuneError
@@ -20,8 +19,9 @@ from cuetune.evaluation.pace import Pace
 from cuetune.evaluation.plan import Plan, Run
 from cuetune.evaluation.report import compared_by, title, write_json
 from cuetune.modalities import modality_of
-from cuetune.ownership import is_empty
-from cuetune.strict_json import Limits, read_json
+from cuetune.support import console
+from cuetune.support.ownership import is_empty
+from cuetune.support.strict_json import Limits, read_json
 from cuetune.tasks.splits import Splits, fingerprint
 from cuetune.tasks.task import Task
 from cuetune.tuning.recording import device_name

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from cuetune.errors import CuetuneError
-from cuetune.files import atomic_file
-from cuetune.ownership import begins_with
+from cuetune.support.files import atomic_file
+from cuetune.support.ownership import begins_with
 from cuetune.visible import visible
 
 SOFTWARE = "cuetune"

@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cuetune import console
 from cuetune.evaluation.contenders import contender
 from cuetune.evaluation.metrics import WITHIN, metric_name
-from cuetune.files import atomic_file
+from cuetune.support import console
+from cuetune.support.files import atomic_file
 
 # Student's t at 97.5 %, by degrees of freedom: intervals over a handful of seeds are honest only with it.
 STUDENT = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)

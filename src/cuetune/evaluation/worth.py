@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cuetune import console
 from cuetune.answers import refuse
 from cuetune.backbones.loading import DEFAULT
 from cuetune.backbones.text import TextBackbone
@@ -16,7 +15,8 @@ from cuetune.evaluation.compare import Compared, opening, prepared, price_here, 
 from cuetune.evaluation.comparison import NAME
 from cuetune.evaluation.contenders import CONTENDERS
 from cuetune.evaluation.report import score, write_json, write_text
-from cuetune.locking import alone
+from cuetune.support import console
+from cuetune.support.locking import alone
 from cuetune.tasks.inference import describe
 from cuetune.tasks.task import Task
 from cuetune.tuning.data import prepare

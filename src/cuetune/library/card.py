@@ -6,13 +6,13 @@ Sections whose numbers are not known are left out. Users' words are escaped: not
 import json
 from typing import Any
 
-from cuetune import console
 from cuetune.backbones.bundled import CATALOGUE
 from cuetune.library.front_matter import front_matter, title
 from cuetune.library.markdown import code, fenced, plain, table
 from cuetune.library.peft_format import to_peft
 from cuetune.library.record import own_scores
 from cuetune.library.tuned import UNKNOWN_BACKBONE, TunedPrompt
+from cuetune.support import console
 
 POOLED = {"first": "first state", "last": "last state", "mean": "mean state"}
 AUTO = {

@@ -23,8 +23,8 @@ from cuetune.library.record import (
     first_fault,
     own_scores,
 )
-from cuetune.strict_json import PLAIN, parse_json
-from cuetune.tensor_header import check_header
+from cuetune.support.strict_json import PLAIN, parse_json
+from cuetune.support.tensor_header import check_header
 
 VERSION_LENGTH = 16  # hexadecimal digits of the digest that name a version's folder
 HEADER = 2**16  # bytes of a tensor file that are read to see whether it is whole

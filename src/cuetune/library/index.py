@@ -19,8 +19,8 @@ from cuetune.library.entry import Entry, Seen, read_entry
 from cuetune.library.names import INDEX, NAME, VERSION
 from cuetune.library.record import CONFIG, RECORD, Shape, visible
 from cuetune.library.storage import Storage
-from cuetune.ownership import MARKER, SMALL
-from cuetune.strict_json import DAMAGED, Limits, parse_json
+from cuetune.support.ownership import MARKER, SMALL
+from cuetune.support.strict_json import DAMAGED, Limits, parse_json
 
 MARK = {"cuetune": "library"}  # see `ownership`
 HEAD = re.compile(rb'\{\s*"format": \d+,\s*"sha256": "')

@@ -16,12 +16,12 @@ from cuetune.library.peft_format import PREFIXES, TOKENS, from_peft
 from cuetune.library.record import FORMAT, PeftFile, PromptFile, first_fault, visible
 from cuetune.library.saving import CONFIG, HEAD, RECORD, STATE, WEIGHTS
 from cuetune.library.tuned import UNKNOWN_BACKBONE, TunedPrompt
-from cuetune.named_paths import possible
 from cuetune.prompts import Prompt
 from cuetune.readouts import POOLINGS, Head
-from cuetune.strict_json import DAMAGED, PLAIN, parse_json
+from cuetune.support.named_paths import possible
+from cuetune.support.strict_json import DAMAGED, PLAIN, parse_json
+from cuetune.support.tensor_file import read_tensors
 from cuetune.tasks.task import Task
-from cuetune.tensor_file import read_tensors
 
 LARGEST = 512 * 2**20  # bytes of tensors; a prompt of 4,096 tokens on the widest models is a fifth of this
 LARGEST_JSON = PLAIN.size

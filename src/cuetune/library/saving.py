@@ -13,7 +13,6 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from cuetune.errors import CuetuneError
-from cuetune.files import atomic_folder
 from cuetune.library.card import card
 from cuetune.library.peft_format import PREFIXES, TOKENS, to_peft
 from cuetune.library.record import (
@@ -31,10 +30,11 @@ from cuetune.library.record import (
     first_fault,
 )
 from cuetune.library.tuned import UNKNOWN_BACKBONE, TunedPrompt
-from cuetune.locking import locked
-from cuetune.ownership import begins_with, read_object
 from cuetune.prompts import HardPrompt, PrefixPrompt, SoftPrompt
-from cuetune.strict_json import parse_json
+from cuetune.support.files import atomic_folder
+from cuetune.support.locking import locked
+from cuetune.support.ownership import begins_with, read_object
+from cuetune.support.strict_json import parse_json
 
 RECORD_HEAD = re.compile(rb'\{\s*"format": \d+,\s*"kind": "[\w-]+",\s*"spec": \{')
 PLAIN = (SoftPrompt, HardPrompt, PrefixPrompt)  # PEFT's tensor is all there is to them, so it is stored once

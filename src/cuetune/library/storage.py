@@ -15,13 +15,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from cuetune import console
 from cuetune.errors import CuetuneError
-from cuetune.files import atomic_file, atomic_folder, disk_error
-from cuetune.leftovers import temporary_name
 from cuetune.library.entry import Seen
 from cuetune.library.record import HARMLESS, OURS, RECORD, visible
-from cuetune.named_paths import possible
+from cuetune.support import console
+from cuetune.support.files import atomic_file, atomic_folder, disk_error
+from cuetune.support.leftovers import temporary_name
+from cuetune.support.named_paths import possible
 
 LEFTOVER = re.compile(r"\.\w+\.\w+\.(partial|old|removed)")  # of a version's folder, by earlier versions of cuetune
 STALE = 24 * 3600  # seconds after which a leftover has no owner any more

@@ -11,11 +11,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, WrapValidator
 
-from cuetune import console
 from cuetune.errors import CuetuneError
-from cuetune.files import disk_error
 from cuetune.methods.redaction import redacted
-from cuetune.strict_json import Limits, parse_json, read_limited
+from cuetune.support import console
+from cuetune.support.files import disk_error
+from cuetune.support.strict_json import Limits, parse_json, read_limited
 from cuetune.tuning.run_folder import CALLS, RUN
 
 NAME = CALLS

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from cuetune.errors import CuetuneError
-from cuetune.files import atomic_file, disk_error
 from cuetune.methods.redaction import redacted
-from cuetune.strict_json import Limits, parse_json, read_limited
+from cuetune.support.files import atomic_file, disk_error
+from cuetune.support.strict_json import Limits, parse_json, read_limited
 from cuetune.tuning.run_folder import JOURNAL, RUN
 
 NAME = JOURNAL

@@ -14,7 +14,6 @@ from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, ValidationError, create_model
 
-from cuetune import console
 from cuetune.answers import refuse
 from cuetune.backbones.loading import DEFAULT, text_backbone
 from cuetune.backbones.text import TextBackbone
@@ -23,11 +22,12 @@ from cuetune.errors import CuetuneError
 from cuetune.evaluation.evaluate import evaluate_sources
 from cuetune.library.record import first_fault
 from cuetune.library.tuned import TunedPrompt
-from cuetune.locking import alone
 from cuetune.methods.scoring import rank, validation_scores
 from cuetune.prediction import Predictor
 from cuetune.prompts.hard import HardPrompt
 from cuetune.prompts.words import hard_prompt
+from cuetune.support import console
+from cuetune.support.locking import alone
 from cuetune.tasks.inference import describe
 from cuetune.tasks.task import Example, Task
 from cuetune.tuning.data import Data, prepare

@@ -14,8 +14,8 @@ from cuetune.modalities.families import REFUSED, check_family, medium
 from cuetune.modalities.image import ImageModality
 from cuetune.modalities.text import TextModality
 from cuetune.modalities.video import VideoModality
-from cuetune.named_paths import possible
-from cuetune.strict_json import DAMAGED
+from cuetune.support.named_paths import possible
+from cuetune.support.strict_json import DAMAGED
 
 if TYPE_CHECKING:
     from cuetune.backbones.base import Backbone

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cuetune.errors import CuetuneError
-from cuetune.files import atomic_file, atomic_folder
-from cuetune.ownership import FolderKind
 from cuetune.packages import Progress
+from cuetune.support.files import atomic_file, atomic_folder
+from cuetune.support.ownership import FolderKind
 from cuetune.tasks.packaged import Archive
 
 SIDE = 224  # pixels

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cuetune.errors import CuetuneError
-from cuetune.strict_json import DAMAGED, reason_of
+from cuetune.support.strict_json import DAMAGED, reason_of
 from cuetune.tasks.archive import read_archive
 from cuetune.tasks.columnar import read_arrow, read_parquet
 from cuetune.tasks.delimited import read_table

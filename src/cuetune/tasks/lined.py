@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from cuetune.errors import CuetuneError
-from cuetune.strict_json import DAMAGED, read_limited, reason_of
+from cuetune.support.strict_json import DAMAGED, read_limited, reason_of
 
 Place = tuple[str | int, ...]  # where a value stands: ("tasks", 2, "labels", 0)
 Model = TypeVar("Model", bound="Keys")

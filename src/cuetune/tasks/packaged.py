@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from cuetune import npm, packages
-from cuetune.files import atomic_file
 from cuetune.packages import Progress
+from cuetune.support.files import atomic_file
 
 Cells = TypeVar("Cells", bound=tuple[str, ...])
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Self
 
-from cuetune.named_paths import possible
+from cuetune.support.named_paths import possible
 from cuetune.tasks.layout import Layout
 
 

@@ -12,9 +12,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from cuetune.errors import CuetuneError
-from cuetune.files import atomic_file
-from cuetune.strict_json import DAMAGED, Limits, parse_json, reason_of
-from cuetune.tensor_file import read_sealed, write_sealed
+from cuetune.support.files import atomic_file
+from cuetune.support.strict_json import DAMAGED, Limits, parse_json, reason_of
+from cuetune.support.tensor_file import read_sealed, write_sealed
 from cuetune.tuning.run_folder import CHECKPOINT, RUN
 
 NAME = CHECKPOINT

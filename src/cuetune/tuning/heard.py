@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from cuetune.backbones.audio import AudioBackbone
 from cuetune.backbones.sounds import Sounds, batches_by_length
 from cuetune.errors import CuetuneError
-from cuetune.files import disk_error
+from cuetune.support.files import disk_error
 from cuetune.tasks.listening import listen
 from cuetune.tasks.task import Example, Task
 from cuetune.tuning.states import IN_MEMORY

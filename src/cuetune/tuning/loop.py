@@ -17,7 +17,7 @@ from cuetune.errors import CuetuneError
 from cuetune.modalities import modality_of
 from cuetune.prompts.base import Prompt
 from cuetune.readouts import Head
-from cuetune.strict_json import DAMAGED, reason_of
+from cuetune.support.strict_json import DAMAGED, reason_of
 from cuetune.tuning.batches import Batches, Epochs, StepRows, visited
 from cuetune.tuning.checkpoint import (
     Progress,

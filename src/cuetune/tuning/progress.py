@@ -9,10 +9,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from cuetune import bars, console
 from cuetune.errors import CuetuneError
-from cuetune.files import atomic_file, disk_error
-from cuetune.strict_json import Limits, parse_json, read_limited
+from cuetune.support import bars, console
+from cuetune.support.files import atomic_file, disk_error
+from cuetune.support.strict_json import Limits, parse_json, read_limited
 from cuetune.tuning.run_folder import LOG, RUN
 
 LARGEST = 2**30  # bytes of a log

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cuetune.errors import CuetuneError
-from cuetune.files import Check
 from cuetune.library.record import RECORD
 from cuetune.library.saving import check_replaceable
-from cuetune.named_paths import possible
-from cuetune.ownership import FolderKind, begins_with, read_object
+from cuetune.support.files import Check
+from cuetune.support.named_paths import possible
+from cuetune.support.ownership import FolderKind, begins_with, read_object
 
 CHECKPOINT, LOG, JOURNAL, HISTORY, CALLS = (
     "checkpoint.safetensors",

@@ -5,18 +5,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cuetune import console
 from cuetune.answers import refuse
 from cuetune.backbones.base import Backbone
 from cuetune.backbones.loading import load_backbone
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.evaluate import Evaluation, Source, evaluate_sources, own_name
 from cuetune.library.tuned import TunedPrompt
-from cuetune.locking import alone
 from cuetune.methods.wording import WORDINGS
 from cuetune.modalities import Modality, modality_of
 from cuetune.prompts.base import Prompt
 from cuetune.prompts.words import instructed
+from cuetune.support import console
+from cuetune.support.locking import alone
 from cuetune.tasks.inference import describe, head_proposal
 from cuetune.tasks.parting import HoldOut
 from cuetune.tasks.task import Task

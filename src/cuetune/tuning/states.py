@@ -10,8 +10,8 @@ from torch import Tensor
 
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
-from cuetune.files import disk_error
 from cuetune.readouts import Readout
+from cuetune.support.files import disk_error
 from cuetune.tasks.rendering import Rendered
 
 IN_MEMORY = 512 * 2**20  # bytes; larger caches are mapped from a file

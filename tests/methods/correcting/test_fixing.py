@@ -244,7 +244,7 @@ def test_a_killed_fix_leaves_the_former_prompt(saved, monkeypatch, when):
 
     frozen, reporters = backbone(), [Stops(kill)] if when == "learning" else []
     if when == "saving":
-        monkeypatch.setattr("cuetune.files._swap", kill)
+        monkeypatch.setattr("cuetune.support.files._swap", kill)
     child = os.fork()
     if not child:
         try:

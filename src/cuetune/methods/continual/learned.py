@@ -18,15 +18,15 @@ from torch import Tensor
 from cuetune.backbones.identity import BackboneIdentity
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.continual import matrix, summary
-from cuetune.files import atomic_file
 from cuetune.library.record import BackboneFile, Count, Shape, TaskFile, first_fault
 from cuetune.library.saving import public_name
-from cuetune.locking import locked
-from cuetune.named_paths import possible
-from cuetune.ownership import begins_with
-from cuetune.strict_json import Limits, parse_json
+from cuetune.support.files import atomic_file
+from cuetune.support.locking import locked
+from cuetune.support.named_paths import possible
+from cuetune.support.ownership import begins_with
+from cuetune.support.strict_json import Limits, parse_json
+from cuetune.support.tensor_file import read_sealed, write_sealed
 from cuetune.tasks.task import Task
-from cuetune.tensor_file import read_sealed, write_sealed
 
 STATE = "stream.safetensors"
 STATE_HEAD = re.compile(rb'.{8}\{"__metadata__":\{("sha256":"[0-9a-f]{64}",)?"stream":"', re.DOTALL)

@@ -17,7 +17,7 @@ from cuetune.errors import CuetuneError
 from cuetune.methods.continual.features import FrozenFeatures
 from cuetune.prompts.base import Prompt
 from cuetune.prompts.building import given_options
-from cuetune.strict_json import DAMAGED, reason_of
+from cuetune.support.strict_json import DAMAGED, reason_of
 from cuetune.tasks.task import Example, Task
 from cuetune.tuning.progress import Reporter
 from cuetune.tuning.settings import Settings

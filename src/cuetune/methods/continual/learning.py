@@ -10,15 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cuetune import console
 from cuetune.errors import CuetuneError
-from cuetune.locking import alone
 from cuetune.methods.continual.learned import STATE, Learned, LearnedTask, check_own_state
 from cuetune.methods.continual.learner import Learner
 from cuetune.methods.continual.loading import Model, ReadyBackbone, Shared, backbone_for
 from cuetune.methods.continual.reading import Stream, StreamTask, read_stream
 from cuetune.methods.continual.weights import at_once
 from cuetune.modalities import modality_of
+from cuetune.support import console
+from cuetune.support.locking import alone
 from cuetune.tasks.skipped import Skipped
 from cuetune.tuning.progress import Bar, JsonLog, Reporter
 from cuetune.tuning.recording import versions

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cuetune import console
 from cuetune.backbones.loading import load_backbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.corrected_prediction import queries_for
@@ -19,7 +18,6 @@ from cuetune.library.digest import digest
 from cuetune.library.names import VERSION
 from cuetune.library.saving import check_replaceable
 from cuetune.library.tuned import TunedPrompt
-from cuetune.locking import alone
 from cuetune.methods.correcting.gating import gate_of, space_of
 from cuetune.methods.correcting.learning import Learning, first_components
 from cuetune.methods.correcting.measuring import Fixed, measured
@@ -27,6 +25,8 @@ from cuetune.methods.correcting.mistakes import Corrections, check_correctable, 
 from cuetune.methods.correcting.written import written_rows
 from cuetune.prediction import Predictor
 from cuetune.prompts.corrected import CorrectedPrompt
+from cuetune.support import console
+from cuetune.support.locking import alone
 from cuetune.tasks.reading import read_rows
 from cuetune.tasks.task import Example
 from cuetune.tuning.loop import Tuner

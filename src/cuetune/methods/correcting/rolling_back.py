@@ -6,8 +6,8 @@ from pathlib import Path
 from cuetune.errors import CuetuneError
 from cuetune.library.digest import digest
 from cuetune.library.tuned import TunedPrompt
-from cuetune.locking import alone
 from cuetune.prompts.corrected import CorrectedPrompt
+from cuetune.support.locking import alone
 
 
 @alone("to", "prompt")

@@ -13,7 +13,6 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from cuetune import console
 from cuetune.backbones.loading import DEFAULT, text_backbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
@@ -22,12 +21,13 @@ from cuetune.library.digest import digest
 from cuetune.library.saving import check_replaceable as check_saved_prompt
 from cuetune.library.tuned import TunedPrompt
 from cuetune.library.universal import RECORD, UniversalPrompt, check_replaceable, universal_for
-from cuetune.locking import alone
 from cuetune.methods.multitask.distillation import Distillation
 from cuetune.methods.multitask.sampling import StochasticTasks, probabilities
 from cuetune.methods.multitask.sources import Source, read_sources
 from cuetune.prompts import MultitaskPrompt, SoftPrompt
 from cuetune.prompts.initial import initial_embeddings
+from cuetune.support import console
+from cuetune.support.locking import alone
 from cuetune.tasks.suite import Suite
 from cuetune.tuning.batches import visited
 from cuetune.tuning.beginning import first_prompt

@@ -16,8 +16,8 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from cuetune.errors import CuetuneError
-from cuetune.strict_json import COPY, DAMAGED, reason_of
-from cuetune.tensor_header import LARGEST_HEADER, check_header, damaged
+from cuetune.support.strict_json import COPY, DAMAGED, reason_of
+from cuetune.support.tensor_header import LARGEST_HEADER, check_header, damaged
 
 MOST_OF_MODELS = 2**17  # of a state that holds a whole model and its optimizer
 SEAL, UNSEALED = "sha256", "0" * 64

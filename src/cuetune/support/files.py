@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from cuetune.errors import CuetuneError
-from cuetune.leftovers import hold, same_file, sweep, temporary_name
-from cuetune.named_paths import possible
+from cuetune.support.leftovers import hold, same_file, sweep, temporary_name
+from cuetune.support.named_paths import possible
 
 Check = Callable[[Path], None]  # raises CuetuneError for a folder that must not give way
 

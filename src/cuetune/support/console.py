@@ -15,7 +15,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cuetune.standard_output import Output, output
+from cuetune.support.standard_output import Output, output
 from cuetune.visible import visible
 
 Part = str | Text  # words of others are a str, or go through `styled`

@@ -14,7 +14,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from cuetune.console import styled, target
+from cuetune.support.console import styled, target
 
 
 class Words(ProgressColumn):

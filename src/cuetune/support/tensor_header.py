@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from cuetune.errors import CuetuneError
-from cuetune.strict_json import COPY, DAMAGED, Limits, parse_json, reason_of
+from cuetune.support.strict_json import COPY, DAMAGED, Limits, parse_json, reason_of
 
 LARGEST_HEADER = 16 * 2**20  # bytes
 MOST = 8192  # tensors of a prompt; a fix adds eight

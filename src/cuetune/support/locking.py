@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from cuetune import console
 from cuetune.errors import CuetuneError
-from cuetune.files import behind_links, disk_error
-from cuetune.leftovers import hold, same_file
-from cuetune.named_paths import possible
-from cuetune.ownership import LOCK_INSIDE, MARKER
+from cuetune.support import console
+from cuetune.support.files import behind_links, disk_error
+from cuetune.support.leftovers import hold, same_file
+from cuetune.support.named_paths import possible
+from cuetune.support.ownership import LOCK_INSIDE, MARKER
 
 P = ParamSpec("P")
 R = TypeVar("R")

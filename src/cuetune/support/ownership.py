@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cuetune.errors import CuetuneError
-from cuetune.files import atomic_file, disk_error
+from cuetune.support.files import atomic_file, disk_error
 
 MARKER = ".cuetune"
 LOCK_INSIDE = ".cuetune-lock"  # see `locking`
