@@ -123,7 +123,7 @@ def test_nobody_who_answers_is_an_empty_answer(monkeypatch, capsys):
     assert capsys.readouterr().out == "sure?\\x1b "
 
 
-PRINTERS = {"console.py", "bars.py", "standard_output.py"}
+PRINTERS = {"support/console.py", "support/bars.py", "support/standard_output.py"}
 STREAMS = {"stdout", "stderr", "__stdout__", "__stderr__", "displayhook"}
 TYPER = {"echo", "secho", "prompt", "confirm", "launch", "clear", "pause", "progressbar", "get_text_stream"}
 
