@@ -28,7 +28,7 @@ lint: $(VENV)/.dev
 $(VENV)/.demo: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -c constraints.txt torch
-	$(BIN)/python -m pip install -q -c constraints.txt -e .
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[catalog]'
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.demo

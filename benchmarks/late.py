@@ -21,10 +21,10 @@ from cuetune.backbones.loading import DEFAULT, load_backbone
 from cuetune.evaluation.evaluate import evaluate_sources
 from cuetune.prompts.building import METHODS, Start
 from cuetune.prompts.initial import initial_embeddings
-from cuetune.tasks.datasets import pull_data
 from cuetune.tuning.data import Data, prepare
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.task_run import TaskData
+from cuetune_catalog.datasets.registry import pull_data
 from side_by_side import RESULTS, keep, machine, timed
 
 

@@ -9,7 +9,7 @@ import tarfile
 from collections import Counter
 from collections.abc import Iterator
 
-from cuetune.tasks.definitions import DEFINITIONS, SENSE, definition
+from cuetune_catalog.datasets.readers.word_definitions import DEFINITIONS, SENSE, definition
 
 FILES = {
     "noun": "Tops act animal artifact attribute body cognition communication event feeling food group location motive "

@@ -123,9 +123,9 @@ def load_model(name: str, dtype: str, device: str) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from cuetune.backbones.bundled import resolve
+    from cuetune.support.plugins import resolve_model
 
-    return AutoModelForCausalLM.from_pretrained(resolve(name), dtype=getattr(torch, dtype)).to(device)
+    return AutoModelForCausalLM.from_pretrained(resolve_model(name), dtype=getattr(torch, dtype)).to(device)
 
 
 def described(result: dict[str, Any]) -> str:

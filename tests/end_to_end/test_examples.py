@@ -4,17 +4,19 @@ import importlib.util
 import json
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 
 import tiny
-from cuetune.backbones.bundled import pull
 from cuetune.errors import CuetuneError
-from cuetune.tasks.datasets import DATASETS, cached
+from cuetune.support import plugins
 from cuetune.tasks.label_names import in_order
 from cuetune.tuning.settings import Settings
+from cuetune_catalog.datasets.registry import DATASETS
+from cuetune_catalog.models.bundled import pull
 from tiny_audio import RATE, SECONDS, audio_model, noise, speech_tokenizer, whisper_model
 from tiny_video import FRAMES, film
 from tiny_vision import picture, vision_model
@@ -125,10 +127,7 @@ def test_an_example_runs_on_rows_of_its_shape(name, cuetune, models, tmp_path, m
     asked = config.get("label", promised.asked)
     rows = rows_like(promised, tmp_path, config.get("hold_out", {}), asked)
     stand_in = tiny.write_csv(tmp_path / "rows.csv", rows)
-    for reader in ("reading", "media"):
-        monkeypatch.setattr(
-            f"cuetune.tasks.{reader}.cached", lambda wanted: stand_in if wanted == promised.name else None
-        )
+    monkeypatch.setattr(plugins, "dataset", {promised.name: SimpleNamespace(source=lambda: stand_in)}.get)
     monkeypatch.chdir(tmp_path)
     few = ["--steps", 2, "--evaluate-every", 1, "--shots", 1, "--length", 4, "--model", models[config.get("model")]]
     few += ["--read-layer", 2] if "read_layer" in config else []
@@ -150,7 +149,7 @@ def test_an_example_runs_on_rows_of_its_shape(name, cuetune, models, tmp_path, m
 def test_an_example_runs_on_its_data_and_model(name, cuetune, tmp_path, monkeypatch):
     path, config = config_of(name)
     try:
-        cached(config["data"])
+        DATASETS[config["data"]].source()
         pull(config.get("model", "smollm2-135m"))
     except CuetuneError as error:
         pytest.skip(f"cannot be fetched here: {error}")

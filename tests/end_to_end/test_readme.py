@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cuetune.tasks.datasets import pull_data
+from cuetune_catalog.datasets.registry import pull_data
 
 ROOT = Path(__file__).parents[2]
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
@@ -64,7 +64,7 @@ def test_the_demo_runs(smollm2_folder, cuetune, tmp_path, monkeypatch):
         path.write_text("".join(path.read_text(encoding="utf-8").splitlines(keepends=True)[::15]), encoding="utf-8")
         return path
 
-    monkeypatch.setattr("cuetune.tasks.datasets.pull_data", pull_few)
+    monkeypatch.setattr("cuetune_catalog.datasets.registry.pull_data", pull_few)
     code, out, err = cuetune("demo", "--to", tmp_path / "amazon", "--steps", "2")
     assert code == 0, err
     for said in ("zero-shot", "few-shot (k=8)", "new sentences", "cost:", "next: cuetune predict"):

@@ -244,6 +244,6 @@ def test_the_snippets_say_the_name_and_nothing_else(name):
 
 def test_the_bundled_model_is_loaded_from_where_it_is():
     text = card(replace(MADE, backbone=replace(IDENTITY, name="smollm2-135m", revision=None)), "mine")
-    assert 'AutoModelForCausalLM.from_pretrained(resolve("smollm2-135m"))' in text
+    assert 'AutoModelForCausalLM.from_pretrained(resolve_model("smollm2-135m"))' in text
     for block in blocks(text, "python"):
         ast.parse(block)

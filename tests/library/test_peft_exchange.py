@@ -219,7 +219,7 @@ def test_the_snippets_of_the_card_run_as_they_stand(tmp_path, monkeypatch, capsy
 def test_the_snippets_of_the_guide_run_as_they_stand(tmp_path, monkeypatch):
     """One after the other, as a reader would; the tiny model stands in for the bundled one."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("cuetune.backbones.bundled.resolve", lambda name: str(folder()))
+    monkeypatch.setattr("cuetune.support.plugins.resolve_model", lambda name: str(folder()))
     saved = made()
     saved.save("prompts/reviews")
     guide = (Path(__file__).parents[2] / "docs" / "saved-prompts.md").read_text(encoding="utf-8")

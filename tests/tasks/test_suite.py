@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cuetune.errors import CuetuneError
-from cuetune.tasks.datasets import DATASETS
 from cuetune.tasks.lined import read_lined
 from cuetune.tasks.suite import SuiteFile, TaskEntry, read_suite
 from cuetune.tasks.task import Task
+from cuetune_catalog.datasets.registry import DATASETS
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "universal"
 GOOD = """\

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from cuetune.backbones.audio import AudioBackbone
-from cuetune.backbones.bundled import resolve
 from cuetune.backbones.hearing import Hearing, WhisperHearing, hearing_of
 from cuetune.backbones.loading import _device, _dtype, _plain_name, load_tokenizer
 from cuetune.backbones.whisper import WhisperBackbone
 from cuetune.errors import CuetuneError
+from cuetune.support.plugins import resolve_model
 
 DEFAULT_AUDIO = "whisper-tiny-en"
 
@@ -27,7 +27,7 @@ def load_audio_backbone(
     from cuetune import compat_audio
 
     plain, seconds = _window(name)
-    place, source = _device(device), resolve(plain)
+    place, source = _device(device), resolve_model(plain)
     options: dict[str, Any] = {"revision": revision}
     try:
         model = compat_audio.load_audio(source, dtype=_dtype(dtype, place), use_safetensors=True, **options)
@@ -57,7 +57,7 @@ def load_hearing(name: str = DEFAULT_AUDIO, *, revision: str | None = None) -> H
 
     plain, seconds = _window(name)
     try:
-        config = compat_audio.extractor_config(resolve(plain), revision=revision)
+        config = compat_audio.extractor_config(resolve_model(plain), revision=revision)
     except (OSError, ValueError) as error:
         raise CuetuneError(
             f"{name}: no preprocessor_config.json, which says how sounds are prepared; copy it beside the weights."

@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from cuetune.backbones.bundled import resolve
 from cuetune.backbones.conv import ConvBackbone
 from cuetune.backbones.image import ImageBackbone
 from cuetune.backbones.loading import _device, _dtype, _plain_name
 from cuetune.backbones.preprocessing import Preprocessing
 from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.errors import CuetuneError
+from cuetune.support.plugins import resolve_model
 
 DEFAULT_IMAGE = "dinov2-small"
 
@@ -33,7 +33,7 @@ def load_image_backbone(
     from cuetune import compat_vision
 
     plain, side = sized(name)
-    place, source = _device(device), resolve(plain)
+    place, source = _device(device), resolve_model(plain)
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
         model = compat_vision.load_vision(source, dtype=_dtype(dtype, place), use_safetensors=True, **options)
@@ -64,10 +64,10 @@ def load_preprocessing(name: str = DEFAULT_IMAGE, *, revision: str | None = None
 
     plain, side = sized(name)
     try:
-        config = compat_vision.processor_config(resolve(plain), revision=revision)
+        config = compat_vision.processor_config(resolve_model(plain), revision=revision)
     except (OSError, ValueError) as error:
         raise CuetuneError(
             f"{name}: no preprocessor_config.json, which says how pictures are prepared; copy it beside the weights."
         ) from error
-    own = Preprocessing.from_config(config, plain, compat_vision.model_type(resolve(plain), revision=revision))
+    own = Preprocessing.from_config(config, plain, compat_vision.model_type(resolve_model(plain), revision=revision))
     return own if side is None else own.sized(side)

@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cuetune.backbones.bundled import resolve
 from cuetune.errors import CuetuneError
+from cuetune.support.plugins import MODELS, advice, resolve_model
 
 if TYPE_CHECKING:
     from cuetune.backbones.base import Backbone
@@ -68,7 +68,7 @@ def load_text_backbone(
     place = _device(device)
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     tokenizer = load_tokenizer(name, **options)
-    source, wanted = resolve(name), _dtype(dtype, place)
+    source, wanted = resolve_model(name), _dtype(dtype, place)
     method = _method(name, source, **options)
     try:
         stored = _stored_hash(source, wanted, method, **options)
@@ -212,7 +212,7 @@ def load_tokenizer(name: str = DEFAULT, *, revision: str | None = None, trust_re
     """The tokenizer of a model by name, without its weights."""
     from transformers import AutoTokenizer
 
-    source = resolve(name)
+    source = resolve_model(name)
     try:
         return AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=trust_remote_code)
     except Exception as error:  # tokenizers raises plain ones, and transformers any for a damaged file
@@ -253,9 +253,8 @@ def _not_loaded(name: str, source: str, error: Exception) -> str:
         return f"{name}: brings its own code, which is not run unless you pass --trust-remote-code."
     if Path(source).is_dir():
         return f"{name}: not a language model with safetensors weights: {reason}"
-    return (
-        f"{name}: not found as a bundled model, a folder or on the hub ({reason}); "
-        "`cuetune models` lists what needs no download."
+    return f"{name}: not found as a model of an installed package, a folder or on the hub ({reason}); " + advice(
+        MODELS, "`cuetune models` lists those of packages."
     )
 
 

@@ -7,6 +7,7 @@ from cuetune.backbones.end_tokens import end_tokens
 from cuetune.backbones.loading import kind_of, load_tokenizer
 from cuetune.backbones.text import TextBackbone
 from cuetune.backbones.tokens import know_rows, surroundings
+from cuetune.support.plugins import resolve_model
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,7 @@ def load_outline(name: str) -> Outline:
     """The outline of the model of this name. Raises CuetuneError as `load_tokenizer`."""
     from transformers import AutoConfig, GenerationConfig
 
-    from cuetune.backbones.bundled import resolve
-
-    tokenizer, source = load_tokenizer(name), resolve(name)
+    tokenizer, source = load_tokenizer(name), resolve_model(name)
     config = AutoConfig.from_pretrained(source)
     try:
         generation = GenerationConfig.from_pretrained(source)

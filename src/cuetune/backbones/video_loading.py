@@ -4,13 +4,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-from cuetune.backbones.bundled import resolve
 from cuetune.backbones.clips import ClipPreprocessing
 from cuetune.backbones.image import ImageBackbone
 from cuetune.backbones.image_loading import load_image_backbone, load_preprocessing
 from cuetune.backbones.loading import _device, _dtype, _plain_name
 from cuetune.backbones.video import FramesBackbone, TubesBackbone
 from cuetune.errors import CuetuneError
+from cuetune.support.plugins import resolve_model
 
 DEFAULT_VIDEO = "dinov2-small@8x98"  # half again as many states as one picture of 224 x 224
 OVER_FRAMES = re.compile(r"(?P<model>.+)@(?P<frames>[1-9]\d?)x(?P<side>[1-9]\d{0,3})")
@@ -52,7 +52,8 @@ def _tubes(name: str, dtype: str, device: str, options: dict[str, Any]) -> Tubes
 
     place = _device(device)
     try:
-        model = compat_video.load_tubes(resolve(name), dtype=_dtype(dtype, place), use_safetensors=True, **options)
+        dtype_here = _dtype(dtype, place)
+        model = compat_video.load_tubes(resolve_model(name), dtype=dtype_here, use_safetensors=True, **options)
     except (OSError, ValueError, ImportError, KeyError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CuetuneError(f"{name}: no model of clips could be loaded ({reason}).") from error
@@ -71,5 +72,5 @@ def load_clip_preprocessing(name: str = DEFAULT_VIDEO, *, revision: str | None =
 
     from cuetune import compat_video
 
-    frames, *_ = compat_video.clip_size(AutoConfig.from_pretrained(resolve(name), revision=revision))
+    frames, *_ = compat_video.clip_size(AutoConfig.from_pretrained(resolve_model(name), revision=revision))
     return ClipPreprocessing.over(load_preprocessing(name, revision=revision), frames)

@@ -10,14 +10,11 @@ from cuetune.cli import (
     check,
     compare,
     cost,
-    data,
-    demo,
     ensemble,
     evaluate,
     fix,
     learn,
     library,
-    models,
     move,
     multitask,
     predict,
@@ -29,11 +26,10 @@ from cuetune.cli import (
 )
 from cuetune.cli.process import prepare_process
 from cuetune.errors import CuetuneError
-from cuetune.support import console, signals
+from cuetune.support import console, plugins, signals
 from cuetune.support.standard_output import Output, OutputError, ReaderGoneError, standard_streams
 
 VERBS: dict[str, Callable[..., None]] = {
-    "demo": demo.demo,
     "tune": tune.tune,
     "predict": predict.predict,
     "evaluate": evaluate.evaluate,
@@ -49,7 +45,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "check": check.check,
     "cost": cost.cost,
 }
-GROUPS = {"library": library.app, "models": models.app, "data": data.app, "multitask": multitask.app}
+GROUPS = {"library": library.app, "multitask": multitask.app}
 
 STOPPED = 130  # the exit code of what Ctrl-C ended
 
@@ -60,10 +56,12 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for verb, function in VERBS.items():
-    app.command(verb)(function)
-for verb, group in GROUPS.items():
-    app.add_typer(group, name=verb)
+added = {name: command for name, command in plugins.commands() if name not in {**VERBS, **GROUPS}}
+for verb, command in {**added, **VERBS, **GROUPS}.items():
+    if isinstance(command, typer.Typer):
+        app.add_typer(command, name=verb)
+    else:
+        app.command(verb)(command)
 
 
 def version(wanted: bool) -> None:
@@ -137,5 +135,7 @@ def _misused(error: typer.TyperException) -> int:
     context = getattr(error, "ctx", None)
     if type(error).__name__ != "NoArgsIsHelpError":
         more = f" See {context.command_path} --help." if context else ""
+        if set(sys.argv[1:2]) & {*plugins.CATALOG_COMMANDS} and not plugins.offers(plugins.COMMANDS):
+            more = f" {plugins.advice(plugins.COMMANDS)}"
         console.fail(f"{error.format_message().rstrip('.')}.{more}")
     return error.exit_code

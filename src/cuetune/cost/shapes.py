@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cuetune.errors import CuetuneError
+from cuetune.support.plugins import resolve_model
 
 UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
 
@@ -158,10 +159,8 @@ def shape_of_model(name: str) -> Shape:
     """
     from transformers import AutoConfig
 
-    from cuetune.backbones.bundled import resolve
-
     try:
-        config = AutoConfig.from_pretrained(resolve(name, pull_missing=False))
+        config = AutoConfig.from_pretrained(resolve_model(name, pull_missing=False))
     except (OSError, ValueError, KeyError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CuetuneError(

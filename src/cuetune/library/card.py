@@ -6,13 +6,12 @@ Sections whose numbers are not known are left out. Users' words are escaped: not
 import json
 from typing import Any
 
-from cuetune.backbones.bundled import CATALOGUE
 from cuetune.library.front_matter import front_matter, title
 from cuetune.library.markdown import code, fenced, plain, table
 from cuetune.library.peft_format import to_peft
 from cuetune.library.record import own_scores
 from cuetune.library.tuned import UNKNOWN_BACKBONE, TunedPrompt
-from cuetune.support import console
+from cuetune.support import console, plugins
 
 POOLED = {"first": "first state", "last": "last state", "mean": "mean state"}
 AUTO = {
@@ -82,13 +81,14 @@ def _use(tuned: TunedPrompt, name: str) -> str:
 
 def _with_peft(tuned: TunedPrompt, quoted: str) -> str:
     model, revision = json.dumps(tuned.backbone.name, ensure_ascii=False), tuned.backbone.revision
-    bundled = tuned.backbone.name in CATALOGUE
-    loaded = f"resolve({model})" if bundled else model + (f", revision={json.dumps(revision)}" if revision else "")
+    bundled = tuned.backbone.name in plugins.offers(plugins.MODELS)
+    named = model + (f", revision={json.dumps(revision)}" if revision else "")
+    loaded = f"resolve_model({model})" if bundled else named
     auto = AUTO[tuned.backbone.kind]
     lines = [
         "from peft import PeftModel",
         f"from transformers import {auto}",
-        *(["", "from cuetune.backbones.bundled import resolve"] if bundled else []),
+        *(["", "from cuetune.support.plugins import resolve_model"] if bundled else []),
         "",
         f"model = {auto}.from_pretrained({loaded})",
         f"model = PeftModel.from_pretrained(model, {quoted})",

@@ -19,6 +19,7 @@ from cuetune.errors import CuetuneError
 from cuetune.library.entry import Seen
 from cuetune.library.record import HARMLESS, OURS, RECORD, visible
 from cuetune.support import console
+from cuetune.support.cache_dir import cache_dir
 from cuetune.support.files import atomic_file, atomic_folder, disk_error
 from cuetune.support.leftovers import temporary_name
 from cuetune.support.named_paths import possible
@@ -231,8 +232,6 @@ class RemoteStorage(Storage):
 
     def folder(self, folder: str, files: Mapping[str, Seen]) -> Path:
         """A copy in the cache, fetched anew when it is another one than at the address."""
-        from cuetune.packages import cache_dir
-
         place = cache_dir() / "library" / hashlib.sha256(self.address.encode()).hexdigest()[:16] / folder
         marker = self.read(f"{folder}/{RECORD}")
         if not (place / RECORD).is_file() or (place / RECORD).read_bytes() != marker:

@@ -14,8 +14,10 @@ from cuetune.modalities.families import REFUSED, check_family, medium
 from cuetune.modalities.image import ImageModality
 from cuetune.modalities.text import TextModality
 from cuetune.modalities.video import VideoModality
+from cuetune.support import plugins
 from cuetune.support.named_paths import possible
 from cuetune.support.strict_json import DAMAGED
+from cuetune.tasks.installed_data import installed
 
 if TYPE_CHECKING:
     from cuetune.backbones.base import Backbone
@@ -58,16 +60,14 @@ def of_model(name: str, reads: str | None = None, **options: Any) -> Modality:
     """
     from transformers import AutoConfig
 
-    from cuetune.backbones.bundled import CATALOGUE, resolve
-
     if meant := [modality for modality in MODALITIES.values() if modality.named(possible(name))]:
         return meant[0]
     name = name if Path(name).is_dir() else name.partition("@")[0]  # "dinov2-small@98" names a size too
-    if name in CATALOGUE and not Path(name).is_dir():
-        return of_kind(CATALOGUE[name].kind)
+    if (offered := plugins.model(name)) is not None:
+        return of_kind(offered.kind)
     known = {key: options[key] for key in ("revision", "trust_remote_code") if key in options}
     try:
-        config = AutoConfig.from_pretrained(resolve(name), **known)
+        config = AutoConfig.from_pretrained(name, **known)
     except ImportError as error:  # timm's checkpoints
         raise CuetuneError(f"{name}: {REFUSED['timm_wrapper']}.") from error
     except (OSError, *DAMAGED):
@@ -93,6 +93,7 @@ def of_data(source: Any, options: Mapping[str, Any], encoding: str = "utf-8") ->
         raise CuetuneError(f"--{named[0].name} and --{named[1].name} name columns of different kinds; give one.")
     if named or options.get("template"):
         return named[0] if named else TEXT
+    source = installed(source)
     if isinstance(source, str | Path) and Path(possible(source)).is_dir():
         found = [modality for modality in MODALITIES.values() if modality.in_folder(Path(source))]
         if found:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cuetune.errors import CuetuneError
+from cuetune.support.plugins import DATASETS, advice
 from cuetune.tasks.class_names import named_columns, with_names
 from cuetune.tasks.formats import READERS, read_file
 from cuetune.tasks.layout import Layout
@@ -53,7 +54,9 @@ class DatasetSource:
                     f"{name}: has the configurations {', '.join(known)}; name one of them: {name}@{known[0]}."
                 ) from error
             reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-            raise CuetuneError(f"{name}: neither a file nor data that `datasets` can read ({reason}).") from error
+            raise CuetuneError(
+                f"{name}: neither a file nor data that `datasets` can read ({reason}). {advice(DATASETS)}"
+            ) from error
 
     @classmethod
     def _saved(cls, name: str) -> "DatasetSource":

@@ -17,7 +17,7 @@ from urllib.request import (
 )
 
 from cuetune.errors import CuetuneError
-from cuetune.packages import cache_dir
+from cuetune.support.cache_dir import cache_dir
 
 LARGEST = 200_000_000  # bytes of one file
 LONGEST = 60.0  # seconds for one file

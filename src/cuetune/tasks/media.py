@@ -9,8 +9,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cuetune.errors import CuetuneError
-from cuetune.tasks.datasets import DATASETS, cached
 from cuetune.tasks.inference import TEXT_NAMES, infer_task
+from cuetune.tasks.installed_data import installed
 from cuetune.tasks.locating import ADDRESS, Inline, located
 from cuetune.tasks.media_folders import MediaFolder
 from cuetune.tasks.reading import read_rows
@@ -46,9 +46,10 @@ class Media:
         """Rows in order, each with its content as a path, as bytes or as an object, not yet decoded.
 
         source: a folder (`MediaFolder`: of classes, of splits, with metadata or tables; labelled=False takes any folder
-        of files), the name of a data set of `cuetune data`, or whatever `read_rows` reads, also as a `Source`.
+        of files), the name of a data set of an installed package, or whatever `read_rows` reads, also as a `Source`.
         Raises CuetuneError naming file and row for anything that cannot be read.
         """
+        source = installed(source)
         parts = self.parts(source, encoding=encoding, labelled=labelled)
         if parts and split is not None and "" not in parts:
             if split not in parts:
@@ -62,6 +63,7 @@ class Media:
 
     def parts(self, source: Any, *, encoding: str = "utf-8", labelled: bool = True) -> dict[str, Iterator[Row]]:
         """Split -> its rows, of a folder; under "" alone where it is not split. Empty for a source of another kind."""
+        source = installed(source)
         if not isinstance(source, str | Path) or not Path(source).is_dir():
             return {}
         return MediaFolder(self, source_of(source), encoding, labelled).parts()
@@ -71,7 +73,6 @@ class Media:
         if not isinstance(source, str | Path):
             return None
         path = Path(source)
-        path = cached(str(source)) if str(source) in DATASETS and not path.exists() else path
         return path if path.is_file() else None
 
     def placed(self, row: Row, folder: Path | None, source: Source) -> Row:

@@ -12,8 +12,8 @@ from cuetune.tasks.archive import splits_in
 from cuetune.tasks.chat import unrolled
 from cuetune.tasks.column_names import column_names
 from cuetune.tasks.dataset_source import chosen_part, located, open_dataset, read_dicts
-from cuetune.tasks.datasets import DATASETS, cached
 from cuetune.tasks.formats import ALONE, ARCHIVE, is_file_name, read_file
+from cuetune.tasks.installed_data import installed
 from cuetune.tasks.sources import Source, source_of
 from cuetune.tasks.task import Row
 from cuetune.tasks.text_file import suffix_of
@@ -23,13 +23,13 @@ def read_rows(source: Any, *, split: str | None = None, encoding: str = "utf-8")
     """Rows of a source, in order; memory does not grow with their number.
 
     source: a CSV, TSV, JSONL, JSON, Parquet, Arrow, Excel or text file (also .gz, .bz2, .xz, .zst of the text formats,
-    or one in a .zip), the name of a data set of `cuetune data`, a folder or a name that `datasets` reads ("name@split",
-    "name@configuration@split"), any of these as a `Source` that says more of it, a pandas DataFrame, a `datasets`
-    object, or an iterable of dictionaries.
+    or one in a .zip), the name of a data set of an installed package (`cuetune data`), a folder or a name that
+    `datasets` reads ("name@split", "name@configuration@split"), any of these as a `Source` that says more of it, a
+    pandas DataFrame, a `datasets` object, or an iterable of dictionaries.
     Rows of conversations get columns of text and answer (`chat`).
     encoding: of text files. Raises CuetuneError naming file and row for anything that cannot be read.
     """
-    return map(unrolled, _rows(source, split, encoding))
+    return map(unrolled, _rows(installed(source), split, encoding))
 
 
 def _rows(source: Any, split: str | None, encoding: str) -> Iterator[Row]:
@@ -49,9 +49,10 @@ def splits_of(source: Any) -> dict[str, Any]:
 
     Raises CuetuneError as `read_rows`.
     """
+    source = installed(source)
     if isinstance(source, Mapping):
         return dict(source) if all(hasattr(part, "__iter__") for part in source.values()) else {}
-    if not isinstance(source, str | Path) or (str(source) in DATASETS and not Path(source).exists()):
+    if not isinstance(source, str | Path):
         return {}
     base, behind = located(str(source))
     path = Path(base)
@@ -76,8 +77,6 @@ def source_name(source: Any) -> str:
 def _read_named(source: Source, split: str | None, encoding: str) -> Iterator[Row]:
     base, behind = located(str(source))
     path = Path(base)
-    if source in DATASETS and not path.exists():
-        path = cached(source)
     if path.is_file():
         return _not_empty(read_file(path, encoding, source.layout, "@".join(behind) or split), path)
     if not path.is_dir() and is_file_name(base):

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
-from cuetune.tasks.datasets import DATASETS
+from cuetune.support import plugins
 from cuetune.tasks.formats import READERS, suffix_of
 from cuetune.tasks.lined import Keys, Lined, Place, read_lined
 from cuetune.tasks.task import FIELD
@@ -145,7 +145,7 @@ def _found(source: str | None, lined: Lined, place: Place) -> str | None:
         if (folder / name).exists():
             return str(folder / name) + rest
     is_file = suffix_of(Path(source)) in READERS or source.startswith((".", "/"))
-    if source not in DATASETS and is_file:
+    if is_file and not plugins.is_dataset(source):
         raise lined.error(place, f"{place[-1]}: no file or folder {str(folder / source)!r}.{_close(folder / source)}")
     return source
 

@@ -1,0 +1,76 @@
+"""Pictures that children paint with: the stamps of Tux Paint, as photos and as cartoons, by what they show (GPL-2).
+
+Each stamp lies in the folder of its category and has a caption in English. Vector drawings are rendered; the mirror
+image of another stamp is left out, and the vector form of a picture that is there too.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+
+from cuetune_catalog.datasets.media_set import MediaSet
+from cuetune_catalog.datasets.readers.emoji_drawings import renderer
+from cuetune_catalog.fetch.debian import DebianArchive, files_of
+
+ROOT = PurePosixPath("usr/share/tuxpaint/stamps")
+DERIVED = ("_mirror", "_flip")
+CATEGORIES = ("animals", "clothes", "food", "household", "people", "plants", "seasonal", "space", "town", "vehicles")
+
+
+def read_stamps(archives: Mapping[str, Path]) -> Iterator[tuple[bytes, str, tuple[str, ...]]]:
+    """(picture, "category/style/name.png", (category, style, caption)) of every stamp of the large categories."""
+    pictures: dict[PurePosixPath, bytes] = {}
+    captions: dict[PurePosixPath, str] = {}
+    with files_of(archives["stamps"]) as files:
+        for name, content in files:
+            path = PurePosixPath(name)
+            if not path.is_relative_to(ROOT) or path.relative_to(ROOT).parts[0] not in CATEGORIES:
+                continue
+            stamp = path.relative_to(ROOT).with_suffix("")
+            if path.suffix == ".txt":
+                captions[stamp] = caption_of(content.read())
+            elif path.suffix in (".png", ".svg") and not stamp.name.endswith(DERIVED):
+                pictures[path.relative_to(ROOT)] = content.read()
+    draw = renderer()
+    for path in sorted(path for path in pictures if path.suffix == ".png" or path.with_suffix(".png") not in pictures):
+        style = "cartoon" if "cartoon" in path.parts else "drawing" if path.suffix == ".svg" else "photo"
+        picture = pictures[path] if path.suffix == ".png" else draw(pictures[path].decode("utf-8"))
+        flat = "-".join(part for part in path.with_suffix("").parts[1:] if part != "cartoon")
+        cells = (path.parts[0], style, captions.get(path.with_suffix(""), flat.replace("-", " ")))
+        yield picture, f"{path.parts[0]}/{style}/{flat}.png", cells
+
+
+def caption_of(content: bytes) -> str:
+    """The English caption: the first line of a stamp's text, behind which stand the translations."""
+    first, *_ = content.decode("utf-8", "replace").splitlines() or [""]
+    return first.strip()
+
+
+STAMPS = MediaSet(
+    name="tux-paint-stamps",
+    description="photos, drawings and cartoons of things by category, to learn on one kind and to try on another",
+    asked="label",
+    columns=("image", "label", "style", "caption"),
+    rows=651,
+    labels={
+        "animals": 154,
+        "clothes": 48,
+        "food": 74,
+        "household": 73,
+        "people": 30,
+        "plants": 40,
+        "seasonal": 71,
+        "space": 23,
+        "town": 80,
+        "vehicles": 58,
+    },
+    licence="GPL-2",
+    citation="Tux Paint Stamps 2022.06.04 by Bill Kendrick and many others, as packaged by Debian.",
+    archives={
+        "stamps": DebianArchive(
+            "tuxpaint-stamps-default==2022.06.04-1",
+            "6db6c1bfc870a47f1499d6203b083522eacb57c5f9c87d468f2e92eb6d9d5f34",
+            size=160_880_444,
+        )
+    },
+    read=read_stamps,
+)

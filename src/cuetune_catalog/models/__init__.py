@@ -1,0 +1,11 @@
+"""Bundled models by name: `smollm2_135m` here is the one that cuetune calls `smollm2-135m`."""
+
+from typing import Any
+
+from cuetune_catalog.models.bundled import CATALOGUE
+
+
+def __getattr__(name: str) -> Any:
+    if (spelled := name.replace("_", "-")) in CATALOGUE:
+        return CATALOGUE[spelled]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
