@@ -20,7 +20,7 @@ def options(text: str | None, names: Sequence[str], methods: Sequence[str], mode
     parser.add_argument("--length", type=int, default=10)
     parser.add_argument("--search", action="store_true", help="a learning rate for each method, instead of the usual")
     parser.add_argument("--model", default=model)
-    parser.add_argument("--read-layer", type=int)
+    parser.add_argument("--head-layer", type=int)
     parser.add_argument("--augment", default="none", help="as of `cuetune compare`")
     parser.add_argument("--to", type=Path, default=to)
     return parser.parse_args()
@@ -32,7 +32,7 @@ def table(name: str, data: Data, folder: Path, rows: int, steps: int, asked: Any
         name += f"-{asked.augment.replace(',', '-')}"
     comparison = prepared(
         data, folder / name, asked.methods, [rows], asked.model, print, {}, seeds=asked.seeds, batch_size=16,
-        steps=asked.steps or steps, search=asked.search, length=asked.length, read_layer=asked.read_layer,
+        steps=asked.steps or steps, search=asked.search, length=asked.length, head_layer=asked.head_layer,
         augment=asked.augment,
     )  # fmt: skip
     comparison.run()

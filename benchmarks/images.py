@@ -22,7 +22,7 @@ from cuetune.tuning.data import Data
 
 METHODS = ("linear-probe", "prefix", "vpt-shallow", "vpt", "frame", "fine-tuning")
 MODEL = "dinov2-small@70"
-READ_LAYER = 11  # of 4 to 12 the best for a linear probe on the rows to choose on, in both data sets
+HEAD_LAYER = 11  # of 4 to 12 the best for a linear probe on the rows to choose on, in both data sets
 # Training pictures and updates of a run.
 SIZES = {
     "emoji": (2700, 480),
@@ -93,7 +93,7 @@ NAMES = tuple(SIZES)
 def main() -> None:
     """Measure, and write all tables to one file."""
     asked = options(__doc__, NAMES, METHODS, MODEL, RESULTS)
-    asked.read_layer = asked.read_layer or READ_LAYER
+    asked.head_layer = asked.head_layer or HEAD_LAYER
 
     def one(name: str) -> str:
         kind = name.removesuffix(NEW)

@@ -16,7 +16,7 @@ from cuetune.evaluation.compare import compare
 
 METHODS = ("linear-probe", "prefix", "temporal", "vpt-shallow")
 ASKED = {"direction": "label", "object": "object"}  # which column is asked for
-MODEL, READ_LAYER, ROWS, STEPS = "dinov2-small@4x70", 8, 800, 120
+MODEL, HEAD_LAYER, ROWS, STEPS = "dinov2-small@4x70", 8, 800, 120
 RESULTS = Path(__file__).parent / "results" / "clips.md"
 
 
@@ -28,7 +28,7 @@ def main() -> None:
         compared = compare(
             "moving-drawings", Path("runs/videos") / name, methods=list(asked.methods), sizes=[ROWS],
             seeds=asked.seeds, steps=asked.steps or STEPS, length=asked.length, search=asked.search, model=asked.model,
-            read_layer=asked.read_layer or READ_LAYER, label=ASKED[name], say=lambda line: print(line, file=sys.stderr),
+            head_layer=asked.head_layer or HEAD_LAYER, label=ASKED[name], say=lambda line: print(line, file=sys.stderr),
         )  # fmt: skip
         table = (compared.folder / "table.md").read_text(encoding="utf-8")
         return table.replace("# moving-drawings", f"# {name} of moving-drawings", 1)

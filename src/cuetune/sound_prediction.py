@@ -32,7 +32,7 @@ def sound_readout(
     if not isinstance(backbone, WhisperBackbone):
         raise CuetuneError(f"{backbone.identity.name} hears and writes nothing; give labels, or a Whisper as --model.")
     if layer is not None:
-        raise CuetuneError("--read-layer: a transcript is written from the final states; leave it out.")
+        raise CuetuneError("--head-layer: a transcript is written from the final states; leave it out.")
     return Transcript(backbone, task)
 
 

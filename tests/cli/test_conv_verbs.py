@@ -79,7 +79,7 @@ def test_a_frame_learns_in_the_one_loop_and_no_statistic_moves(stripes, tmp_path
     for name in ("resnet", "convnextv2"):
         backbone = conv_backbone(name)
         before = {key: value.clone() for key, value in backbone.model.state_dict().items()}
-        settings = package.Settings(steps=40, evaluate_every=10, batch_size=8, head_start="random", learning_rate=0.05)
+        settings = package.Settings(steps=40, evaluate_every=10, batch_size=8, head_init="random", learning_rate=0.05)
         made = package.tune(stripes, tmp_path / name, model=backbone, settings=settings, reporters=[],
                             say=lambda line: None)  # fmt: skip
         assert made.record["scores"]["tuned"]["accuracy"]["value"] == 1.0
@@ -112,7 +112,7 @@ def test_prompts_that_add_states_are_refused_before_a_run_begins(cuetune, stripe
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--read-layer", "2"), "layer 2: of the convolutional network tiny-resnet the pooled feature alone is read"),
+        (("--head-layer", "2"), "layer 2: of the convolutional network tiny-resnet the pooled feature alone is read"),
         (("--pooling", "first"), "tiny-resnet has no first state"),
         (("--prompt", "soft"), "unknown prompt 'soft' for pictures"),
         (("--option", "width=16"), "a frame of 16 pixels leaves nothing of 32 x 32"),

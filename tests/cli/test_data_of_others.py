@@ -58,9 +58,9 @@ def test_all_rows_that_cannot_be_used_are_counted_and_five_are_named(cuetune, pr
     code, _, err = cuetune(*words)
     assert code == 2
     assert len(err.strip().splitlines()) == 1
-    for part in (*FAULTS, "leave them out with --skip-broken"):
+    for part in (*FAULTS, "leave them out with --skip-unreadable"):
         assert part in err
-    code, out, err = cuetune(*words, "--skip-broken")
+    code, out, err = cuetune(*words, "--skip-unreadable")
     assert code == 0, err
     assert "7 rows left out:" in out + err
 
@@ -73,7 +73,7 @@ def test_check_lists_them_and_leaves_them_out(cuetune, faulty):
     assert found["rows with an unknown label"]["count"] == 2
     assert found["rows whose text is missing or none"]["count"] == 1
     assert len(found["rows without a label"]["examples"]) == 4
-    code, out, _ = cuetune("check", faulty, *KNOWN, "--model", folder(), "--skip-broken")
+    code, out, _ = cuetune("check", faulty, *KNOWN, "--model", folder(), "--skip-unreadable")
     assert code == 0
     assert "7 rows left out:" in out
 
@@ -86,7 +86,7 @@ def test_predict_answers_rows_without_a_label_and_counts_them(cuetune, prompt, t
     assert "60 answers" in out
     assert "accuracy on the 53 rows with a label" in out
     assert "7 rows answered without a label to compare with:" in out
-    code, out, err = cuetune("predict", prompt, data, "--to", tmp_path / "o.csv", *MODEL, "--skip-broken")
+    code, out, err = cuetune("predict", prompt, data, "--to", tmp_path / "o.csv", *MODEL, "--skip-unreadable")
     assert code == 0, err
     assert "53 answers" in out
     assert "7 rows left out:" in out
@@ -99,7 +99,7 @@ def test_predict_says_all_unknown_labels_before_it_stops(cuetune, prompt, tmp_pa
     assert code == 2
     assert "6 rows cannot be used" in err
     assert not (tmp_path / "o.csv").exists()
-    code, out, err = cuetune("predict", prompt, data, "--to", tmp_path / "o.csv", *MODEL, "--skip-broken")
+    code, out, err = cuetune("predict", prompt, data, "--to", tmp_path / "o.csv", *MODEL, "--skip-unreadable")
     assert code == 0, err
     assert "54 answers" in out
 
@@ -205,13 +205,13 @@ def test_a_pairing_of_labels_and_words_is_printed(cuetune, tmp_path):
 
 
 @pytest.mark.parametrize("verb", ["worth", "search"])
-def test_a_verb_that_names_skip_broken_has_it(cuetune, faulty, tmp_path, verb):
+def test_a_verb_that_names_skip_unreadable_has_it(cuetune, faulty, tmp_path, verb):
     more = {
         "worth": ("--sizes", "6,12", "--seeds", 1, "--steps", 2, "--no-search", "--length", 2),
         "search": ("--option", "steps=1", "--option", "candidates=2", "--option", "batch_size=4"),
     }[verb]
     code, _, err = cuetune(verb, faulty, "--to", tmp_path / "p", *MODEL, *KNOWN)
-    assert (code, "--skip-broken" in err) == (2, True)
-    code, out, err = cuetune(verb, faulty, "--to", tmp_path / "p", *MODEL, *KNOWN, "--skip-broken", *more)
+    assert (code, "--skip-unreadable" in err) == (2, True)
+    code, out, err = cuetune(verb, faulty, "--to", tmp_path / "p", *MODEL, *KNOWN, "--skip-unreadable", *more)
     assert code == 0, err
     assert "line 3, column 'label': no label" in out + err

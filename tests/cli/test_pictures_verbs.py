@@ -81,7 +81,7 @@ def test_loose_pictures_and_paths_on_the_command_line(cuetune, shades, model, tm
 
 @pytest.mark.parametrize(
     ("prompt", "options"),
-    [("vpt", {}), ("vpt-shallow", {}), ("prefix", {"read_layer": 2}), ("frame", {"options": {"width": 3}})],
+    [("vpt", {}), ("vpt-shallow", {}), ("prefix", {"head_layer": 2}), ("frame", {"options": {"width": 3}})],
 )
 def test_saved_is_in_memory_and_a_batch_is_its_rows_one_by_one(shades, tmp_path, prompt, options):
     made = tuned(shades, tmp_path / "prompt", prompt, **options)
@@ -92,7 +92,7 @@ def test_saved_is_in_memory_and_a_batch_is_its_rows_one_by_one(shades, tmp_path,
     for first, second, single in zip(ours, theirs, alone, strict=True):
         assert first.probabilities == second.probabilities
         assert first.probabilities == pytest.approx(single.probabilities, abs=1e-5)
-    assert again.head.layer == options.get("read_layer")
+    assert again.head.layer == options.get("head_layer")
     assert again.record["settings"]["length"] == (0 if prompt == "frame" else 3)
 
 
@@ -193,19 +193,19 @@ def test_a_broken_picture_is_one_line_that_names_row_and_file(cuetune, tmp_path,
 
 def test_broken_pictures_are_left_out_and_counted_on_request(cuetune, tmp_path, model):
     data = table(tmp_path, broken(tmp_path))
-    code, out, err = cuetune("tune", data, "--to", tmp_path / "p", "--model", model, *FEW, "--skip-broken")
+    code, out, err = cuetune("tune", data, "--to", tmp_path / "p", "--model", model, *FEW, "--skip-unreadable")
     assert code == 0, err
     assert "5 rows left out:" in out
     assert "rows.csv, row 13" in out
     assert refused(cuetune, "predict", tmp_path / "p", data, "--to", tmp_path / "o.csv", "--model", model)
     assert not (tmp_path / "o.csv").exists()
-    given = ("predict", tmp_path / "p", data, "--to", tmp_path / "o.csv", "--model", model, "--skip-broken")
+    given = ("predict", tmp_path / "p", data, "--to", tmp_path / "o.csv", "--model", model, "--skip-unreadable")
     code, out, err = cuetune(*given)
     assert "12 answers in" in out, err
     assert "5 rows left out:" in out
     answered = [row["image"].rsplit("/", 1)[-1] for row in csv.DictReader((tmp_path / "o.csv").open())]
     assert answered == [f"{number}.jpg" for number in range(12)]
-    code, out, err = cuetune("evaluate", tmp_path / "p", data, "--model", model, "--skip-broken")
+    code, out, err = cuetune("evaluate", tmp_path / "p", data, "--model", model, "--skip-unreadable")
     assert "12 held-out rows" in out, err
 
 
@@ -242,7 +242,7 @@ def test_data_that_are_no_pictures_of_classes(cuetune, tmp_path, model, made, to
         (("--prompt", "soft"), "unknown prompt 'soft' for pictures; choose one of vpt, vpt-shallow"),
         (("--option", "rank=3"), "prompt 'vpt' has no option 'rank'"),
         (("--start", "nowhere"), "a prompt for pictures starts from no other"),
-        (("--read-layer", "3"), "layer 3: tiny-vit has layers 0 to 2"),
+        (("--head-layer", "3"), "layer 3: tiny-vit has layers 0 to 2"),
         (("--pooling", "last"), "of a picture the first or the mean can be read"),
         (("--prompt", "frame", "--option", "width=30"), "a frame of 30 pixels leaves nothing of 24 x 24"),
         (("--image", "picture"), "'picture'"),
@@ -283,7 +283,7 @@ def test_check_finds_copies_conflicts_and_broken_pictures(cuetune, tmp_path, mod
 def test_compare_puts_prompts_beside_a_probe_and_fine_tuning(cuetune, shades, tmp_path, model):
     methods = "linear-probe,vpt-shallow,prefix,fine-tuning"
     given = ("--methods", methods, "--sizes", "8", "--seeds", "1", "--steps", "2", "--no-search", "--length", "2")
-    code, out, err = cuetune("compare", shades, "--to", tmp_path / "c", "--model", model, *given, "--read-layer", "2")
+    code, out, err = cuetune("compare", shades, "--to", tmp_path / "c", "--model", model, *given, "--head-layer", "2")
     assert code == 0, err
     rows = {row["method"]: row for row in json.loads((tmp_path / "c" / "results.json").read_text())["rows"]}
     assert set(rows) == set(methods.split(","))
@@ -325,7 +325,7 @@ def test_a_name_with_a_size_sees_smaller_pictures(shades, tmp_path, model):
 
 
 def test_a_head_of_a_layer_that_is_not_there_is_refused(shades, tmp_path):
-    tuned(shades, tmp_path / "p", read_layer=2, steps=1)
+    tuned(shades, tmp_path / "p", head_layer=2, steps=1)
     path = tmp_path / "p" / "cuetune.json"
     path.write_text(path.read_text().replace('"layer": 2', '"layer": 7'))
     with pytest.raises(package.CuetuneError, match="a head on layer 7, but its backbone has 3 layers"):

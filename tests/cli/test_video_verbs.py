@@ -153,7 +153,7 @@ def test_bad_input_is_one_line_and_skipped_only_when_asked(cuetune, fades, model
     assert err.count("\n") == 1
     assert "in/0.mp4" in err
     assert not (tmp_path / "p").exists()
-    code, out, err = cuetune(*given, "--skip-broken")
+    code, out, err = cuetune(*given, "--skip-unreadable")
     assert code == 0, err
     assert "1 row left out" in out
     code, out, _ = cuetune("check", broken, "--model", models["frames"])

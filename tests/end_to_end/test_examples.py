@@ -130,7 +130,7 @@ def test_an_example_runs_on_rows_of_its_shape(name, cuetune, models, tmp_path, m
     monkeypatch.setattr(plugins, "dataset", {promised.name: SimpleNamespace(source=lambda: stand_in)}.get)
     monkeypatch.chdir(tmp_path)
     few = ["--steps", 2, "--evaluate-every", 1, "--shots", 1, "--length", 4, "--model", models[config.get("model")]]
-    few += ["--read-layer", 2] if "read_layer" in config else []
+    few += ["--head-layer", 2] if "head_layer" in config else []
     code, out, err = cuetune("tune", "--config", path, *few)
     assert code == 0, err
     saved = json.loads((tmp_path / config["to"] / "cuetune.json").read_text())

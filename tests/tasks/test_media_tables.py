@@ -235,7 +235,7 @@ def test_an_empty_cell_is_left_out_where_that_is_asked_for(tmp_path, name):
             writer.writerows(rows)
     with pytest.raises(CuetuneError, match="row 4, column 'image': no picture; fill or remove the row"):
         prepare(tmp_path / name, None, None, None, Settings())
-    made = prepare(tmp_path / name, None, None, None, Settings(), skip_broken=True)
+    made = prepare(tmp_path / name, None, None, None, Settings(), skip_unreadable=True)
     assert sum(map(len, (made.splits.train, made.splits.validation, made.splits.test))) == 12
     assert made.notes[0] == "1 row left out:"
 

@@ -61,7 +61,7 @@ def tuner(task, examples, frozen, method="deep", options=None, folder=None, leng
             "batch_size": 8,
             "evaluate_every": 10,
             "checkpoint_every": 5,
-            "head_start": "random",
+            "head_init": "random",
             **settings,
         }
     )

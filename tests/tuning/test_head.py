@@ -32,7 +32,7 @@ def tuner(frozen, place=None, **changes):
         "evaluate_every": 8,
         "checkpoint_every": 3,
         "readout": "head",
-        "head_start": "random",
+        "head_init": "random",
         **changes,
     }
     prompt = soft_prompt(frozen, TASK, length=4)

@@ -86,7 +86,7 @@ def test_a_run_that_only_gets_worse_keeps_the_probe():
 
 
 def test_the_pass_it_takes_is_counted():
-    probe, random = (tuner(examples(24), head_start=start) for start in ("probe", "random"))
+    probe, random = (tuner(examples(24), head_init=start) for start in ("probe", "random"))
     probe.run()
     random.run()
     assert probe.flops() > random.flops()

@@ -39,7 +39,7 @@ def tuner(examples, method="vpt", options=None, folder=None, **settings) -> Tune
             "batch_size": 8,
             "evaluate_every": 10,
             "checkpoint_every": 5,
-            "head_start": "random",
+            "head_init": "random",
             **settings,
         }
     )

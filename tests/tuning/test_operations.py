@@ -45,7 +45,7 @@ def test_the_number_is_that_of_everything_that_was_done(method, readout, validat
 
 
 def test_a_head_that_begins_as_a_probe_costs_its_pass_over_the_rows():
-    probe, random = tuner(validation=0, readout="head"), tuner(validation=0, readout="head", head_start="random")
+    probe, random = tuner(validation=0, readout="head"), tuner(validation=0, readout="head", head_init="random")
     probe.run()
     random.run()
     with FlopCounterMode(display=False) as once, torch.no_grad():

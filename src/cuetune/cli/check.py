@@ -34,7 +34,7 @@ def check(
     columns: o.Columns = None,
     max_tokens: o.MaxTokens = None,
     generate: Annotated[bool, typer.Option("--generate", help="The answer is free text, not one of a set.")] = False,
-    skip_broken: o.SkipBroken = False,
+    skip_unreadable: o.SkipUnreadable = False,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     encoding: o.Encoding = "utf-8",
     no_splits: o.NoSplits = False,
@@ -93,7 +93,7 @@ def check(
     task = modality.infer(first, **said, **modality.chat_options(model, said))
     outline = modality.outline(model)
     tokenizer = outline.tokenizer if outline is not None else modality.tokenizer(model)
-    skipped = Skipped() if skip_broken else None
+    skipped = Skipped() if skip_unreadable else None
     secret = [part for part, each in rows.items() if each is not first and has_no_labels(each, task)]
     examples: dict[str, Any] = {
         part: understood(each, task, labelled=part not in secret)

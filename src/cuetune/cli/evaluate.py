@@ -20,7 +20,7 @@ def evaluate(
     baselines: Annotated[bool, typer.Option(help="Also score zero-shot and few-shot prompts.")] = True,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
     seed: Annotated[int, typer.Option(help="Chooses the demonstrations.")] = 0,
-    skip_broken: o.SkipBroken = False,
+    skip_unreadable: o.SkipUnreadable = False,
     no_splits: o.NoSplits = False,
     media_root: o.MediaRoot = None,
     allow_download: o.AllowDownload = False,
@@ -50,7 +50,7 @@ def evaluate(
     from cuetune.tuning.progress import Counter
     from cuetune.verbs import evaluate as run
 
-    skipped = Skipped() if skip_broken else None
+    skipped = Skipped() if skip_unreadable else None
     source = o.source(data, no_splits, media_root, allow_download, (delimiter, quoting, column_names))
     with Counter("scoring") as counter:
         result = run(

@@ -38,7 +38,7 @@ def learn(
         int | None, typer.Option(help="Draws the order of labels that are dealt into tasks; 0: as they are sorted.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Decides the split, the order of rows and random starts.")] = 0,
-    skip_broken: o.SkipBroken = False,
+    skip_unreadable: o.SkipUnreadable = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over instead of going on with what is in TO.")] = False,
     model: o.AnyModel = None,
     revision: o.Revision = None,
@@ -73,7 +73,7 @@ def learn(
         "seed": seed,
         "class_order": class_order,
         "fresh": fresh,
-        "skip_broken": skip_broken,
+        "skip_unreadable": skip_unreadable,
         "model_options": o.model_options(revision, dtype, device, False),
     }
     if len(methods) == 1:

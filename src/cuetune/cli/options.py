@@ -45,8 +45,8 @@ Encoding = Annotated[str, typer.Option("--encoding", help="Encoding of text file
 Image = Annotated[str | None, typer.Option("--image", help="Column with pictures; else inferred.")]
 Audio = Annotated[str | None, typer.Option("--audio", help="Column with recordings; else inferred.")]
 Video = Annotated[str | None, typer.Option("--video", help="Column with clips; else inferred.")]
-ReadLayer = Annotated[
-    int | None, typer.Option("--read-layer", help="Layer whose input a head on pictures reads; else the final states.")
+HeadLayer = Annotated[
+    int | None, typer.Option("--head-layer", help="Layer whose input a head on pictures reads; else the final states.")
 ]
 Augment = Annotated[
     str,
@@ -55,10 +55,10 @@ Augment = Annotated[
         help="Changes pictures that are learned from at random in every step: crop, flip or crop,flip; else none.",
     ),
 ]
-SkipBroken = Annotated[
+SkipUnreadable = Annotated[
     bool,
     typer.Option(
-        "--skip-broken",
+        "--skip-unreadable",
         help="Leave out rows that cannot be used: without a label or text, with an unknown label, with an image, audio "
         "or video that cannot be read.",
     ),

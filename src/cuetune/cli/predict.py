@@ -33,7 +33,7 @@ def predict(
     stop: Annotated[list[str] | None, typer.Option(help="A text that ends a written answer; repeatable.")] = None,
     seed: Annotated[int, typer.Option(help="For sampling.")] = 0,
     ignore_labels: Annotated[bool, typer.Option("--ignore-labels", help="Do not read a label column.")] = False,
-    skip_broken: o.SkipBroken = False,
+    skip_unreadable: o.SkipUnreadable = False,
     media_root: o.MediaRoot = None,
     allow_download: o.AllowDownload = False,
     encoding: o.Encoding = "utf-8",
@@ -73,7 +73,7 @@ def predict(
     ):
         raise CuetuneError(f"{to}: holds the rows that are to be answered; choose another --to.")
     tuned = load(prompt)
-    skipped = Skipped() if skip_broken else None
+    skipped = Skipped() if skip_unreadable else None
     source: Any = spoken(tuned.task, say or [], allow_download)
     if data is not None:
         source = o.source(data, False, media_root, allow_download, (delimiter, quoting, column_names))

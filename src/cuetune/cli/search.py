@@ -39,7 +39,7 @@ def search(
     column_names: o.ColumnNames = None,
     together: o.Together = None,
     hold_out: o.HoldOut = None,
-    skip_broken: o.SkipBroken = False,
+    skip_unreadable: o.SkipUnreadable = False,
     seed: Annotated[int, typer.Option(help="Decides splits, rows and candidates.")] = 0,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start over instead of going on with a stopped search.")
@@ -87,7 +87,7 @@ def search(
         encoding=encoding,
         together=together,
         hold_out=o.as_hold_out(hold_out),
-        skip_broken=skip_broken,
+        skip_unreadable=skip_unreadable,
     )
     _report(found, data, to)
     o.end_if_stopped(found)

@@ -41,7 +41,7 @@ def worth(
     column_names: o.ColumnNames = None,
     together: o.Together = None,
     hold_out: o.HoldOut = None,
-    skip_broken: o.SkipBroken = False,
+    skip_unreadable: o.SkipUnreadable = False,
     model: o.Model = "smollm2-135m",
     revision: o.Revision = None,
     dtype: o.Dtype = "auto",
@@ -84,7 +84,7 @@ def worth(
         "encoding": encoding,
         "together": together,
         "hold_out": o.as_hold_out(hold_out),
-        "skip_broken": skip_broken,
+        "skip_unreadable": skip_unreadable,
     }
     try:
         made = run(source, to, say=console.note, **arguments)

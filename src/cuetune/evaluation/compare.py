@@ -60,9 +60,9 @@ def compare(
     validation: Any = None,
     test: Any = None,
     model: str | Backbone | None = None,
-    read_layer: int | None = None,
+    head_layer: int | None = None,
     augment: str = "none",
-    skip_broken: bool = False,
+    skip_unreadable: bool = False,
     task: Task | None = None,
     price_per_hour: float | None = None,
     prices: Prices | None = None,
@@ -76,19 +76,19 @@ def compare(
     methods: names in `contenders.CONTENDERS` (of pictures: `IMAGE_CONTENDERS`), or ("all",); None: the usual ones of
     the rows' modality. sizes: numbers of training rows; None: all there are, at most 1,000. Every method sees the same
     rows: training rows drawn anew for each seed, as many validation rows, at most 200, and the same held-out rows.
-    Tuned methods have `steps` steps, early stopping, and a search over learning rates. read_layer: the layer whose
+    Tuned methods have `steps` steps, early stopping, and a search over learning rates. head_layer: the layer whose
     states heads on pictures read. augment: changes pictures that are learned from at random, for the probe too, which
     then learns from copies (`tuning.augmentation`). price_per_hour, prices, watts: what time and energy cost here.
-    data, validation, test, model, task, skip_broken, task_options (and together, hold_out): as in `tune`. Calling it
-    again with the same arguments goes on where it was stopped; more methods, sizes or seeds add to what is there.
+    data, validation, test, model, task, skip_unreadable, task_options (and together, hold_out): as in `tune`. Calling
+    it again with the same arguments goes on where it was stopped; more methods, sizes or seeds add to what is there.
     Raises CuetuneError for anything the user can mend.
     """
     settings = Settings(seed=0)
-    made = prepare(data, validation, test, task, settings, model=model, skip_broken=skip_broken, **task_options)
+    made = prepare(data, validation, test, task, settings, model=model, skip_unreadable=skip_unreadable, **task_options)
     comparison = prepared(
         made, to, methods, sizes, model, say, model_options,
         seeds=seeds, steps=steps, search=search, length=length, batch_size=batch_size, watts=watts,
-        read_layer=read_layer, augment=augment,
+        head_layer=head_layer, augment=augment,
     )  # fmt: skip
     price = price_here(comparison.backbone, price_per_hour, prices)
     for line in (*describe(made.task), *made.notes, *opening(comparison)):

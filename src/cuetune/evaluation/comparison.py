@@ -68,7 +68,7 @@ class Comparison:
     def about(self) -> dict[str, Any]:
         """What results must agree on to stand in one table."""
         free = {"methods", "sizes", "seeds", "modality"}
-        free |= {name for name in ("read_layer", "augment") if getattr(self.plan, name) in (None, "none")}
+        free |= {name for name in ("head_layer", "augment") if getattr(self.plan, name) in (None, "none")}
         return {
             "data": fingerprint([*self.splits.train, *self.splits.validation, *self.splits.test]),
             "held-out rows": fingerprint(self.splits.test),
@@ -184,7 +184,7 @@ class Comparison:
             patience=4,
             validation_rows=VALIDATION_ROWS,
             seed=run.seed,
-            read_layer=self.plan.read_layer,
+            head_layer=self.plan.head_layer,
             augment=self.plan.augment,
         )
 

@@ -153,7 +153,7 @@ def tune_and_score(job: Job, prompt: Prompt, backbone: Backbone) -> Outcome:
 
 
 def _probe(job: Job) -> Outcome:
-    rows, features = job.rows, modality_of(job.backbone).features(job.backbone, job.task, job.settings.read_layer)
+    rows, features = job.rows, modality_of(job.backbone).features(job.backbone, job.task, job.settings.head_layer)
     augmentation = modality_of(job.backbone).augmentation(job.settings.augment, job.settings.seed)
     copies = COPIES if augmentation else 0
     with EnergyMeter(job.backbone.device, watts=job.watts) as meter:

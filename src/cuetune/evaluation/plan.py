@@ -12,7 +12,7 @@ class Plan:
 
     search: whether each tuned method first tries several learning rates, on the first seed of each size, with a third
     of the steps. length: virtual tokens. watts: the machine's power, instead of asking it. modality: of the rows.
-    read_layer: the layer whose states heads on pictures read. augment: as of `Settings`.
+    head_layer: the layer whose states heads on pictures read. augment: as of `Settings`.
     Raises CuetuneError for an unknown method or a number that makes no sense.
     """
 
@@ -25,7 +25,7 @@ class Plan:
     batch_size: int = 16
     watts: float | None = None
     modality: str = "text"
-    read_layer: int | None = None
+    head_layer: int | None = None
     augment: str = "none"
 
     def __post_init__(self) -> None:

@@ -52,7 +52,7 @@ def worth(
     test: Any = None,
     model: str | TextBackbone = DEFAULT,
     task: Task | None = None,
-    skip_broken: bool = False,
+    skip_unreadable: bool = False,
     watts: float | None = None,
     say: Callable[[str], None] = console.say,
     model_options: dict[str, Any] | None = None,
@@ -69,7 +69,9 @@ def worth(
     sizes = tuple(sorted(set(sizes)))
     if method == against or len(sizes) < 2:
         raise CuetuneError("worth needs two different methods and two or more --sizes.")
-    made = prepare(data, validation, test, task, Settings(seed=0), model=model, skip_broken=skip_broken, **task_options)
+    made = prepare(
+        data, validation, test, task, Settings(seed=0), model=model, skip_unreadable=skip_unreadable, **task_options
+    )
     refuse(made.task, "worth")
     comparison = prepared(
         made, to, (method, against), sizes, model, say, model_options,

@@ -146,7 +146,7 @@ def search(
     test: Any = None,
     model: str | TextBackbone = DEFAULT,
     task: Task | None = None,
-    skip_broken: bool = False,
+    skip_unreadable: bool = False,
     seed: int = 0,
     fresh: bool = False,
     overwrite: bool = False,
@@ -168,7 +168,7 @@ def search(
     if method not in SEARCHES:
         raise CuetuneError(f"unknown search {method!r}; choose one of {', '.join(SEARCHES)}.")
     values = SEARCHES[method].checked(options or {})
-    how: dict[str, Any] = {"model": model, "skip_broken": skip_broken, **task_options}
+    how: dict[str, Any] = {"model": model, "skip_unreadable": skip_unreadable, **task_options}
     prepared = prepare(data, validation, test, task, Settings(seed=seed), **how)
     refuse(prepared.task, "search")
     for line in (*describe(prepared.task, prepared.splits.train), *prepared.notes):

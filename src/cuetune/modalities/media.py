@@ -71,7 +71,7 @@ class MediaModality(Modality):
         if start is not None:
             raise CuetuneError(f"a prompt for {self.plural} starts from no other; leave --start out.")
         start_from, build = self.beginning()
-        begun = start_from(backbone, data.task, data.splits.train, settings.length, settings.seed, settings.read_layer)
+        begun = start_from(backbone, data.task, data.splits.train, settings.length, settings.seed, settings.head_layer)
         return build(method, begun, settings.options)
 
     def baselines(

@@ -94,8 +94,8 @@ class TextModality(Modality):
     ) -> Any:
         from cuetune.tuning.beginning import first_text_prompt
 
-        if settings.read_layer is not None:
-            raise CuetuneError("--read-layer is for pictures; a prompt for texts is read at the last layer.")
+        if settings.head_layer is not None:
+            raise CuetuneError("--head-layer is for pictures; a prompt for texts is read at the last layer.")
         return first_text_prompt(backbone, data, method, shots, settings, start)
 
     def refuse_unknown(self, backbone: Any, task: Any, examples: Sequence[Any]) -> None:

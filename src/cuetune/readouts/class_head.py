@@ -58,10 +58,10 @@ def image_readout(backbone: SeeingBackbone, task: Task, settings: Settings) -> I
     Raises CuetuneError for a readout of texts, and for classes with options of a trained head.
     """
     if settings.readout in ("auto", "head"):
-        return ImageHead(backbone, task, settings.pooling, settings.read_layer, settings.seed)
+        return ImageHead(backbone, task, settings.pooling, settings.head_layer, settings.seed)
     if settings.readout != "classes":
         raise CuetuneError(f"--readout {settings.readout}: of pictures a head reads answers, or the model's classes.")
     refuse(task, "--readout classes")
-    if settings.pooling is not None or settings.read_layer is not None:
-        raise CuetuneError("--readout classes reads what the model's classifier does; leave --pooling, --read-layer.")
+    if settings.pooling is not None or settings.head_layer is not None:
+        raise CuetuneError("--readout classes reads what the model's classifier does; leave --pooling, --head-layer.")
     return ClassHead(backbone, task)

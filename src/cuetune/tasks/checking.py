@@ -129,13 +129,13 @@ def _look_at(
     trouble["leak" if seen[0] != part else "copy"].add(places)
 
 
-LEAVE_OUT = "or leave them out with --skip-broken"
+LEAVE_OUT = "or leave them out with --skip-unreadable"
 KINDS = {
     "column": ("error", "rows without a column that the task needs", f"add it, {LEAVE_OUT}"),
     "text": ("error", "rows whose {noun} is missing or none", f"fill or replace it, {LEAVE_OUT}"),
     "unlabelled": ("error", "rows without a label", f"add it, {LEAVE_OUT}"),
     "unknown": ("error", "rows with an unknown label", f"correct it, {LEAVE_OUT}"),
-    "broken": ("error", "rows whose {noun} cannot be read", "replace or remove them, or pass --skip-broken"),
+    "broken": ("error", "rows whose {noun} cannot be read", "replace or remove them, or pass --skip-unreadable"),
     "leak": ("error", "{noun}s that stand in two parts", "remove them from one part: scores on copies are too good"),
     "conflict": ("error", "{noun}s with different labels", "decide which label is right, or remove both"),
     "empty": ("warning", "rows without {noun}", "remove them: nothing can be read there"),

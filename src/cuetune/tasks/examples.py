@@ -71,12 +71,12 @@ def understood(rows: Iterable[Row], task: Task, *, labelled: bool = True) -> Ite
 def unusable(faults: Skipped, task: Task, first: RowError) -> CuetuneError:
     """The error that tells of all faults at once."""
     if faults.count == 1:
-        return CuetuneError(f"{first} Mend the row, or leave it out with --skip-broken.")
+        return CuetuneError(f"{first} Mend the row, or leave it out with --skip-unreadable.")
     more = f"; and {faults.count - len(faults.reasons):,} more" if faults.count > len(faults.reasons) else ""
     known = f" Known labels: {task.known_labels}." if task.labels else ""
     return CuetuneError(
         f"{faults.count:,} rows cannot be used: {'; '.join(faults.reasons)}{more}.{known} Mend them, or leave them out "
-        "with --skip-broken."
+        "with --skip-unreadable."
     )
 
 

@@ -241,8 +241,8 @@ def _looks_like(values: Collection[str]) -> str:
         return "numbers; pass --task regression, --generate to write them, or name another column with --label."
     if len(others) < len(values) / 2:
         return (
-            f"numbers beside others such as {others[0]!r}; pass --task regression, with --skip-broken to leave those "
-            "rows out, or name another column with --label."
+            f"numbers beside others such as {others[0]!r}; pass --task regression, with --skip-unreadable to leave "
+            "those rows out, or name another column with --label."
         )
     return "free text; pass --generate, or name another column with --label."
 

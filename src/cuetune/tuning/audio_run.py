@@ -50,7 +50,7 @@ class AudioRun:
         if not data.train:
             raise CuetuneError(f"{data.task.name}: no recordings to tune on.")
         self.backbone, self.task, self.settings, self.folder = backbone, data.task, settings, folder
-        self.readout: Any = sound_readout(backbone, data.task, settings.pooling, settings.read_layer, settings.seed)
+        self.readout: Any = sound_readout(backbone, data.task, settings.pooling, settings.head_layer, settings.seed)
         self.training_readout = self.readout
         injection = prompt.injection()
         backbone.check(injection)

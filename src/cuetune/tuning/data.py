@@ -57,7 +57,7 @@ def prepare(
     settings: Settings,
     *,
     model: str | Backbone | None = None,
-    skip_broken: bool = False,
+    skip_unreadable: bool = False,
     together: str | None = None,
     hold_out: HoldOut | None = None,
     **task_options: Any,
@@ -65,9 +65,9 @@ def prepare(
     """Read, infer what is not said, and split. Labels, and the scale of numbers, come from the training data alone.
 
     model: the one that is to be tuned; where none is named, the rows decide which modality they are of. validation,
-    test: None takes those that `data` brings along, else parts of its rows. skip_broken: leave rows out that cannot be
-    used, for want of a label that is known or of content that can be read. together: a column of `data`; rows that are
-    equal there stay on one side of the split. hold_out: column -> values of the rows that are the test rows.
+    test: None takes those that `data` brings along, else parts of its rows. skip_unreadable: leave rows out that cannot
+    be used, for want of a label that is known or of content that can be read. together: a column of `data`; rows that
+    are equal there stay on one side of the split. hold_out: column -> values of the rows that are the test rows.
     Raises CuetuneError as `read_rows`, `infer_task` and `tasks.parting`.
     """
     if hold_out and test is not None:
@@ -85,7 +85,7 @@ def prepare(
     cells = cells_together(rows, together) if together else None
     if task is None:
         task = modality.infer(rows, **options, **modality.chat_options(model, options))
-    skipped = Skipped() if skip_broken else None
+    skipped = Skipped() if skip_unreadable else None
 
     def read(found: Iterable[Row]) -> list[Example]:
         return modality.readable(examples_of(found, task, skipped), task, skipped)

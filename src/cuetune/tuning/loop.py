@@ -200,10 +200,10 @@ class Tuner:
         """Let heads begin; what a head says before the first step is a step to choose, but for a random one's."""
         started = time.perf_counter()
         for number, run in enumerate(self.runs):
-            begin_head(run, self.prompt.of_task(number), self.settings.head_start)
+            begin_head(run, self.prompt.of_task(number), self.settings.head_init)
         self.best = self._tensors()
         self.progress.seconds += time.perf_counter() - started
-        known = self.head_known or self.settings.head_start == "probe"
+        known = self.head_known or self.settings.head_init == "probe"
         begun = known or any(remaps(run) for run in self.runs)
         if begun and any(run.head is not None and run.validation for run in self.runs):
             self._validate()

@@ -38,7 +38,7 @@ def _passes(run: Run, settings: Settings, steps: int) -> int:
     """How often all rows went through the model for a head alone."""
     if remaps(run):
         return 1 + max(0, steps - 1) // per_pass(run, settings)
-    return int(settings.head_start == "probe")
+    return int(settings.head_init == "probe")
 
 
 def _pass_over(run: Run, prompt: Prompt) -> float:

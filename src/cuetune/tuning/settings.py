@@ -24,8 +24,8 @@ class Settings(BaseModel):
     init, init_text, length: where the prompt starts and how many virtual tokens it has. options: what only this kind of
     prompt has, e.g. {"rank": 64} (see `prompts.building`).
     readout, pooling: how answers are read (see `readouts.readout_for`); a head is trained with the prompt.
-    head_start: where a head begins, as a linear probe on the frozen model or at random (see `tuning.head_start`).
-    read_layer: a head on pictures reads the states that enter this layer; None reads the final ones.
+    head_init: where a head begins, as a linear probe on the frozen model or at random (see `tuning.head_start`).
+    head_layer: a head on pictures reads the states that enter this layer; None reads the final ones.
     augment: how pictures that are learned from are changed at random in every step (see `tuning.augmentation`).
     steps, batch_size: how long and how many rows at a time. learning_rate: AdamW's, reached after `warmup` steps and
     then lowered along a cosine to zero. clip: largest gradient norm. evaluate_every, patience: validation every so many
@@ -40,9 +40,9 @@ class Settings(BaseModel):
     options: dict[str, str | bool | int | float] = Field(default_factory=dict)
     readout: str = "auto"
     pooling: str | None = None
-    read_layer: int | None = Field(None, ge=1)
+    head_layer: int | None = Field(None, ge=1)
     augment: Kind = "none"
-    head_start: Literal["probe", "random"] = "probe"
+    head_init: Literal["probe", "random"] = "probe"
     steps: int | None = Field(None, ge=1)
     batch_size: int = Field(16, ge=1)
     learning_rate: float | None = Field(None, gt=0)
@@ -75,7 +75,7 @@ class Settings(BaseModel):
     def head_rate(self, backbone: Backbone, prompt: Prompt, states: Tensor) -> float:
         """The learning rate of a trained head on states (B, d) like these, relative to the prompt's."""
         usual = RATE_PER_RMS * prompt.size(embedding_rms(backbone))
-        return LOGIT_STEP[self.head_start] / (float(states.abs().sum(-1).mean()) * usual)
+        return LOGIT_STEP[self.head_init] / (float(states.abs().sum(-1).mean()) * usual)
 
     def rate(self, step: int) -> float:
         """The learning rate of step 0, 1, …: a linear rise over `warmup` steps, then half a cosine down to zero."""

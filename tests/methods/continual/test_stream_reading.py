@@ -218,7 +218,7 @@ def test_rows_without_a_label_are_counted_and_left_out_when_asked(tmp_path):
     text = "data: rows.csv\ndivide: 3\n"
     said = fault(tmp_path, text)
     assert "2 rows cannot be used: rows.csv, row 91, column 'label': no label; rows.csv, row 92" in said
-    assert "--skip-broken" in said
+    assert "--skip-unreadable" in said
     skipped = Skipped()
     found = stream(tmp_path, text, skipped=skipped)
     assert skipped.count == 2

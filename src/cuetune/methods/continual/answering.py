@@ -60,7 +60,7 @@ class LearnedPrompt(TunedPrompt):
         assert self.learned is not None
         if skipped is not None:
             raise CuetuneError(
-                "a learned stream answers every row or none; remove the broken ones (--skip-broken is off)."
+                "a learned stream answers every row or none; remove the broken ones (--skip-unreadable is off)."
             )
         name = self.learned.method.removesuffix(AT_ONCE)
         learner = Learner.named(name, backbone, Settings(**self.learned.settings), self.learned.seed)

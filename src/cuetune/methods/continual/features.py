@@ -26,14 +26,14 @@ REMEMBERED = 256  # lists of examples whose features are kept in memory
 class FrozenFeatures:
     """States of examples in the frozen model, where a head reads them, (N, D) float32 on the CPU.
 
-    read_layer, pooling: as of `Settings`: which state stands for a row.
+    head_layer, pooling: as of `Settings`: which state stands for a row.
     What was asked for is remembered list by list, so that the same question always has the same bits for an answer.
     """
 
     def __init__(
-        self, backbone: SeeingBackbone | TextBackbone, read_layer: int | None = None, pooling: str | None = None
+        self, backbone: SeeingBackbone | TextBackbone, head_layer: int | None = None, pooling: str | None = None
     ) -> None:
-        self.backbone, self.read_layer, self.pooling = backbone, read_layer, pooling
+        self.backbone, self.head_layer, self.pooling = backbone, head_layer, pooling
         self._known: OrderedDict[str, Tensor] = OrderedDict()
 
     def of(self, examples: Sequence[Example], task: Task) -> Tensor:
@@ -55,7 +55,7 @@ class FrozenFeatures:
     def batches(self, examples: Sequence[Example], task: Task) -> Iterator[Rows | Pictures]:
         """The examples in order as they go through a backbone, some at a time, one state to be read of each."""
         if isinstance(self.backbone, SeeingBackbone):
-            head = ImageHead(self.backbone, task, self.pooling, self.read_layer)
+            head = ImageHead(self.backbone, task, self.pooling, self.head_layer)
             for _, pixels in decode(rows_of(examples, task), self.backbone.preprocessing):
                 yield head.rows(pixels)
         else:

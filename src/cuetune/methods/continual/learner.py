@@ -29,7 +29,7 @@ class Learner(ABC):
 
     backbone: frozen, of pictures or a causal model of texts. settings: of every task's run; `settings.options` are the
     method's own (`defaults` lists them); `steps`, `batch_size` and `learning_rate` are those of one task, None as in
-    `tune`; `read_layer` and `pooling` say which state of a row is its query and is read by the head.
+    `tune`; `head_layer` and `pooling` say which state of a row is its query and is read by the head.
     seed: decides all that is drawn; `settings.seed` is not looked at.
 
     kind: what tasks bring, "classes", "domains" (the same labels every time) or "both", where a stream says it.
@@ -55,7 +55,7 @@ class Learner(ABC):
         self.settings = (settings or Settings()).model_copy(update={"seed": seed})
         given = given_options(self.name, self.defaults, self.settings.options)
         self.options: dict[str, Any] = {**self.defaults, **given}
-        self.frozen = FrozenFeatures(backbone, self.settings.read_layer, self.settings.pooling)
+        self.frozen = FrozenFeatures(backbone, self.settings.head_layer, self.settings.pooling)
         self.prompt: Prompt | None = None
         self.kind = "classes"
         self.labels: list[str] = []

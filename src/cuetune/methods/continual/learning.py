@@ -43,7 +43,7 @@ def learn(
     class_order: int | None = None,
     settings: Settings | None = None,
     fresh: bool = False,
-    skip_broken: bool = False,
+    skip_unreadable: bool = False,
     say: Callable[[str], None] = console.say,
     reporters: Sequence[Reporter] | None = None,
     model_options: dict[str, Any] | None = None,
@@ -55,8 +55,8 @@ def learn(
     all tasks as one, which is what forgetting is held against. tasks: learn at most so many more; None all that are
     left. model: else what the file names, else the default of its rows. seed: of the split and of all that is
     drawn. class_order: of a stream whose labels are dealt into tasks, else the file's. settings: of every task's run.
-    fresh: start over instead of going on with what is in `to`. skip_broken: leave rows out that have no label, or no
-    text. shared: with other runs (`learn_beside`).
+    fresh: start over instead of going on with what is in `to`. skip_unreadable: leave rows out that have no label, or
+    no text. shared: with other runs (`learn_beside`).
     A task that was learned is not learned again, and its data need not be there any more: then it is not measured.
     Raises CuetuneError for anything the user can mend, among it a folder that holds another stream.
     """
@@ -66,7 +66,7 @@ def learn(
     check_own_state(folder)
     RUN.check(folder / RUNS)
     kept = None if fresh or not (folder / STATE).exists() else Learned.load(folder)
-    skipped, finished = Skipped() if skip_broken else None, kept.names if kept else ()
+    skipped, finished = Skipped() if skip_unreadable else None, kept.names if kept else ()
     read = read_stream(stream, seed=seed, class_order=class_order, finished=finished, skipped=skipped)
     for line in skipped.lines() if skipped else ():
         say(line)

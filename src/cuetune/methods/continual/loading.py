@@ -25,7 +25,7 @@ class Shared:
 
     def lend(self, learner: Learner) -> None:
         """Let a learner on this model remember rows' features together with the others."""
-        key = (learner.frozen.read_layer, learner.frozen.pooling)
+        key = (learner.frozen.head_layer, learner.frozen.pooling)
         learner.frozen = self.features.setdefault(key, learner.frozen)
 
 
