@@ -263,6 +263,6 @@ def test_another_number_of_steps_never_drops_a_checkpoint_in_silence(tune, tmp_p
     assert code == 2
     assert "belongs to a run with other data, settings or model" in err
     assert (tmp_path / "p.run" / "checkpoint.safetensors").read_bytes() == kept
-    code, out, err = tune(tmp_path / "p", "--steps", "8", "--overwrite", "--fresh")
+    code, out, err = tune(tmp_path / "p", "--steps", "8", "--overwrite", "--restart")
     assert code == 0, err
     assert (out + err).count("the checkpoint of an earlier run is dropped") == 1

@@ -123,7 +123,7 @@ def test_a_users_own_files_in_the_folder_stay_and_what_is_in_the_way_is_refused(
     for name, said in (("run/r.txt", "run: is in the way"), (state, f"{state}: is in the way")):
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).write_text("mine")
-        for more in ((), ("--fresh",)):
+        for more in ((), ("--restart",)):
             code, _, err = cuetune(*words, *more)
             assert (code, err.count("\n")) == (2, 1), err
             assert said in err

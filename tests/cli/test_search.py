@@ -148,6 +148,6 @@ def test_a_search_with_other_options_does_not_go_on(tmp_path):
     given = {"model": backbone(), "instruction": "Good?", "say": str, "reporters": []}
     (tmp_path / "words.run").mkdir()
     (tmp_path / "words.run" / "search.jsonl").write_text(f'{{"key": "{"a" * 64}"}}\n')
-    with pytest.raises(CuetuneError, match="--fresh"):
+    with pytest.raises(CuetuneError, match="--restart"):
         search(rows(60), tmp_path / "words", options=FEW["greedy"], **given)
-    search(rows(60), tmp_path / "words", options=FEW["greedy"], fresh=True, **given)
+    search(rows(60), tmp_path / "words", options=FEW["greedy"], restart=True, **given)

@@ -199,7 +199,7 @@ def test_a_journal_forgets_half_a_line_and_refuses_another_search(tmp_path):
     assert again.entries == [{"step": 1, "text": "naïve"}]
     again.add({"step": 2})
     assert Journal(tmp_path, "this").entries[1] == {"step": 2}
-    with pytest.raises(CuetuneError, match="--fresh"):
+    with pytest.raises(CuetuneError, match="--restart"):
         Journal(tmp_path, "other")
 
 

@@ -346,7 +346,7 @@ def test_a_damaged_journal_is_one_line(tmp_path, line):
     journal.add({"what": "x"})
     path = tmp_path / "search.jsonl"
     path.write_bytes(path.read_bytes() + line + b"\n")
-    with pytest.raises(CuetuneError, match="is damaged; start over with --fresh"):
+    with pytest.raises(CuetuneError, match="is damaged; start over with --restart"):
         Journal(tmp_path, "key")
 
 

@@ -33,7 +33,7 @@ def changed(path, progress=None, **tensors):
 
 
 def refused(tmp_path, said=NAME):
-    with pytest.raises(CuetuneError, match="--fresh") as raised:
+    with pytest.raises(CuetuneError, match="--restart") as raised:
         load_checkpoint(tmp_path, "key")
     assert said in str(raised.value)
 

@@ -40,7 +40,7 @@ def test_hostile_lines_of_paid_replies_are_passed_over(folder, line):
 @pytest.mark.parametrize("line", HOSTILE)
 def test_hostile_lines_of_a_journal_are_one_line(folder, line):
     (folder / "search.jsonl").write_text(f'{{"key": "{KEY}"}}\n{line}}}\n')
-    with pytest.raises(CuetuneError, match=r"search.jsonl: is damaged; start over with --fresh\.$"):
+    with pytest.raises(CuetuneError, match=r"search.jsonl: is damaged; start over with --restart\.$"):
         Journal(folder, KEY)
 
 

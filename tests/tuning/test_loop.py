@@ -94,7 +94,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path, at):
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     tuner(tmp_path).run()
-    with pytest.raises(CuetuneError, match="--fresh"):
+    with pytest.raises(CuetuneError, match="--restart"):
         tuner(tmp_path, learning_rate=0.01).run()
 
 
@@ -102,7 +102,7 @@ def test_a_damaged_checkpoint_is_one_line(tmp_path):
     tuner(tmp_path).run()
     path = tmp_path / "checkpoint.safetensors"
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(CuetuneError, match="--fresh"):
+    with pytest.raises(CuetuneError, match="--restart"):
         tuner(tmp_path).run()
 
 

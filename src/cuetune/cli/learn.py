@@ -39,7 +39,9 @@ def learn(
     ] = None,
     seed: Annotated[int, typer.Option(help="Decides the split, the order of rows and random starts.")] = 0,
     skip_unreadable: o.SkipUnreadable = False,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Start over instead of going on with what is in TO.")] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Start over instead of going on with what is in TO.")
+    ] = False,
     model: o.AnyModel = None,
     revision: o.Revision = None,
     dtype: o.Dtype = "auto",
@@ -72,7 +74,7 @@ def learn(
         "model": model,
         "seed": seed,
         "class_order": class_order,
-        "fresh": fresh,
+        "restart": restart,
         "skip_unreadable": skip_unreadable,
         "model_options": o.model_options(revision, dtype, device, False),
     }

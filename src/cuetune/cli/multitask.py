@@ -14,7 +14,7 @@ app = typer.Typer(
 )
 
 To = Annotated[Path, typer.Option("--to", help="Folder for the result.")]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Start over instead of going on with a stopped run.")]
+Restart = Annotated[bool, typer.Option("--restart", help="Start over instead of going on with a stopped run.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what stands at --to.")]
 Steps = Annotated[int | None, typer.Option(help="Updates; else two passes over the data, 60 to 400.")]
 LearningRate = Annotated[float | None, typer.Option(help="AdamW's, of P*; else it follows the embeddings' size.")]
@@ -40,7 +40,7 @@ def train(
     rank: Annotated[int, typer.Option(help="Of each task's own numbers; 0 for none.")] = 1,
     start: Annotated[Path | None, typer.Option(help="A universal prompt that these tasks start from.")] = None,
     seed: Seed = 0,
-    fresh: Fresh = False,
+    restart: Restart = False,
     overwrite: Overwrite = False,
     model: Annotated[str | None, typer.Option("--model", help="Else what the file names, or the default.")] = None,
     revision: o.Revision = None,
@@ -69,7 +69,7 @@ def train(
         programme=o.checked(Programme, {**how, "teacher_steps": teacher_steps}),
         teachers=teachers,
         start=start,
-        fresh=fresh,
+        restart=restart,
         overwrite=overwrite,
         model_options=o.model_options(revision, dtype, device, False),
     )
@@ -97,7 +97,7 @@ def adapt(
     steps: Steps = None,
     learning_rate: LearningRate = None,
     seed: Seed = 0,
-    fresh: Fresh = False,
+    restart: Restart = False,
     overwrite: Overwrite = False,
     model: o.SavedModel = None,
     revision: o.Revision = None,
@@ -128,7 +128,7 @@ def adapt(
         settings=o.checked(Settings, values),
         model_options=o.model_options(revision, dtype, device, False),
         test=test,
-        fresh=fresh,
+        restart=restart,
         overwrite=overwrite,
         text=text,
         label=label,

@@ -41,8 +41,8 @@ def search(
     hold_out: o.HoldOut = None,
     skip_unreadable: o.SkipUnreadable = False,
     seed: Annotated[int, typer.Option(help="Decides splits, rows and candidates.")] = 0,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Start over instead of going on with a stopped search.")
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Start over instead of going on with a stopped search.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the prompt that stands at --to.")] = False,
     model: o.Model = "smollm2-135m",
@@ -71,7 +71,7 @@ def search(
         validation=validation,
         test=test,
         seed=seed,
-        fresh=fresh,
+        restart=restart,
         overwrite=overwrite,
         model=model,
         model_options=o.model_options(revision, dtype, device, trust_remote_code),

@@ -106,7 +106,9 @@ def tune(
         bool, typer.Option(help="Also score zero-shot and few-shot prompts, for pictures a linear probe.")
     ] = True,
     tensorboard: Annotated[bool, typer.Option(help="Write TensorBoard scalars to the run folder.")] = False,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Start over instead of going on with a stopped run.")] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Start over instead of going on with a stopped run.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the prompt that stands at --to.")] = False,
     model: o.AnyModel = None,
     revision: o.Revision = None,
@@ -172,7 +174,7 @@ def tune(
         settings=o.checked(Settings, values),
         baselines=baselines,
         skip_unreadable=skip_unreadable,
-        fresh=fresh,
+        restart=restart,
         overwrite=overwrite,
         tensorboard=tensorboard,
         model_options=o.model_options(revision, dtype, device, trust_remote_code),

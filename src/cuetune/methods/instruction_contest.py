@@ -163,7 +163,7 @@ class Contest:
             self.journal.add({"what": what, **entry, "seconds": time.perf_counter() - started})
         entry = self.journal.entries[self._replayed]
         if entry.get("what") != what:
-            raise CuetuneError(f"{self.job.folder}: its journal does not fit this search; start over with --fresh.")
+            raise CuetuneError(f"{self.job.folder}: its journal does not fit this search; start over with --restart.")
         self._replayed += 1
         return entry
 

@@ -14,7 +14,7 @@ from cuetune.tuning.run_folder import JOURNAL, RUN
 NAME = JOURNAL
 HALVES = "backslashreplace"  # half a character is written as JSON escapes it
 LIMITS = Limits(size=2**28, nan=True, halves=True)  # of the file, and of each line
-REMEDY = "start over with --fresh"
+REMEDY = "start over with --restart"
 
 
 class Journal:
@@ -36,7 +36,7 @@ class Journal:
         if self._read(head).get("key") != key:
             raise CuetuneError(
                 f"{self._path}: belongs to a search with other data, options or model; repeat that command to go on "
-                "with it, choose another --to, or start over with --fresh."
+                "with it, choose another --to, or start over with --restart."
             )
         self.entries = [self._read(line) for line in lines]
         self._start({"key": key}, *self.entries)  # without half a line that a kill may have left

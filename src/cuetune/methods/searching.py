@@ -148,7 +148,7 @@ def search(
     task: Task | None = None,
     skip_unreadable: bool = False,
     seed: int = 0,
-    fresh: bool = False,
+    restart: bool = False,
     overwrite: bool = False,
     say: Callable[[str], Any] = console.say,
     reporters: Sequence[Reporter] | None = None,
@@ -159,7 +159,7 @@ def search(
 
     method: one of `SEARCHES`; options: its own, by name. start: folder of a saved hard prompt to begin from, else the
     task's instruction. Everything else is as in `cuetune.tune`. A search that was stopped goes on when called again;
-    fresh=True starts over. The result is a hard prompt like any other: `cuetune.tune(data, to, start=folder)` tunes on
+    restart=True starts over. The result is a hard prompt like any other: `cuetune.tune(data, to, start=folder)` tunes on
     from its words. Raises CuetuneError for anything the user can mend.
     """
     target = Path(to)
@@ -174,7 +174,7 @@ def search(
     for line in (*describe(prepared.task, prepared.splits.train), *prepared.notes):
         say(line)
     backbone = text_backbone(model, **(model_options or {}))
-    if fresh:
+    if restart:
         _forget(folder)
     job = _job(backbone, prepared, start, seed, folder, say, [Bar("searching")] if reporters is None else reporters)
     reset_peak(backbone.device)

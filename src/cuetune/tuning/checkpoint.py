@@ -18,7 +18,7 @@ from cuetune.support.tensor_file import read_sealed, write_sealed
 from cuetune.tuning.run_folder import CHECKPOINT, RUN
 
 NAME = CHECKPOINT
-REMEDY = "remove it or start over with --fresh"
+REMEDY = "remove it or start over with --restart"
 
 
 @dataclass
@@ -83,7 +83,7 @@ def load_checkpoint(folder: Path, key: str) -> tuple[Progress, dict[str, dict[st
     if metadata.get("key") != key:
         raise CuetuneError(
             f"{path}: belongs to a run with other data, settings or model; repeat that command to go on "
-            "with it, choose another --to, or start over with --fresh."
+            "with it, choose another --to, or start over with --restart."
         )
     parts: dict[str, dict[str, Tensor]] = {"trained": {}, "best": {}, "optimizer": {}}
     try:

@@ -71,7 +71,7 @@ class Tuner:
     only task. data_key: anything that tells this data and these objectives from others. queries: (N, D) of each task's
     rows, for a prompt that goes by them (`prompts.query`); where they are not given, each step asks for its own.
     head_known: whoever calls lets the heads go on from what was learned before, so that step 0 is one to choose.
-    fresh: start over, whatever checkpoint is there.
+    restart: start over, whatever checkpoint is there.
     """
 
     def __init__(
@@ -88,12 +88,12 @@ class Tuner:
         data_key: str = "",
         queries: Sequence[Tensor] = (),
         head_known: bool = False,
-        fresh: bool = False,
+        restart: bool = False,
     ) -> None:
         tasks = [data] if isinstance(data, TaskData) else list(data)
         self.backbone, self.prompt, self.settings = backbone, prompt.to(backbone.device), settings
         self.folder, self.reporters, self.objectives = folder, reporters, objectives
-        self.head_known, self.fresh = head_known, fresh
+        self.head_known, self.restart = head_known, restart
         modality, share = modality_of(backbone), max(1, settings.validation_rows // len(tasks))
         reading = [objective for objective in objectives if objective.reads_text]
         if reading and modality.name != "text":
@@ -312,7 +312,7 @@ class Tuner:
             save_checkpoint(self.folder, self.key, Progress(), self.begun, best, None)
 
     def _resume(self) -> None:
-        if self.folder is None or self.fresh or (found := load_checkpoint(self.folder, self.key)) is None:
+        if self.folder is None or self.restart or (found := load_checkpoint(self.folder, self.key)) is None:
             return
         self.progress, parts = found
         device: Any = self.backbone.device
@@ -323,7 +323,7 @@ class Tuner:
             restore_optimizer(self.optimizer, parts["optimizer"])
         except DAMAGED as error:
             raise CuetuneError(
-                f"{self.folder}: its checkpoint does not fit ({reason_of(error)}); start over with --fresh."
+                f"{self.folder}: its checkpoint does not fit ({reason_of(error)}); start over with --restart."
             ) from error
 
     @property

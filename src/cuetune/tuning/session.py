@@ -50,7 +50,7 @@ def tune(
     skip_unreadable: bool = False,
     together: str | None = None,
     hold_out: HoldOut | None = None,
-    fresh: bool = False,
+    restart: bool = False,
     overwrite: bool = False,
     again: bool = False,
     tensorboard: bool = False,
@@ -77,13 +77,13 @@ def tune(
     skip_unreadable: leave rows out that cannot be used. together: a column of `data` whose equal rows stay on one side
     of the split (a speaker, a patient). hold_out: column -> values of the rows that are tested, instead of rows at
     random.
-    A run that was stopped goes on when called again; fresh=True starts over. again: what this very run has finished and
+    A run that was stopped goes on when called again; restart=True starts over. again: what this very run has finished and
     saved at `to` is returned as it is. Raises CuetuneError for
     anything the user can mend.
     """
     target = Path(to)
     run_folder = run_folder_of(target)
-    finished = finished_run(target, run_folder) if again and not (fresh or overwrite) else None
+    finished = finished_run(target, run_folder) if again and not (restart or overwrite) else None
     overwrite = overwrite if finished else may_replace(target, run_folder, overwrite)
     settings = settings or Settings()
     prepared = prepare(
@@ -126,9 +126,9 @@ def tune(
         if tensorboard:
             RUN.claim(run_folder)
             watching.append(TensorBoard(run_folder))
-        if fresh and (run_folder / CHECKPOINT).exists():
-            say(f"{run_folder}: the checkpoint of an earlier run is dropped, and this one starts over (--fresh)")
-        tuner = tuner_of(backbone, started, asked, resolved, run_folder, watching, fresh)
+        if restart and (run_folder / CHECKPOINT).exists():
+            say(f"{run_folder}: the checkpoint of an earlier run is dropped, and this one starts over (--restart)")
+        tuner = tuner_of(backbone, started, asked, resolved, run_folder, watching, restart)
         if finished is not None:
             there = TunedPrompt.load(target)
             if finished != tuner.key or (start is not None and there.record.get("lineage") != [ancestor(start)]):
@@ -192,9 +192,9 @@ def tuner_of(
     settings: Settings,
     folder: Path,
     reporters: Sequence[Reporter],
-    fresh: bool,
+    restart: bool,
 ) -> Tuner:
-    """The loop with its run folder; fresh=True forgets an earlier checkpoint there."""
+    """The loop with its run folder; restart=True forgets an earlier checkpoint there."""
     return Tuner(
         backbone,
         prompt,
@@ -203,7 +203,7 @@ def tuner_of(
         folder=folder,
         reporters=reporters,
         data_key=data.key,
-        fresh=fresh,
+        restart=restart,
     )
 
 

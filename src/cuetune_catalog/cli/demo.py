@@ -57,7 +57,7 @@ def demo(
         model=backbone,
         settings=Settings(steps=steps, evaluate_every=min(steps, 20)),
         overwrite=True,
-        fresh=True,
+        restart=True,
         **options,
     )
     end_if_stopped(tuned)

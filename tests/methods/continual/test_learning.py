@@ -261,7 +261,7 @@ def test_another_run_in_the_same_folder_is_refused(tmp_path, change, said):
         learn(path, tmp_path / "out", model=backbone(), say=print, reporters=(), **how)
     assert (tmp_path / "out" / STATE).read_bytes() == before
     if change.get("method") != "codda":
-        assert len(learn(path, tmp_path / "out", model=backbone(), reporters=(), fresh=True, **how).tasks) == 3
+        assert len(learn(path, tmp_path / "out", model=backbone(), reporters=(), restart=True, **how).tasks) == 3
 
 
 def test_a_stream_with_other_tasks_is_refused(tmp_path):

@@ -31,7 +31,7 @@ from cuetune.tasks.task import Task
 STATE = "stream.safetensors"
 STATE_HEAD = re.compile(rb'.{8}\{"__metadata__":\{("sha256":"[0-9a-f]{64}",)?"stream":"', re.DOTALL)
 FORMAT = 1
-REMEDY = "copy it again, or start over with --fresh"
+REMEDY = "copy it again, or start over with --restart"
 LIMITS = Limits(nan=True)  # a loss that is not finite is what was measured
 
 

@@ -42,7 +42,7 @@ def learn(
     seed: int = 0,
     class_order: int | None = None,
     settings: Settings | None = None,
-    fresh: bool = False,
+    restart: bool = False,
     skip_unreadable: bool = False,
     say: Callable[[str], None] = console.say,
     reporters: Sequence[Reporter] | None = None,
@@ -55,7 +55,7 @@ def learn(
     all tasks as one, which is what forgetting is held against. tasks: learn at most so many more; None all that are
     left. model: else what the file names, else the default of its rows. seed: of the split and of all that is
     drawn. class_order: of a stream whose labels are dealt into tasks, else the file's. settings: of every task's run.
-    fresh: start over instead of going on with what is in `to`. skip_unreadable: leave rows out that have no label, or
+    restart: start over instead of going on with what is in `to`. skip_unreadable: leave rows out that have no label, or
     no text. shared: with other runs (`learn_beside`).
     A task that was learned is not learned again, and its data need not be there any more: then it is not measured.
     Raises CuetuneError for anything the user can mend, among it a folder that holds another stream.
@@ -65,7 +65,7 @@ def learn(
         raise CuetuneError(f"unknown method {method!r}; choose one of {', '.join(sorted(Learner.known()))}.")
     check_own_state(folder)
     RUN.check(folder / RUNS)
-    kept = None if fresh or not (folder / STATE).exists() else Learned.load(folder)
+    kept = None if restart or not (folder / STATE).exists() else Learned.load(folder)
     skipped, finished = Skipped() if skip_unreadable else None, kept.names if kept else ()
     read = read_stream(stream, seed=seed, class_order=class_order, finished=finished, skipped=skipped)
     for line in skipped.lines() if skipped else ():
@@ -82,7 +82,7 @@ def learn(
     learner = Learner.named(name, backbone, settings, seed)
     shared.lend(learner)
     learner.kind = read.kind
-    if fresh:
+    if restart:
         _clear(folder / RUNS)
     if learned.tasks:
         learned.backbone.check(backbone.identity, str(folder / STATE))
@@ -272,7 +272,7 @@ def _check_same(
         if mine != asked:
             raise CuetuneError(
                 f"{folder / STATE}: was begun with {what} {mine}, not {asked}; repeat that command to go on with it, "
-                "choose another --to, or start over with --fresh."
+                "choose another --to, or start over with --restart."
             )
     for number, task in enumerate(kept.tasks):
         now = stream.tasks[number] if number < len(stream.tasks) else None
@@ -280,5 +280,5 @@ def _check_same(
             found = f"{now.name!r} ({', '.join(now.task.labels[:6])})" if now else "nothing"
             raise CuetuneError(
                 f"{folder / STATE}: task {number + 1} was {task.name!r} ({', '.join(task.labels[:6])}), but the stream "
-                f"has {found} there; tasks are only added at the end. Choose another --to, or start over with --fresh."
+                f"has {found} there; tasks are only added at the end. Choose another --to, or start over with --restart."
             )

@@ -94,7 +94,7 @@ def train_multitask(
     programme: Programme | None = None,
     teachers: str | Path | None = None,
     start: str | Path | None = None,
-    fresh: bool = False,
+    restart: bool = False,
     overwrite: bool = False,
     say: Callable[[str], None] = console.say,
     reporters: Sequence[Reporter] | None = None,
@@ -119,7 +119,7 @@ def train_multitask(
         say(f"{source.name}: {len(source.data.task.labels)} labels, {sizes(source.data.splits)}")
     backbone = text_backbone(model or named or DEFAULT, **(model_options or {}))
     run = _Run(backbone, sources, settings, programme, folder, say, reporters, start)
-    if fresh:
+    if restart:
         _forget(run)
     taught = _teachers(run, teachers) if programme.distil else {}
     whole, outcome = _share(run, taught)
