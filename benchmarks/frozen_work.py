@@ -52,7 +52,7 @@ def tuner(backbone: Any, task: Task, examples: list[Example], method: str, late:
     """A run that has done what it does once."""
     modality = modality_of(backbone)
     options = {"layer": round(backbone.layers * 2 / 3)} if late else {}
-    settings = Settings(steps=1000, batch_size=BATCH, length=10, head_init="random", options=options)
+    settings = Settings(steps=1000, batch_size=BATCH, length=10, head_init="random", prompt_options=options)
     data = Data(task, Splits(examples, [], []), task.name)
     prompt = modality.begin(backbone, data, method, 0, settings)
     run = Tuner(backbone, prompt, TaskData(task, examples), settings.resolved(backbone, len(examples), prompt))

@@ -149,7 +149,7 @@ def verbs(home: Path) -> dict[str, Verb]:
         ),
         "library": Verb(lambda at, n: ["library", "add", f"{at}/lib", f"{home}/p{n}"], library, adds_up=True),
         "search": Verb(
-            lambda at, n: ["search", *rows(home), "--option", "steps=4", "--to", f"{at}/p"],
+            lambda at, n: ["search", *rows(home), "--method-option", "steps=4", "--to", f"{at}/p"],
             scored,
         ),
     }

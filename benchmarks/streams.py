@@ -51,7 +51,9 @@ def settings_for(stream: str, method: str, arguments: argparse.Namespace) -> Set
         options["fixed"] = True  # two labels, which every domain has
     rate = RATES.get(name, POOL_RATE) if stream != "reviews" else None
     augment = arguments.augment if stream != "reviews" else "none"
-    return Settings(steps=steps, batch_size=arguments.batch_size, learning_rate=rate, options=options, augment=augment)
+    return Settings(
+        steps=steps, batch_size=arguments.batch_size, learning_rate=rate, prompt_options=options, augment=augment
+    )
 
 
 def learner_of(method: str) -> str:

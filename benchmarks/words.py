@@ -67,7 +67,7 @@ def found(backbone: Any, data: Data, method: str, options: dict[str, Any], folde
         parts["train"],
         folder / method,
         method=method,
-        options=options,
+        method_options=options,
         validation=parts["validation"],
         test=parts["test"],
         model=backbone,

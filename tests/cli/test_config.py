@@ -39,10 +39,11 @@ def test_a_file_says_what_the_command_line_would_and_gives_way_to_it(cuetune, st
 
 
 def test_tables_are_pairs(cuetune, started, tmp_path):
-    more = 'steps = 1\nprompt = "ultra-low"\ntemplate = "{text} is"\noption = {rank = 4}\ncolumns = {text = "body"}\n'
+    more = "steps = 1\nprompt = 'ultra-low'\ntemplate = '{text} is'\n"
+    more += 'prompt-options = {rank = 4}\ncolumns = {text = "body"}\n'
     code, _, err = cuetune("tune", "--config", started(more, without="text"))
     assert code == 0, err
-    assert saved(tmp_path)["record"]["settings"]["options"] == {"rank": "4"}
+    assert saved(tmp_path)["record"]["settings"]["prompt_options"] == {"rank": "4"}
     assert saved(tmp_path)["task"]["columns"] == {"text": "body"}
 
 

@@ -115,7 +115,7 @@ def test_prompts_that_add_states_are_refused_before_a_run_begins(cuetune, stripe
         (("--head-layer", "2"), "layer 2: of the convolutional network tiny-resnet the pooled feature alone is read"),
         (("--pooling", "first"), "tiny-resnet has no first state"),
         (("--prompt", "soft"), "unknown prompt 'soft' for pictures"),
-        (("--option", "width=16"), "a frame of 16 pixels leaves nothing of 32 x 32"),
+        (("--prompt-option", "width=16"), "a frame of 16 pixels leaves nothing of 32 x 32"),
         (("--gradient-checkpointing",), "--gradient-checkpointing: models of type 'resnet' have no equal layers"),
     ],
 )

@@ -208,7 +208,7 @@ def test_a_pairing_of_labels_and_words_is_printed(cuetune, tmp_path):
 def test_a_verb_that_names_skip_unreadable_has_it(cuetune, faulty, tmp_path, verb):
     more = {
         "worth": ("--sizes", "6,12", "--seeds", 1, "--steps", 2, "--no-search", "--length", 2),
-        "search": ("--option", "steps=1", "--option", "candidates=2", "--option", "batch_size=4"),
+        "search": ("--method-option", "steps=1", "--method-option", "candidates=2", "--method-option", "batch_size=4"),
     }[verb]
     code, _, err = cuetune(verb, faulty, "--to", tmp_path / "p", *MODEL, *KNOWN)
     assert (code, "--skip-unreadable" in err) == (2, True)

@@ -61,22 +61,24 @@ def test_mistakes_are_one_line(cuetune, tmp_path):
 
 def test_an_option_goes_to_the_methods_that_have_it(cuetune, tmp_path):
     words = ["learn", stream(tmp_path), "--model", folder(), "--method", "coda,ranpac,simple-cil", "--steps", "2"]
-    words += ["--option", "components=2", "--option", "layers=0-1", "--option", "width=30"]
+    words += ["--method-option", "components=2", "--method-option", "layers=0-1", "--method-option", "width=30"]
     code, _, err = cuetune(*words, "--to", tmp_path / "out")
     assert code == 0, err
     kept = {name: load_file(tmp_path / "out" / name / "stream.safetensors") for name in ("coda", "ranpac")}
     assert kept["coda"]["prompt.keys.current"].shape[1] == 2
     assert kept["ranpac"]["G"].shape == (30, 30)
-    code, _, err = cuetune(*words, "--option", "heigth=1", "--to", tmp_path / "other")
+    code, _, err = cuetune(*words, "--method-option", "heigth=1", "--to", tmp_path / "other")
     assert code == 2
-    assert "--option heigth: no method here has it (coda: components, length, layers, orthogonality, fixed, " in err
+    assert (
+        "--method-option heigth: no method here has it (coda: components, length, layers, orthogonality, fixed, " in err
+    )
     assert "; ranpac: width, ridge; simple-cil: none)" in err
     assert not (tmp_path / "other").exists()
 
 
 def test_kill_9_within_a_task_and_the_same_command_goes_on_to_the_same_numbers(tmp_path):
     words = ["learn", stream(tmp_path), "--model", folder(), "--dtype", "float32", "--steps", "60"]
-    words += ["--option", "components=2", "--option", "length=2", "--option", "layers=0-1"]
+    words += ["--method-option", "components=2", "--method-option", "length=2", "--method-option", "layers=0-1"]
 
     def start(to):
         command = [*COMMAND, *map(str, words), "--to", str(tmp_path / to)]

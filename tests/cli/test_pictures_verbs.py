@@ -81,7 +81,7 @@ def test_loose_pictures_and_paths_on_the_command_line(cuetune, shades, model, tm
 
 @pytest.mark.parametrize(
     ("prompt", "options"),
-    [("vpt", {}), ("vpt-shallow", {}), ("prefix", {"head_layer": 2}), ("frame", {"options": {"width": 3}})],
+    [("vpt", {}), ("vpt-shallow", {}), ("prefix", {"head_layer": 2}), ("frame", {"prompt_options": {"width": 3}})],
 )
 def test_saved_is_in_memory_and_a_batch_is_its_rows_one_by_one(shades, tmp_path, prompt, options):
     made = tuned(shades, tmp_path / "prompt", prompt, **options)
@@ -240,11 +240,11 @@ def test_data_that_are_no_pictures_of_classes(cuetune, tmp_path, model, made, to
         (("--template", "{text}"), "is for texts, and these rows hold pictures"),
         (("--label-words", "x", "--label-words", "y"), "--label-words is for texts"),
         (("--prompt", "soft"), "unknown prompt 'soft' for pictures; choose one of vpt, vpt-shallow"),
-        (("--option", "rank=3"), "prompt 'vpt' has no option 'rank'"),
+        (("--prompt-option", "rank=3"), "prompt 'vpt' has no option 'rank'"),
         (("--start", "nowhere"), "a prompt for pictures starts from no other"),
         (("--head-layer", "3"), "layer 3: tiny-vit has layers 0 to 2"),
         (("--pooling", "last"), "of a picture the first or the mean can be read"),
-        (("--prompt", "frame", "--option", "width=30"), "a frame of 30 pixels leaves nothing of 24 x 24"),
+        (("--prompt", "frame", "--prompt-option", "width=30"), "a frame of 30 pixels leaves nothing of 24 x 24"),
         (("--image", "picture"), "'picture'"),
         (("--augment", "sideways"), "--augment"),
     ],

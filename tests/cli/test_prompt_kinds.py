@@ -62,7 +62,7 @@ def test_a_run_starts_from_a_saved_prompt(cuetune, tmp_path):
     data = write_csv(tmp_path / "rows.csv", rows(60))
     words = (*QUICK, "--prompt", "hard", "--shots", "2")
     assert cuetune("tune", data, "--to", tmp_path / "words", "--model", folder(), *words)[0] == 0
-    more = (*QUICK, "--prompt", "residual", "--option", "bottleneck=4", "--start", tmp_path / "words")
+    more = (*QUICK, "--prompt", "residual", "--prompt-option", "bottleneck=4", "--start", tmp_path / "words")
     code, _, err = cuetune("tune", data, "--to", tmp_path / "tuned", "--model", folder(), *more)
     assert code == 0, err
     assert TunedPrompt.load(tmp_path / "tuned").prompt.length == TunedPrompt.load(tmp_path / "words").prompt.length
@@ -77,8 +77,8 @@ def test_a_run_starts_from_a_saved_prompt(cuetune, tmp_path):
 def test_options_of_another_kind_are_one_line(cuetune, tmp_path):
     data = write_csv(tmp_path / "rows.csv", rows(60))
     for words, said in (
-        (("--option", "rank=3"), "'soft' has no option 'rank'"),
-        (("--prompt", "late", "--option", "layer"), "write name=value"),
+        (("--prompt-option", "rank=3"), "'soft' has no option 'rank'"),
+        (("--prompt", "late", "--prompt-option", "layer"), "write name=value"),
         (("--prompt", "best"), "unknown prompt 'best'"),
     ):
         code, _, err = cuetune("tune", data, "--to", tmp_path / "p", "--model", folder(), *QUICK, *words)

@@ -18,7 +18,7 @@ FEW = {"greedy": {"steps": 2, "candidates": 4, "batch_size": 4}, "pez": {"steps"
 
 
 def options(method):
-    return [word for name, value in FEW[method].items() for word in ("--option", f"{name}={value}")]
+    return [word for name, value in FEW[method].items() for word in ("--method-option", f"{name}={value}")]
 
 
 def test_the_help_names_every_search():
@@ -113,7 +113,7 @@ def test_ctrl_c_saves_the_best_and_the_same_command_goes_on(tmp_path):
             pass
 
     def run(reporters, **more):
-        given = {"options": {**FEW["greedy"], "steps": 3}, "model": backbone(), "instruction": "Good?"}
+        given = {"method_options": {**FEW["greedy"], "steps": 3}, "model": backbone(), "instruction": "Good?"}
         return search(rows(60), tmp_path / "words", say=str, reporters=reporters, **given, **more)
 
     stopped = run([Press()])
@@ -130,10 +130,10 @@ def test_mistakes_are_one_line(cuetune, tmp_path):
     assert cuetune(*soft)[0] == 0
     for words, said in (
         (("--method", "guess"), "unknown search 'guess'; choose one of greedy, pez"),
-        (("--option", "words=3"), "no option 'words' (its options: steps=30"),
-        (("--option", "steps=0"), "--option steps: input should be greater than or equal to 1"),
-        (("--option", "steps=many"), "--option steps: input should be a valid integer"),
-        (("--method", "pez", "--option", "rate=-1"), "--option rate: input should be greater than 0"),
+        (("--method-option", "words=3"), "no option 'words' (its options: steps=30"),
+        (("--method-option", "steps=0"), "--method-option steps: input should be greater than or equal to 1"),
+        (("--method-option", "steps=many"), "--method-option steps: input should be a valid integer"),
+        (("--method", "pez", "--method-option", "rate=-1"), "--method-option rate: input should be greater than 0"),
         (("--start", tmp_path / "soft"), "a 'soft' prompt has no words to start from"),
     ):
         code, _, err = cuetune("search", data, "--to", tmp_path / "p", *SAID, *words)
@@ -149,5 +149,5 @@ def test_a_search_with_other_options_does_not_go_on(tmp_path):
     (tmp_path / "words.run").mkdir()
     (tmp_path / "words.run" / "search.jsonl").write_text(f'{{"key": "{"a" * 64}"}}\n')
     with pytest.raises(CuetuneError, match="--restart"):
-        search(rows(60), tmp_path / "words", options=FEW["greedy"], **given)
-    search(rows(60), tmp_path / "words", options=FEW["greedy"], restart=True, **given)
+        search(rows(60), tmp_path / "words", method_options=FEW["greedy"], **given)
+    search(rows(60), tmp_path / "words", method_options=FEW["greedy"], restart=True, **given)

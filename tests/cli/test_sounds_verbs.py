@@ -62,7 +62,7 @@ def test_tune_show_predict_evaluate(cuetune, tones, model, tmp_path):
 
 @pytest.mark.parametrize("prompt", ["deep", "shallow", "prefix", "wave"])
 def test_saved_is_in_memory_and_a_batch_is_its_rows_one_by_one(tones, tmp_path, prompt):
-    made = tuned(tones, tmp_path / "prompt", prompt, options={"seconds": 0.1} if prompt == "wave" else {})
+    made = tuned(tones, tmp_path / "prompt", prompt, prompt_options={"seconds": 0.1} if prompt == "wave" else {})
     again = package.load(tmp_path / "prompt")
     rows = [{"audio": str(path), "label": ""} for path in sorted(tones.rglob("*.wav"))[::4]]
     frozen = audio_backbone("wav2vec2")

@@ -101,9 +101,9 @@ def test_saved_is_in_memory_and_a_batch_is_its_clips_one_by_one(fades, tmp_path,
 
 
 def test_frames_below_a_late_prompt_are_computed_once(fades, tmp_path, monkeypatch):
-    made, _ = tuned(fades, tmp_path / "late", options={"layer": 1})
+    made, _ = tuned(fades, tmp_path / "late", prompt_options={"layer": 1})
     monkeypatch.setattr(frames_backbone(), "keeps_states", False)
-    plain, _ = tuned(fades, tmp_path / "plain", options={"layer": 1})
+    plain, _ = tuned(fades, tmp_path / "plain", prompt_options={"layer": 1})
     assert made.prompt.own.allclose(plain.prompt.own, atol=1e-4)
 
 
@@ -171,7 +171,7 @@ def test_bad_input_is_one_line_and_skipped_only_when_asked(cuetune, fades, model
         (("--template", "Clip: {video}"), "no column|clips"),
         (("--instruction", "Look"), "--instruction is for texts"),
         (("--prompt", "soft"), "unknown prompt 'soft' for clips"),
-        (("--prompt", "temporal", "--option", "own=0"), "1 virtual token of its own or more"),
+        (("--prompt", "temporal", "--prompt-option", "own=0"), "1 virtual token of its own or more"),
     ],
 )
 def test_what_does_not_fit_is_one_line(cuetune, fades, models, tmp_path, options, told):

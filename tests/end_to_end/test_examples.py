@@ -175,6 +175,6 @@ def test_the_readme_shows_the_command_and_the_measured_result(name):
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     assert shown == measure.table(result)
     said = {key.replace("-", "_"): value for key, value in config.items()}
-    same = set(said) & set(Settings.model_fields) - {"options"}
+    same = set(said) & set(Settings.model_fields) - {"prompt_options"}
     assert {key: result["settings"][key] for key in same} == {key: said[key] for key in same}
     assert result["data"]["source"] == config["data"]

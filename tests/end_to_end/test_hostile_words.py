@@ -127,7 +127,7 @@ def test_library(run, place):
 
 
 def test_search(run, place):
-    options = [word for each in ("steps=1", "candidates=2", "batch_size=4") for word in ("--option", each)]
+    options = [word for each in ("steps=1", "candidates=2", "batch_size=4") for word in ("--method-option", each)]
     named = ("--text", f"text {HOSTILE}", "--instruction", HOSTILE, *WORDS)
     out = run("search", data_of(place), "--to", place / f"words {NAME}", *options, *named, *MODEL)
     assert SHOWN in out

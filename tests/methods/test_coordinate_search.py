@@ -138,7 +138,7 @@ def test_what_is_changed_begins_as_the_untouched_prompt():
     drawn, same = words_to_change(frozen, [], 4, words, 0)
     assert (len(drawn), same) == (4, tail)
     assert set(drawn) <= set(words.tolist())
-    with pytest.raises(CuetuneError, match="--option length=8"):
+    with pytest.raises(CuetuneError, match="--method-option length=8"):
         words_to_change(frozen, [], None, words, 0)
 
 

@@ -211,7 +211,7 @@ def test_the_verb_saves_what_an_endpoint_wrote_and_never_the_key(server, tmp_pat
         tmp_path / "found",
         validation=write_csv(tmp_path / "choose.csv", rows(24)),
         method="ape",
-        options=options,
+        method_options=options,
         model=planted(),
         task=TASK,
         say=said.append,

@@ -265,7 +265,7 @@ def test_unknown_methods_and_options_are_named():
         build("lora", begin, {})
     with pytest.raises(CuetuneError, match=r"'soft' has no option 'rank' \(its options: none\)"):
         build("soft", begin, {"rank": 3})
-    with pytest.raises(CuetuneError, match="--option rank=many: give a number"):
+    with pytest.raises(CuetuneError, match="--prompt-option rank=many: give a number"):
         build("ultra-low", begin, {"rank": "many"})
     with pytest.raises(CuetuneError, match="layer 7: tiny-llama has layers 0 to 2"):
         build("late", begin, {"layer": "7"})

@@ -277,7 +277,7 @@ def test_a_damaged_folder_is_one_line(tmp_path):
 def test_it_is_made_shown_evaluated_and_used_on_the_command_line(cuetune, tmp_path):
     data, place = write_csv(tmp_path / "rows.csv", rows(60)), tmp_path / "prompt"
     common = ("--model", folder(), "--dtype", "float32")
-    made = ("--prompt", "nearest", "--shots", "3", "--option", "encoder=backbone", "--instruction", "Rate.")
+    made = ("--prompt", "nearest", "--shots", "3", "--prompt-option", "encoder=backbone", "--instruction", "Rate.")
     code, out, err = cuetune("tune", data, "--to", place, *common, *made)
     assert code == 0, err
     said = "the 3 nearest of 42 demonstrations, found with the frozen model itself"
@@ -291,7 +291,7 @@ def test_it_is_made_shown_evaluated_and_used_on_the_command_line(cuetune, tmp_pa
     code, out, err = cuetune("evaluate", place, data, *common)
     assert (code, "nearest" in out) == (0, True), err
     for words, fault in (
-        (("--option", "rank=3"), "'nearest' has no option 'rank'"),
+        (("--prompt-option", "rank=3"), "'nearest' has no option 'rank'"),
         (("--start", place), "starts from no other"),
         (("--shots", "0"), "give --shots 1 or more"),
     ):

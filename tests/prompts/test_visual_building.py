@@ -82,7 +82,7 @@ def test_virtual_tokens_may_begin_as_patches_of_the_pictures(family):
         ("vpt", {"layer": 3}, "layer 3: of tiny-vit layers 0 to 2 are run"),
         ("frame", {"width": 30}, "a frame of 30 pixels leaves nothing of 24 x 24"),
         ("vpt", {"begin": "words"}, "begin=words: choose random, or patches of pictures to tune on"),
-        ("patch", {"size": "big"}, "--option size=big: give a number"),
+        ("patch", {"size": "big"}, "--prompt-option size=big: give a number"),
     ],
 )
 def test_what_is_not_known_is_named(method, options, told):

@@ -133,7 +133,7 @@ def test_a_stopped_run_goes_on_to_the_same_numbers(monkeypatch, tmp_path):
 def test_it_is_saved_loaded_and_answers_the_same(tmp_path):
     frozen, rows = conv_backbone("resnet"), examples(24)
     table = [{"image": each.fields["image"], "label": each.label} for each in rows]
-    settings = Settings(steps=4, batch_size=8, readout="classes", options={"width": 3})
+    settings = Settings(steps=4, batch_size=8, readout="classes", prompt_options={"width": 3})
     tuned = cuetune.tune(
         table, to=tmp_path / "out", model=frozen, prompt="frame", settings=settings, say=lambda _: None
     )

@@ -26,9 +26,9 @@ def learn(
     next_task: Annotated[
         bool, typer.Option("--next", help="Learn the next task only; else all that are left.")
     ] = False,
-    option: Annotated[
+    method_options: Annotated[
         list[str] | None,
-        typer.Option("--option", help="name=value, of methods that have it; repeatable: components=20."),
+        typer.Option("--method-option", help="name=value, of methods that have it; repeatable: components=20."),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Updates for each task; else as in `tune`.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows in one update; else 16.")] = None,
@@ -67,7 +67,7 @@ def learn(
     values = {name: value for name, value in values.items() if value is not None}
     values |= {"augment": augment} if augment != "none" else {}
     methods = list(dict.fromkeys(part.strip() for part in method.split(",") if part.strip())) or [method]
-    given = options_by_method(methods, o.as_mapping(option, "--option", "components=20") or {})
+    given = options_by_method(methods, o.as_mapping(method_options, "--method-option", "components=20") or {})
     settings = {name: o.checked(Settings, {**values, **own}) if values or own else None for name, own in given.items()}
     how: dict[str, Any] = {
         "tasks": 1 if next_task else None,

@@ -18,8 +18,8 @@ def search(
     data: Annotated[str, typer.Argument(help="CSV, TSV, JSONL or Parquet file, a folder, or a name for `datasets`.")],
     to: Annotated[Path, typer.Option("--to", help="Folder for the prompt that is found.")],
     method: Annotated[str, typer.Option(help=f"One of {', '.join(METHODS)}.")] = "greedy",
-    option: Annotated[
-        list[str] | None, typer.Option("--option", help="name=value of this search; repeatable: steps=100.")
+    method_options: Annotated[
+        list[str] | None, typer.Option("--method-option", help="name=value of this search; repeatable: steps=100.")
     ] = None,
     start: Annotated[str | None, typer.Option(help="Saved hard prompt to begin from; else the instruction.")] = None,
     validation: Annotated[str | None, typer.Option(help="Rows to choose by; else a tenth of DATA.")] = None,
@@ -55,7 +55,7 @@ def search(
 
     `cuetune search reviews.csv --to prompts/words`
 
-    `cuetune search reviews.csv --method pez --option length=8 --option steps=300 --to prompts/words`
+    `cuetune search reviews.csv --method pez --method-option length=8 --method-option steps=300 --to prompts/words`
 
     A search that was stopped goes on when the same command is given again. Ctrl-C keeps the best words so far.
     """
@@ -66,7 +66,7 @@ def search(
         source,
         to,
         method=method,
-        options=o.as_mapping(option, "--option", "steps=100"),
+        method_options=o.as_mapping(method_options, "--method-option", "steps=100"),
         start=start,
         validation=validation,
         test=test,

@@ -66,8 +66,9 @@ def tune(
     media_root: o.MediaRoot = None,
     allow_download: o.AllowDownload = False,
     prompt: Annotated[str | None, typer.Option(help=PROMPTS)] = None,
-    option: Annotated[
-        list[str] | None, typer.Option("--option", help="name=value of this kind of prompt; repeatable: rank=64.")
+    prompt_options: Annotated[
+        list[str] | None,
+        typer.Option("--prompt-option", help="name=value of this kind of prompt; repeatable: rank=64."),
     ] = None,
     start: Annotated[
         str | None, typer.Option(help="Saved prompt to begin from or to calibrate; for multitask a universal one.")
@@ -142,7 +143,7 @@ def tune(
     from cuetune.tuning.settings import Settings
 
     values: dict[str, Any] = {
-        "options": o.as_mapping(option, "--option", "rank=64") or {},
+        "prompt_options": o.as_mapping(prompt_options, "--prompt-option", "rank=64") or {},
         "init": init,
         "init_text": init_text,
         "length": length,

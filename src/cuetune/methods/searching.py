@@ -111,7 +111,7 @@ class Search:
         try:
             return create_model("Options", __config__=ConfigDict(extra="forbid"), **fields)(**options).model_dump()
         except ValidationError as error:
-            raise CuetuneError(f"--option {first_fault(error)}.") from error
+            raise CuetuneError(f"--method-option {first_fault(error)}.") from error
 
 
 SEARCHES = {
@@ -140,7 +140,7 @@ def search(
     to: str | Path,
     *,
     method: str = "greedy",
-    options: Mapping[str, Any] | None = None,
+    method_options: Mapping[str, Any] | None = None,
     start: str | Path | None = None,
     validation: Any = None,
     test: Any = None,
@@ -157,17 +157,17 @@ def search(
 ) -> TunedPrompt:
     """Search for words on `data`, score them beside the untouched prompt on held-out rows, save them to `to`.
 
-    method: one of `SEARCHES`; options: its own, by name. start: folder of a saved hard prompt to begin from, else the
-    task's instruction. Everything else is as in `cuetune.tune`. A search that was stopped goes on when called again;
-    restart=True starts over. The result is a hard prompt like any other: `cuetune.tune(data, to, start=folder)` tunes on
-    from its words. Raises CuetuneError for anything the user can mend.
+    method: one of `SEARCHES`; method_options: its own, by name. start: folder of a saved hard prompt to begin from,
+    else the task's instruction. Everything else is as in `cuetune.tune`. A search that was stopped goes on when called
+    again; restart=True starts over. The result is a hard prompt like any other: `cuetune.tune(data, to, start=folder)`
+    tunes on from its words. Raises CuetuneError for anything the user can mend.
     """
     target = Path(to)
     folder = run_folder_of(target)
     overwrite = may_replace(target, folder, overwrite)
     if method not in SEARCHES:
         raise CuetuneError(f"unknown search {method!r}; choose one of {', '.join(SEARCHES)}.")
-    values = SEARCHES[method].checked(options or {})
+    values = SEARCHES[method].checked(method_options or {})
     how: dict[str, Any] = {"model": model, "skip_unreadable": skip_unreadable, **task_options}
     prepared = prepare(data, validation, test, task, Settings(seed=seed), **how)
     refuse(prepared.task, "search")

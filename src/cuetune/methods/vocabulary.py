@@ -46,7 +46,7 @@ def words_to_change(
     ends = bool(tail) and list(start[-len(tail) :]) == tail
     free = list(start[: len(start) - len(tail)] if ends else start)
     if not free and length is None:
-        raise CuetuneError("there are no words to begin with; give an --instruction, or --option length=8.")
+        raise CuetuneError("there are no words to begin with; give an --instruction, or --method-option length=8.")
     if not free:
         picked = torch.randperm(min(COMMONEST, len(vocabulary)), generator=torch.Generator().manual_seed(seed))
         free = vocabulary[picked[:length]].tolist()

@@ -72,7 +72,7 @@ class MediaModality(Modality):
             raise CuetuneError(f"a prompt for {self.plural} starts from no other; leave --start out.")
         start_from, build = self.beginning()
         begun = start_from(backbone, data.task, data.splits.train, settings.length, settings.seed, settings.head_layer)
-        return build(method, begun, settings.options)
+        return build(method, begun, settings.prompt_options)
 
     def baselines(
         self,

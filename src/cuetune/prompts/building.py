@@ -152,13 +152,18 @@ def build_from(methods: Mapping[str, Method], rows: str, method: str, start: Any
     return methods[method].build(start, **given_options(method, methods[method].options, options))
 
 
-def given_options(method: str, known: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a method that were given, in the types of `known`. Raises CuetuneError for an unknown one."""
+def given_options(
+    method: str, known: Mapping[str, Any], options: Mapping[str, Any], kind: str = "prompt"
+) -> dict[str, Any]:
+    """The options of a method that were given, in the types of `known`. Raises CuetuneError for an unknown one.
+
+    kind: what the method is called on the command line, "prompt" or "method".
+    """
     for name in options:
         if name not in known:
             listed = ", ".join(f"{key}={value}" for key, value in known.items()) or "none"
-            raise CuetuneError(f"prompt {method!r} has no option {name!r} (its options: {listed}).")
-    return {name: _like(known[name], value, f"--option {name}={value}") for name, value in options.items()}
+            raise CuetuneError(f"{kind} {method!r} has no option {name!r} (its options: {listed}).")
+    return {name: _like(known[name], value, f"--{kind}-option {name}={value}") for name, value in options.items()}
 
 
 def _like(default: Any, value: Any, where: str) -> Any:

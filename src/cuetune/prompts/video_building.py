@@ -24,7 +24,7 @@ def temporal(start: ImageStart, own: int = 4, layer: int = 0) -> Prompt:
             "at once; choose --prompt vpt."
         )
     if own < 1:
-        raise CuetuneError("--option own: each frame has 1 virtual token of its own or more.")
+        raise CuetuneError("--prompt-option own: each frame has 1 virtual token of its own or more.")
     layers = start.depth - layer
     return TemporalPrompt.begin(layers, start.length, own, frozen.frames, frozen.width, frozen.patch, layer, start.seed)
 

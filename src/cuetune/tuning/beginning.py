@@ -43,7 +43,7 @@ def first_text_prompt(
             method,
             shots,
             start=start,
-            options=settings.options,
+            options=settings.prompt_options,
             seed=settings.seed,
         )
     if method == "multitask":
@@ -54,14 +54,16 @@ def first_text_prompt(
         embeddings = initial_embeddings(
             backbone, data.task, init=settings.init, length=settings.length, text=settings.init_text, seed=settings.seed
         )
-    return build(method, Start(backbone, embeddings, settings.init, settings.seed), settings.options)
+    return build(method, Start(backbone, embeddings, settings.init, settings.seed), settings.prompt_options)
 
 
 def _adapted(start: str | Path | None, backbone: TextBackbone, task: str, settings: Settings) -> Prompt:
     """The start of a new task from what the tasks of a universal prompt share."""
     if start is None:
         raise CuetuneError("prompt 'multitask' starts from a universal prompt; name its folder with --start.")
-    how = given_options("multitask", {"frozen": False, "task_rate": TASK_RATE, "rate": ADAPTED_RATE}, settings.options)
+    how = given_options(
+        "multitask", {"frozen": False, "task_rate": TASK_RATE, "rate": ADAPTED_RATE}, settings.prompt_options
+    )
     return universal_for(start, backbone).prompt.adapted([task], **how)
 
 

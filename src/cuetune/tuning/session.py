@@ -77,8 +77,8 @@ def tune(
     skip_unreadable: leave rows out that cannot be used. together: a column of `data` whose equal rows stay on one side
     of the split (a speaker, a patient). hold_out: column -> values of the rows that are tested, instead of rows at
     random.
-    A run that was stopped goes on when called again; restart=True starts over. again: what this very run has finished and
-    saved at `to` is returned as it is. Raises CuetuneError for
+    A run that was stopped goes on when called again; restart=True starts over. again: what this very run has finished
+    and saved at `to` is returned as it is. Raises CuetuneError for
     anything the user can mend.
     """
     target = Path(to)

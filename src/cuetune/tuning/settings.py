@@ -21,8 +21,8 @@ LOGIT_STEP = {"random": 1.0, "probe": 0.1}
 class Settings(BaseModel):
     """How a prompt is tuned. None means "follows from data and backbone"; `resolved` fills those in.
 
-    init, init_text, length: where the prompt starts and how many virtual tokens it has. options: what only this kind of
-    prompt has, e.g. {"rank": 64} (see `prompts.building`).
+    init, init_text, length: where the prompt starts and how many virtual tokens it has. prompt_options: what only this
+    kind of prompt has, e.g. {"rank": 64} (see `prompts.building`).
     readout, pooling: how answers are read (see `readouts.readout_for`); a head is trained with the prompt.
     head_init: where a head begins, as a linear probe on the frozen model or at random (see `tuning.head_start`).
     head_layer: a head on pictures reads the states that enter this layer; None reads the final ones.
@@ -37,7 +37,7 @@ class Settings(BaseModel):
     init: str = "text"
     init_text: str | None = None
     length: int = Field(20, ge=1, le=4096)
-    options: dict[str, str | bool | int | float] = Field(default_factory=dict)
+    prompt_options: dict[str, str | bool | int | float] = Field(default_factory=dict)
     readout: str = "auto"
     pooling: str | None = None
     head_layer: int | None = Field(None, ge=1)

@@ -31,7 +31,7 @@ EXAMPLES, TABLE = rows()
 
 
 def learner(kind, table=TABLE, **options):
-    made = kind(image_backbone(), Settings(options=options))
+    made = kind(image_backbone(), Settings(prompt_options=options))
     made.features = lambda examples, task=None: table[[int(each.fields["image"]) for each in examples]]
     return made
 

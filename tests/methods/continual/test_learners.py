@@ -45,7 +45,7 @@ def texts(*labels: str, count: int = 16, seed: int = 0, name: str = "") -> TaskD
 
 
 def learner(name: str, frozen=None, settings: Settings = SHORT, seed: int = 0) -> Learner:
-    given = settings.model_copy(update={"options": OPTIONS.get(name, {})})
+    given = settings.model_copy(update={"prompt_options": OPTIONS.get(name, {})})
     return Learner.named(name, frozen or backbone("llama"), given, seed)
 
 
@@ -207,7 +207,7 @@ def test_a_picture_or_text_goes_through_the_backbone_once_in_a_step(monkeypatch)
 @pytest.mark.parametrize(("method", "stays"), [("coda", True), ("l2p++", True), ("coda", False), ("ft++", False)])
 def test_the_row_of_a_label_that_comes_again_stays_only_where_it_is_asked_for(method, stays):
     options = {**OPTIONS.get(method, {}), **({"fixed": True} if stays else {})}
-    made = Learner.named(method, backbone("llama"), FEW.model_copy(update={"options": options}), 0)
+    made = Learner.named(method, backbone("llama"), FEW.model_copy(update={"prompt_options": options}), 0)
     made.learn(texts("pos", "neg", "upper"))
     head, bias = made.head.weight.clone(), made.head.bias.clone()
     made.learn(texts("upper", "digit", seed=3))
@@ -281,7 +281,7 @@ def test_bad_input(pictures):
     with pytest.raises(CuetuneError, match="unknown method 'codas'; choose one of coda, dual"):
         Learner.named("codas", backbone("llama"))
     with pytest.raises(CuetuneError, match="has no option 'size'"):
-        Learner.named("coda", backbone("llama"), Settings(options={"size": 3}))
+        Learner.named("coda", backbone("llama"), Settings(prompt_options={"size": 3}))
     with pytest.raises(CuetuneError, match="layers '4-2'"):
         layers_of("4-2")
     assert list(layers_of("3")) == [3]

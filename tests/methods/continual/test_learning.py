@@ -22,8 +22,10 @@ from tiny import backbone, write_csv
 from tiny_vision import image_backbone, picture
 
 WORDS = {"ant": "legs", "bee": "wings", "cat": "claws", "dog": "barks", "eel": "wet", "fox": "sly"}
-CODA = Settings(steps=6, batch_size=4, checkpoint_every=2, options={"components": 2, "length": 2, "layers": "0-1"})
-HOW = {"simple-cil": None, "ranpac": Settings(options={"width": 30}), "coda": CODA}
+CODA = Settings(
+    steps=6, batch_size=4, checkpoint_every=2, prompt_options={"components": 2, "length": 2, "layers": "0-1"}
+)
+HOW = {"simple-cil": None, "ranpac": Settings(prompt_options={"width": 30}), "coda": CODA}
 
 
 def stream_file(folder, tasks=3, rows=10):
@@ -206,7 +208,10 @@ def test_several_methods_beside_each_other(tmp_path):
 def test_methods_beside_each_other_share_what_the_frozen_model_says(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(FrozenFeatures, "_computed", counting(FrozenFeatures._computed, asked))
-    path, settings = stream_file(tmp_path, tasks=1), {"coda": CODA, "dual": Settings(steps=2, options={"shared": 2})}
+    path, settings = (
+        stream_file(tmp_path, tasks=1),
+        {"coda": CODA, "dual": Settings(steps=2, prompt_options={"shared": 2})},
+    )
     quiet = {"say": lambda line: None, "reporters": (), "model": backbone()}
     found = learn_beside(path, tmp_path / "out", ["coda", "dual"], settings=settings, **quiet)
     assert [each.settings["steps"] for each in found.values()] == [6, 2]
@@ -332,8 +337,8 @@ def unsealed(state, change=lambda tensors: None, edit=lambda said: None):
         (("backbone", "num_layers"), 10**12),
         (("backbone", "hidden_size"), "x"),
         (("settings",), []),
-        (("settings", "options"), {"width": 10**12}),
-        (("settings", "options"), {"width": 10**400}),
+        (("settings", "prompt_options"), {"width": 10**12}),
+        (("settings", "prompt_options"), {"width": 10**400}),
         (("learner", "options"), {"width": 10**9}),
         (("learner", "task", "labels"), 5),
         (("learner", "labels"), None),

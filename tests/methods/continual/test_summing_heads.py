@@ -17,7 +17,7 @@ FIRST, SECOND = texts("pos", "neg"), texts("upper", "digit", seed=1)
 
 def learner(name, frozen=None, **options):
     given = {**OPTIONS[name], "head": "sums", "width": 40, **options}
-    return Learner.named(name, frozen or backbone("llama"), FEW.model_copy(update={"options": given}), 0)
+    return Learner.named(name, frozen or backbone("llama"), FEW.model_copy(update={"prompt_options": given}), 0)
 
 
 @pytest.mark.parametrize("method", POOLS)

@@ -20,7 +20,7 @@ FIRST, SECOND = texts("pos", "neg"), texts("upper", "digit", seed=1)
 
 def learned(name, frozen, *tasks, seed=0):
     options = {"width": 50} if name == "ranpac" else OPTIONS.get(name, {})
-    made = Learner.named(name, frozen, FEW.model_copy(update={"options": options}), seed)
+    made = Learner.named(name, frozen, FEW.model_copy(update={"prompt_options": options}), seed)
     for task in tasks:
         made.learn(task)
     return made

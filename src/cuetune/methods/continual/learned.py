@@ -31,6 +31,8 @@ from cuetune.tasks.task import Task
 STATE = "stream.safetensors"
 STATE_HEAD = re.compile(rb'.{8}\{"__metadata__":\{("sha256":"[0-9a-f]{64}",)?"stream":"', re.DOTALL)
 FORMAT = 1
+# Settings that saved streams of before 0.1 call otherwise.
+RENAMED = {"options": "prompt_options", "head_start": "head_init", "read_layer": "head_layer"}
 REMEDY = "copy it again, or start over with --restart"
 LIMITS = Limits(nan=True)  # a loss that is not finite is what was measured
 
@@ -68,6 +70,13 @@ class StreamFile(Shape):
     tasks: list[TaskOfStream]
     accuracies: list[list[float | None]]
     learner: dict[str, Any]
+
+    @field_validator("settings", mode="before")
+    @classmethod
+    def _renamed(cls, settings: Any) -> Any:
+        if not isinstance(settings, dict):
+            return settings
+        return {RENAMED.get(name, name): value for name, value in settings.items()}
 
     @field_validator("learner")
     @classmethod

@@ -27,9 +27,9 @@ from cuetune.tuning.task_run import TaskData
 class Learner(ABC):
     """Learns tasks one after another without keeping an example. A new method is a subclass: it registers by `name`.
 
-    backbone: frozen, of pictures or a causal model of texts. settings: of every task's run; `settings.options` are the
-    method's own (`defaults` lists them); `steps`, `batch_size` and `learning_rate` are those of one task, None as in
-    `tune`; `head_layer` and `pooling` say which state of a row is its query and is read by the head.
+    backbone: frozen, of pictures or a causal model of texts. settings: of every task's run; `settings.prompt_options`
+    are the method's own (`defaults` lists them); `steps`, `batch_size` and `learning_rate` are those of one task, None
+    as in `tune`; `head_layer` and `pooling` say which state of a row is its query and is read by the head.
     seed: decides all that is drawn; `settings.seed` is not looked at.
 
     kind: what tasks bring, "classes", "domains" (the same labels every time) or "both", where a stream says it.
@@ -53,7 +53,7 @@ class Learner(ABC):
     ) -> None:
         self.backbone, self.seed = backbone, seed
         self.settings = (settings or Settings()).model_copy(update={"seed": seed})
-        given = given_options(self.name, self.defaults, self.settings.options)
+        given = given_options(self.name, self.defaults, self.settings.prompt_options, "method")
         self.options: dict[str, Any] = {**self.defaults, **given}
         self.frozen = FrozenFeatures(backbone, self.settings.head_layer, self.settings.pooling)
         self.prompt: Prompt | None = None

@@ -92,7 +92,7 @@ def learn(
 
 
 def options_by_method(methods: Sequence[str], options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """For each method {"options": those of these that it has}, {} where it has none.
+    """For each method {"prompt_options": those of these that it has}, {} where it has none.
 
     Raises CuetuneError for an option that none of them has; a method that is unknown is left to `learn`.
     """
@@ -101,9 +101,9 @@ def options_by_method(methods: Sequence[str], options: Mapping[str, Any]) -> dic
     for option in options:
         if all(known.values()) and not any(option in each for each in has.values()):
             listed = "; ".join(f"{name}: {', '.join(each) or 'none'}" for name, each in has.items())
-            raise CuetuneError(f"--option {option}: no method here has it ({listed}).")
+            raise CuetuneError(f"--method-option {option}: no method here has it ({listed}).")
     kept = {name: {key: value for key, value in options.items() if key in each} for name, each in has.items()}
-    return {name: {"options": each} if each else {} for name, each in kept.items()}
+    return {name: {"prompt_options": each} if each else {} for name, each in kept.items()}
 
 
 def learn_beside(
@@ -280,5 +280,6 @@ def _check_same(
             found = f"{now.name!r} ({', '.join(now.task.labels[:6])})" if now else "nothing"
             raise CuetuneError(
                 f"{folder / STATE}: task {number + 1} was {task.name!r} ({', '.join(task.labels[:6])}), but the stream "
-                f"has {found} there; tasks are only added at the end. Choose another --to, or start over with --restart."
+                f"has {found} there; tasks are only added at the end. Choose another --to, or start over with "
+                "--restart."
             )

@@ -93,7 +93,7 @@ class TunedLearner(Learner):
         # differ in size, and answers of one task drown another's: on three tasks of emoji CODA-Prompt ends at 0.44
         # instead of 0.58, though each task by itself is learned better.
         start = "probe" if self.kind == "domains" and not self.tasks else "random"
-        own = {"readout": "head", "head_init": start, "seed": seed, "options": {}}
+        own = {"readout": "head", "head_init": start, "seed": seed, "prompt_options": {}}
         settings = self.settings.model_copy(update=own)
         tuner = Tuner(
             self.runs_on,

@@ -38,7 +38,7 @@ def adapt(
     if draws > 1 and rows is None:
         raise CuetuneError("--draws repeats a draw of few rows; say how many with --rows.")
     settings = settings or Settings()
-    settings = settings.model_copy(update={"options": {**settings.options, "frozen": not shared}})
+    settings = settings.model_copy(update={"prompt_options": {**settings.prompt_options, "frozen": not shared}})
     saved = UniversalPrompt.load(universal)
     backbone = text_backbone(model or saved.backbone.name, **(model_options or {}))
     target = Path(to)
