@@ -65,7 +65,7 @@ def test_a_source_that_is_dealt(tmp_path):
     text += "domains: style\nvalues: [b, a]\ntogether: name\n"
     spec = read_stream_file(write(tmp_path, text))
     assert (spec.model, spec.divide, spec.class_order, spec.domains) == ("dinov2-small@98", 5, 2, "style")
-    assert (spec.values, spec.together, len(spec.sources)) == (("b", "a"), "name", 1)
+    assert (spec.values, spec.group_by, len(spec.sources)) == (("b", "a"), "name", 1)
 
 
 def test_words_follow_the_labels(tmp_path):

@@ -66,7 +66,7 @@ def compare(
     delimiter: o.Delimiter = None,
     quoting: o.Quoting = "standard",
     column_names: o.ColumnNames = None,
-    together: o.Together = None,
+    group_by: o.GroupBy = None,
     hold_out: o.HoldOut = None,
     model: o.AnyModel = None,
     revision: o.Revision = None,
@@ -119,7 +119,7 @@ def compare(
         "columns": o.as_mapping(columns),
         "max_tokens": max_tokens,
         "encoding": encoding,
-        "together": together,
+        "group_by": group_by,
         "hold_out": o.as_hold_out(hold_out),
     }
     try:

@@ -82,9 +82,9 @@ ColumnNames = Annotated[
     list[str] | None,
     typer.Option("--column-names", help="Names of the columns of a table without a header row: text,label."),
 ]
-Together = Annotated[
+GroupBy = Annotated[
     str | None,
-    typer.Option("--together", help="Column whose equal rows stay on one side of the split: a speaker, a patient."),
+    typer.Option("--group-by", help="Column whose equal rows stay on one side of the split: a speaker, a patient."),
 ]
 HoldOut = Annotated[
     list[str] | None,

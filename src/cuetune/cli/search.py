@@ -37,7 +37,7 @@ def search(
     delimiter: o.Delimiter = None,
     quoting: o.Quoting = "standard",
     column_names: o.ColumnNames = None,
-    together: o.Together = None,
+    group_by: o.GroupBy = None,
     hold_out: o.HoldOut = None,
     skip_unreadable: o.SkipUnreadable = False,
     seed: Annotated[int, typer.Option(help="Decides splits, rows and candidates.")] = 0,
@@ -85,7 +85,7 @@ def search(
         max_tokens=max_tokens,
         generate=generate,
         encoding=encoding,
-        together=together,
+        group_by=group_by,
         hold_out=o.as_hold_out(hold_out),
         skip_unreadable=skip_unreadable,
     )

@@ -59,7 +59,7 @@ def tune(
     delimiter: o.Delimiter = None,
     quoting: o.Quoting = "standard",
     column_names: o.ColumnNames = None,
-    together: o.Together = None,
+    group_by: o.GroupBy = None,
     hold_out: o.HoldOut = None,
     skip_unreadable: o.SkipUnreadable = False,
     no_splits: o.NoSplits = False,
@@ -195,7 +195,7 @@ def tune(
         max_tokens=max_tokens,
         generate=generate,
         encoding=encoding,
-        together=together,
+        group_by=group_by,
         hold_out=o.as_hold_out(hold_out),
     )
     report_tuned(tuned, to, model)

@@ -39,7 +39,7 @@ def worth(
     delimiter: o.Delimiter = None,
     quoting: o.Quoting = "standard",
     column_names: o.ColumnNames = None,
-    together: o.Together = None,
+    group_by: o.GroupBy = None,
     hold_out: o.HoldOut = None,
     skip_unreadable: o.SkipUnreadable = False,
     model: o.Model = "smollm2-135m",
@@ -82,7 +82,7 @@ def worth(
         "columns": o.as_mapping(columns),
         "max_tokens": max_tokens,
         "encoding": encoding,
-        "together": together,
+        "group_by": group_by,
         "hold_out": o.as_hold_out(hold_out),
         "skip_unreadable": skip_unreadable,
     }

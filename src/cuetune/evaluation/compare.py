@@ -79,7 +79,7 @@ def compare(
     Tuned methods have `steps` steps, early stopping, and a search over learning rates. head_layer: the layer whose
     states heads on pictures read. augment: changes pictures that are learned from at random, for the probe too, which
     then learns from copies (`tuning.augmentation`). price_per_hour, prices, watts: what time and energy cost here.
-    data, validation, test, model, task, skip_unreadable, task_options (and together, hold_out): as in `tune`. Calling
+    data, validation, test, model, task, skip_unreadable, task_options (and group_by, hold_out): as in `tune`. Calling
     it again with the same arguments goes on where it was stopped; more methods, sizes or seeds add to what is there.
     Raises CuetuneError for anything the user can mend.
     """

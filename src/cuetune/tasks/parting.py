@@ -8,7 +8,7 @@ from cuetune.tasks.task import Row, format_value
 
 # column -> the value, or values, of the rows that are held out.
 HoldOut = Mapping[str, Any]
-HELD_OUT, TOGETHER = "--hold-out", "--together"
+HELD_OUT, GROUP_BY = "--hold-out", "--group-by"
 
 
 def hold_out_rows(rows: Sequence[Row], hold_out: HoldOut) -> tuple[list[Row], list[Row]]:
@@ -47,10 +47,10 @@ def cells_together(rows: Sequence[Row], column: str) -> dict[str, str]:
 
     Raises CuetuneError for a row without that column, and where all rows are equal in it.
     """
-    cells = {row.where: cell(row, column, _error, TOGETHER) for row in rows}
+    cells = {row.where: cell(row, column, _error, GROUP_BY) for row in rows}
     if len(set(cells.values())) < 2:
         raise CuetuneError(
-            f"{TOGETHER}: all rows have the same {column!r}, so none can be held out; name another column."
+            f"{GROUP_BY}: all rows have the same {column!r}, so none can be held out; name another column."
         )
     return cells
 

@@ -19,7 +19,7 @@ Kind = Literal["classes", "domains", "both"]
 
 # A prompt is not told which task a row is of, so that all tasks are asked in the same words.
 IN_COMMON = ("template", "instruction", "max_tokens")
-OF_THE_WHOLE = ("together", "divide", "class_order", "domains", "values", "validation_fraction")
+OF_THE_WHOLE = ("group_by", "divide", "class_order", "domains", "values", "validation_fraction")
 OF_A_TASK = ("test", "rows", "label", "labels", "text", "columns", "encoding", "image")
 
 
@@ -43,7 +43,7 @@ class StreamFile(TaskEntry):
     """The keys of STREAM.yaml.
 
     kind: what the tasks bring, inferred where it is not said.
-    together: a column; rows that are equal there stay on one side of the split. divide: into so many tasks the labels
+    group_by: a column; rows that are equal there stay on one side of the split. divide: into so many tasks the labels
     are dealt, in the order that `class_order` draws (0: as they are sorted). domains: a column whose values are the
     tasks, in this order if `values` says it. tasks: or each on its own.
     validation_fraction: of a task's rows, to choose on which of its steps is kept; None: the last is.
@@ -54,7 +54,7 @@ class StreamFile(TaskEntry):
     model: str | None = None
     kind: Kind | None = None
     image: str | None = None
-    together: str | None = None
+    group_by: str | None = None
     divide: int | None = Field(None, ge=1)
     class_order: int = Field(0, ge=0)
     domains: str | None = None
@@ -116,7 +116,7 @@ class StreamSpec:
     sources: tuple[Source, ...]
     common: Mapping[str, Any]
     words: Mapping[str, str]
-    together: str | None = None
+    group_by: str | None = None
     divide: int | None = None
     class_order: int = 0
     domains: str | None = None

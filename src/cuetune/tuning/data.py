@@ -58,7 +58,7 @@ def prepare(
     *,
     model: str | Backbone | None = None,
     skip_unreadable: bool = False,
-    together: str | None = None,
+    group_by: str | None = None,
     hold_out: HoldOut | None = None,
     **task_options: Any,
 ) -> Data:
@@ -66,7 +66,7 @@ def prepare(
 
     model: the one that is to be tuned; where none is named, the rows decide which modality they are of. validation,
     test: None takes those that `data` brings along, else parts of its rows. skip_unreadable: leave rows out that cannot
-    be used, for want of a label that is known or of content that can be read. together: a column of `data`; rows that
+    be used, for want of a label that is known or of content that can be read. group_by: a column of `data`; rows that
     are equal there stay on one side of the split. hold_out: column -> values of the rows that are the test rows.
     Raises CuetuneError as `read_rows`, `infer_task` and `tasks.parting`.
     """
@@ -82,7 +82,7 @@ def prepare(
     notes = [said_of(source_name(data), kinds_of(data), data)] if parts and isinstance(data, Mapping) else []
     notes += row_notes(rows)
     rows, aside = hold_out_rows(rows, hold_out) if hold_out else (rows, None)
-    cells = cells_together(rows, together) if together else None
+    cells = cells_together(rows, group_by) if group_by else None
     if task is None:
         task = modality.infer(rows, **options, **modality.chat_options(model, options))
     skipped = Skipped() if skip_unreadable else None
@@ -106,7 +106,7 @@ def prepare(
     fitted = task.answers.fitted(splits.train)
     every = [*splits.train, *splits.validation, *splits.test]
     notes = [*notes_of(data), *notes, *more, *_unlearned(fitted, examples, splits), *modality.notes(every, fitted)]
-    said = {"together": together, "hold_out": hold_out and listed(hold_out)}
+    said = {"group_by": group_by, "hold_out": hold_out and listed(hold_out)}
     parted = {key: value for key, value in said.items() if value}
     return Data(fitted, splits, source_name(data), (*(skipped.lines() if skipped else ()), *notes), parted)
 

@@ -48,7 +48,7 @@ def tune(
     task: Task | None = None,
     baselines: bool = True,
     skip_unreadable: bool = False,
-    together: str | None = None,
+    group_by: str | None = None,
     hold_out: HoldOut | None = None,
     restart: bool = False,
     overwrite: bool = False,
@@ -74,7 +74,7 @@ def tune(
     with `task_options` (text, label, template, labels, label_words, instruction, columns, max_tokens, generate; image;
     kind, labels_from, label_delimiter: see `tasks.asked`).
     baselines: for texts the same task said in words, for pictures a linear probe on the same frozen states.
-    skip_unreadable: leave rows out that cannot be used. together: a column of `data` whose equal rows stay on one side
+    skip_unreadable: leave rows out that cannot be used. group_by: a column of `data` whose equal rows stay on one side
     of the split (a speaker, a patient). hold_out: column -> values of the rows that are tested, instead of rows at
     random.
     A run that was stopped goes on when called again; restart=True starts over. again: what this very run has finished
@@ -88,7 +88,7 @@ def tune(
     settings = settings or Settings()
     prepared = prepare(
         data, validation, test, task, settings,
-        model=model, skip_unreadable=skip_unreadable, together=together, hold_out=hold_out, **task_options,
+        model=model, skip_unreadable=skip_unreadable, group_by=group_by, hold_out=hold_out, **task_options,
     )  # fmt: skip
     modality = prepared.modality
     if rows is not None:

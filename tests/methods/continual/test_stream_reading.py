@@ -191,7 +191,7 @@ BOTH = "data: rows.csv\ntasks:\n  - name: one\n    labels: [a, b]\n  - name: two
         ("data: rows.csv\ndivide: 9\n", 2, "9 tasks, but the data has 6 labels"),
         ("data: rows.csv\ndomains: sytle\n", 2, "has no column 'sytle'"),
         ("data: rows.csv\ndomains: style\nvalues: [ikn]\n", 3, "no row has 'ikn' in 'style'"),
-        ("data: rows.csv\ndivide: 2\ntogether: nme\n", 3, "together: rows.csv, row 1 has no column 'nme'"),
+        ("data: rows.csv\ndivide: 2\ngroup_by: nme\n", 3, "group_by: rows.csv, row 1 has no column 'nme'"),
         ("tasks:\n  - name: one\n    data: few.csv\n", 2, "none to measure on"),
         ("tasks:\n  - name: one\n    data: none.csv\n", 2, "no rows"),
         ("tasks:\n  - name: one\n    data: rows.csv\n    label: lable\n", 2, "no column 'lable'"),

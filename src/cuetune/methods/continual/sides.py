@@ -33,7 +33,7 @@ class Sides:
         whole: the rows of the task's data; rows: those of them that are the task's; test: those that the file names.
         """
         examples, held_out = (self._examples(part, task) for part in (rows, test or ()))
-        if test is None and self.spec.together:
+        if test is None and self.spec.group_by:
             aside = self._aside(task, source, whole)
             examples, held_out = (
                 [each for each in examples if (each.where in aside) is side] for side in (False, True)
@@ -60,7 +60,7 @@ class Sides:
         share, together = self.spec.validation_fraction, None
         if not share:
             return examples, []
-        if self.spec.together:
+        if self.spec.group_by:
             cells = self._cells(rows)
             together = [cells[each.where] for each in examples]
         splits = split_examples(examples, validation=share, test=0, seed=self.seed, together=together)
@@ -80,9 +80,9 @@ class Sides:
 
     def _cells(self, rows: Sequence[Row]) -> dict[str, str]:
         """Place of a row -> what stands in the column whose equal rows stay together."""
-        column = self.spec.together
+        column = self.spec.group_by
         assert column is not None
-        return {row.where: cell(row, column, self.spec.error, "together") for row in rows}
+        return {row.where: cell(row, column, self.spec.error, "group_by") for row in rows}
 
 
 def _of_another(row: Row, task: Task) -> bool:
