@@ -76,7 +76,7 @@ def test_another_model_is_still_another(folders, tmp_path):
 @pytest.mark.parametrize(("tuned_in", "runs_in"), [("float16", "float32"), ("float32", "float16")])
 def test_a_prompt_of_another_precision_loads_and_says_so(folders, tmp_path, cuetune, tuned_in, runs_in):
     data, to, model = write_csv(tmp_path / "rows.csv", rows(12)), tmp_path / "p", ("--model", folders["llama"])
-    how = ("--rows", 4, "--steps", 1, "--length", 2, "--no-baselines")
+    how = ("--train-rows", 4, "--steps", 1, "--length", 2, "--no-baselines")
     assert cuetune("tune", data, "--to", to, *model, "--dtype", tuned_in, *how)[0] == 0
     assert json.loads((to / "cuetune.json").read_text())["record"]["settings"]["dtype"] == tuned_in
     code, said, _ = cuetune("predict", to, "--say", "good", *model, "--dtype", runs_in)
@@ -164,7 +164,7 @@ def test_four_bits_are_loaded_and_tuned_where_bitsandbytes_is_installed(folders,
         load_backbone(str(asked), dtype="float32").model(input_ids=ids).logits, frozen.model(input_ids=ids).logits
     )
     data, to = write_csv(tmp_path / "rows.csv", rows(12)), tmp_path / "p"
-    steps = ("--rows", 4, "--steps", 2, "--length", 2, "--no-baselines")
+    steps = ("--train-rows", 4, "--steps", 2, "--length", 2, "--no-baselines")
     code, said, _ = cuetune("tune", data, "--to", to, "--model", packed, *steps)
     assert code == 0, said
     assert cuetune("predict", to, "--say", "good", "--model", packed)[0] == 0

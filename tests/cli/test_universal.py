@@ -1,4 +1,4 @@
-"""`cuetune multitask`, `recycle`, `move` and `tune --rows` on the command line: what they print, write and refuse."""
+"""`cuetune multitask`, `recycle`, `move` and `tune --train-rows`: what they print, write and refuse."""
 
 import pytest
 
@@ -39,7 +39,7 @@ def test_train_shows_every_task_beside_its_teacher(universal):
 
 def test_adapt_to_few_rows_several_times(cuetune, universal, data, tmp_path):
     folder, _ = universal
-    more = (*MODEL, *SHORT, "--rows", 4, "--draws", 2)
+    more = (*MODEL, *SHORT, "--train-rows", 4, "--draws", 2)
     code, out, err = cuetune("multitask", "adapt", folder, data / "target.csv", "--to", tmp_path / "new", *more)
     assert code == 0, err
     assert "accuracy by draw: " in out
@@ -47,18 +47,18 @@ def test_adapt_to_few_rows_several_times(cuetune, universal, data, tmp_path):
     code, _, err = cuetune(
         "multitask", "adapt", folder, data / "target.csv", "--to", tmp_path / "x", "--draws", 2, *MODEL
     )
-    assert (code, "say how many with --rows" in err) == (2, True)
+    assert (code, "say how many with --train-rows" in err) == (2, True)
     code, _, err = cuetune(
-        "multitask", "adapt", folder, data / "target.csv", "--to", tmp_path / "x", "--rows", 99, *MODEL
+        "multitask", "adapt", folder, data / "target.csv", "--to", tmp_path / "x", "--train-rows", 99, *MODEL
     )
-    assert (code, "--rows 99: target.csv has 28 rows to tune on" in " ".join(err.split())) == (2, True)
+    assert (code, "--train-rows 99: target.csv has 28 rows to tune on" in " ".join(err.split())) == (2, True)
 
 
 def test_recycle_proposes_and_measures(cuetune, universal, data, tmp_path):
     folder, _ = universal
     for task in ("one", "two"):
         PromptLibrary(tmp_path / "library").add(folder / "tasks" / task)
-    more = (*MODEL, *SHORT, "--rows", 8, "--top", 1, "--from", tmp_path / "library")
+    more = (*MODEL, *SHORT, "--train-rows", 8, "--top", 1, "--from", tmp_path / "library")
     code, out, err = cuetune("recycle", data / "target.csv", "--to", tmp_path / "new", *more)
     assert code == 0, err
     flat = " ".join(out.split())
@@ -79,7 +79,7 @@ def test_move_says_how_well_the_words_map(cuetune, universal, tmp_path):
 
 def test_tune_from_few_rows_and_from_a_universal_prompt(cuetune, universal, data, tmp_path):
     folder, _ = universal
-    more = (*MODEL, *SHORT, "--rows", 6, "--prompt", "multitask")
+    more = (*MODEL, *SHORT, "--train-rows", 6, "--prompt", "multitask")
     code, _, err = cuetune("tune", data / "target.csv", "--to", tmp_path / "t", "--start", folder, *more)
     assert code == 0, err
     assert TunedPrompt.load(tmp_path / "t").record["lineage"][0]["name"] == "universal"

@@ -81,7 +81,7 @@ def adapt(
     universal: Annotated[Path, typer.Argument(help="Folder that `cuetune multitask train` wrote.")],
     data: Annotated[str, typer.Argument(help="Labelled rows of the new task: file, folder or name.")],
     to: To,
-    rows: Annotated[int | None, typer.Option(help="Learn from so many rows only (few-shot); else from all.")] = None,
+    train_rows: Annotated[int | None, typer.Option(help="Learn from so many rows (few-shot); else from all.")] = None,
     draws: Annotated[int, typer.Option(help="Draw those rows so many times; saved as TO/draw-0, …")] = 1,
     shared: Annotated[bool, typer.Option(help="Train P* too; else only the task's own few numbers.")] = True,
     test: Annotated[str | None, typer.Option(help="Labelled rows to score; else a fifth of the data.")] = None,
@@ -108,7 +108,7 @@ def adapt(
 
     `cuetune multitask adapt prompts/universal new-task.csv --to prompts/new-task`
 
-    `cuetune multitask adapt prompts/universal reviews-movies --rows 16 --draws 5 --to prompts/movies`
+    `cuetune multitask adapt prompts/universal reviews-movies --train-rows 16 --draws 5 --to prompts/movies`
 
     A run that was stopped goes on when the same command is given again; finished draws stay.
     """
@@ -121,7 +121,7 @@ def adapt(
         universal,
         data,
         to,
-        rows=rows,
+        train_rows=train_rows,
         draws=draws,
         shared=shared,
         model=model,

@@ -17,7 +17,7 @@ def recycle(
         str, typer.Option(help="start (their loss on the new rows) or similarity (of task embeddings).")
     ] = "start",
     average: Annotated[bool, typer.Option(help="Also start from the mean of the most promising.")] = True,
-    rows: Annotated[int | None, typer.Option(help="Learn from so many rows only (few-shot); else from all.")] = None,
+    train_rows: Annotated[int | None, typer.Option(help="Learn from so many rows (few-shot); else from all.")] = None,
     test: Annotated[str | None, typer.Option(help="Labelled rows to score; else a fifth of the data.")] = None,
     text: o.Text = None,
     label: o.Label = None,
@@ -41,7 +41,7 @@ def recycle(
 
     `cuetune recycle new-task.csv --from prompts/library --to prompts/new-task`
 
-    `cuetune recycle reviews-movies --rows 16 --top 2 --by similarity --from prompts/library --to prompts/movies`
+    `cuetune recycle reviews-movies --train-rows 16 --top 2 --by similarity --from prompts/library --to prompts/movies`
 
     Every prompt is first tried as it is on the rows to learn from. That, and how alike the tasks are, is what can be
     predicted; what came of it is measured on held-out rows, beside a start from words with the same budget.
@@ -57,7 +57,7 @@ def recycle(
         top=top,
         by=by,
         average=average,
-        rows=rows,
+        train_rows=train_rows,
         test=test,
         model=model,
         settings=o.checked(Settings, {"steps": steps, "learning_rate": learning_rate, "seed": seed}),

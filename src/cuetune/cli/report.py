@@ -84,7 +84,7 @@ def report_universal(universal: UniversalPrompt, folder: Path) -> None:
     each = universal.prompt.rank * sum(universal.prompt.shared.shape)
     console.say(f"a task holds {each:,} numbers of its own beside the shared ones")
     console.say("saved to ", console.strong(folder), f"; every task is a prompt of its own in {folder}/tasks")
-    console.say(f"next: cuetune multitask adapt {console.quoted(folder)} NEW_TASK.csv --rows 16 --to prompts/new")
+    console.say(f"next: cuetune multitask adapt {console.quoted(folder)} NEW_TASK.csv --train-rows 16 --to prompts/new")
 
 
 def report_draws(tuned: Sequence[TunedPrompt], folder: Path) -> None:

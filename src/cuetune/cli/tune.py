@@ -73,7 +73,7 @@ def tune(
     start: Annotated[
         str | None, typer.Option(help="Saved prompt to begin from or to calibrate; for multitask a universal one.")
     ] = None,
-    rows: Annotated[
+    train_rows: Annotated[
         int | None,
         typer.Option(help="Learn from so many rows, drawn label by label (few-shot); the last step is kept."),
     ] = None,
@@ -171,7 +171,7 @@ def tune(
         prompt=prompt,
         start=start,
         shots=shots,
-        rows=rows,
+        train_rows=train_rows,
         settings=o.checked(Settings, values),
         baselines=baselines,
         skip_unreadable=skip_unreadable,

@@ -225,7 +225,7 @@ def few_rows(data: Data, rows: int, drawn: int = 0, *, keep_validation: bool = F
     splits = data.splits
     if rows > len(splits.train):
         raise CuetuneError(
-            f"--rows {rows}: {data.source} has {len(splits.train)} rows to tune on; ask for at most so many."
+            f"--train-rows {rows}: {data.source} has {len(splits.train)} rows to tune on; ask for at most so many."
         )
     return replace(
         data,

@@ -42,7 +42,7 @@ def tune(
     prompt: str | None = None,
     start: str | Path | None = None,
     shots: int = 8,
-    rows: int | None = None,
+    train_rows: int | None = None,
     drawn: int = 0,
     settings: Settings | None = None,
     task: Task | None = None,
@@ -69,10 +69,10 @@ def tune(
     demonstrations), "calibrated" (the same, calibrated) or "nearest" (each row's own `shots`), in which nothing is
     tuned; or "soft-from-hard" (starts as exactly that hard prompt). start: folder of a saved prompt whose virtual
     tokens or words this one begins from, or which "calibrated" calibrates; "multitask" starts from a universal prompt
-    (`methods.multitask`). rows: how many labelled rows to learn from, drawn label by label (few-shot tuning; `drawn`
-    numbers the draw); then none are spent on validation, and the last step is kept. task: a `Task`, or None to infer it
-    with `task_options` (text, label, template, labels, label_words, instruction, columns, max_tokens, generate; image;
-    kind, labels_from, label_delimiter: see `tasks.asked`).
+    (`methods.multitask`). train_rows: how many labelled rows to learn from, drawn label by label (few-shot tuning;
+    `drawn` numbers the draw); then none are spent on validation, and the last step is kept. task: a `Task`, or None to
+    infer it with `task_options` (text, label, template, labels, label_words, instruction, columns, max_tokens,
+    generate; image; kind, labels_from, label_delimiter: see `tasks.asked`).
     baselines: for texts the same task said in words, for pictures a linear probe on the same frozen states.
     skip_unreadable: leave rows out that cannot be used. group_by: a column of `data` whose equal rows stay on one side
     of the split (a speaker, a patient). hold_out: column -> values of the rows that are tested, instead of rows at
@@ -91,11 +91,11 @@ def tune(
         model=model, skip_unreadable=skip_unreadable, group_by=group_by, hold_out=hold_out, **task_options,
     )  # fmt: skip
     modality = prepared.modality
-    if rows is not None:
-        prepared = few_rows(prepared, rows, drawn, keep_validation=validation is not None)
+    if train_rows is not None:
+        prepared = few_rows(prepared, train_rows, drawn, keep_validation=validation is not None)
     for line in describe(prepared.task, prepared.splits.train):
         say(line)
-    few = rows is not None or prompt in WORDINGS
+    few = train_rows is not None or prompt in WORDINGS
     for line in (*prepared.notes, sizes(prepared.splits), *thin_parts(prepared, few=few)):
         say(line)
     backbone = backbone_for_rows(modality, model, model_options or {})

@@ -148,7 +148,7 @@ def test_without_teachers_without_sampling_without_decomposition(tmp_path):
 
 def test_a_new_task_from_few_rows(tmp_path):
     universal = train(tmp_path / "universal")
-    few = {"rows": 6, "template": "{text} -", "settings": SETTINGS, "say": lambda line: None, "reporters": ()}
+    few = {"train_rows": 6, "template": "{text} -", "settings": SETTINGS, "say": lambda line: None, "reporters": ()}
     new = adapt(tmp_path / "universal", rows(50, 9), tmp_path / "new", draws=2, model=backbone("llama"), **few)
     assert [each.record["data"]["rows"] for each in new] == [{"train": 6, "validation": 0, "test": 10}] * 2
     assert new[0].prompt.kind == "soft"
@@ -156,13 +156,13 @@ def test_a_new_task_from_few_rows(tmp_path):
     assert not torch.equal(new[0].prompt.embeddings, new[1].prompt.embeddings), "two draws of rows"
     shutil.rmtree(tmp_path / "universal")
     assert TunedPrompt.load(tmp_path / "new" / "draw-1").record["best_step"] == 6
-    with pytest.raises(CuetuneError, match="--rows 99: list has 36 rows to tune on"):
-        tune(rows(50, 9), tmp_path / "more", model=backbone("llama"), rows=99, say=lambda line: None)
+    with pytest.raises(CuetuneError, match="--train-rows 99: list has 36 rows to tune on"):
+        tune(rows(50, 9), tmp_path / "more", model=backbone("llama"), train_rows=99, say=lambda line: None)
 
 
 def test_draws_go_on_where_they_were_stopped(tmp_path):
     train(tmp_path / "universal")
-    how = {"rows": 6, "draws": 2, "template": "{text} -", "settings": SETTINGS, "reporters": ()}
+    how = {"train_rows": 6, "draws": 2, "template": "{text} -", "settings": SETTINGS, "reporters": ()}
     call = (tmp_path / "universal", rows(50, 9), tmp_path / "new")
     adapt(*call, model=backbone("llama"), say=lambda line: None, **how)
     first, second = (tmp_path / "new" / f"draw-{number}" / "cuetune.json" for number in (0, 1))
@@ -176,7 +176,7 @@ def test_draws_go_on_where_they_were_stopped(tmp_path):
     assert torch.equal(found[1].prompt.embeddings, wanted.prompt.embeddings)
     assert torch.equal(found[0].prompt.embeddings, TunedPrompt.load(first.parent).prompt.embeddings)
     with pytest.raises(CuetuneError, match="exists already"):
-        adapt(*call, model=backbone("llama"), say=said.append, **{**how, "rows": 7})
+        adapt(*call, model=backbone("llama"), say=said.append, **{**how, "train_rows": 7})
     train(tmp_path / "universal", settings=SETTINGS.model_copy(update={"seed": 5}), overwrite=True)
     with pytest.raises(CuetuneError, match="exists already"):  # from another universal prompt
         adapt(*call, model=backbone("llama"), say=said.append, **how)

@@ -62,7 +62,14 @@ def test_similarity_of_tasks(library, tmp_path):
 
 def test_few_rows_and_no_validation(library, tmp_path):
     found = recycle(
-        rows(60, 7), library, tmp_path / "new", model=backbone("llama"), settings=SHORT, rows=4, average=False, **QUIET
+        rows(60, 7),
+        library,
+        tmp_path / "new",
+        model=backbone("llama"),
+        settings=SHORT,
+        train_rows=4,
+        average=False,
+        **QUIET,
     )
     assert found.tuned.record["data"]["rows"]["train"] == 4
     assert found.chosen == "same"

@@ -19,7 +19,7 @@ def adapt(
     data: Any,
     to: str | Path,
     *,
-    rows: int | None = None,
+    train_rows: int | None = None,
     draws: int = 1,
     model: str | TextBackbone | None = None,
     settings: Settings | None = None,
@@ -30,20 +30,20 @@ def adapt(
 ) -> Sequence[TunedPrompt]:
     """Adapt a universal prompt to a new task and save a soft prompt that needs nothing else.
 
-    rows: how many labelled rows to learn from, drawn label by label (few-shot); else all. draws: how often to draw
-    them; more than one are saved as TO/draw-0, TO/draw-1, … shared: whether P* is trained too, or only the task's own
-    u and v. options: as of `tune`. Returns a tuned prompt for each draw. After a stop the same call goes on: draws that
-    are finished stay.
+    train_rows: how many labelled rows to learn from, drawn label by label (few-shot); else all. draws: how often to
+    draw them; more than one are saved as TO/draw-0, TO/draw-1, … shared: whether P* is trained too, or only the task's
+    own u and v. options: as of `tune`. Returns a tuned prompt for each draw. After a stop the same call goes on: draws
+    that are finished stay.
     """
-    if draws > 1 and rows is None:
-        raise CuetuneError("--draws repeats a draw of few rows; say how many with --rows.")
+    if draws > 1 and train_rows is None:
+        raise CuetuneError("--draws repeats a draw of few rows; say how many with --train-rows.")
     settings = settings or Settings()
     settings = settings.model_copy(update={"prompt_options": {**settings.prompt_options, "frozen": not shared}})
     saved = UniversalPrompt.load(universal)
     backbone = text_backbone(model or saved.backbone.name, **(model_options or {}))
     target = Path(to)
     places = [target] if draws == 1 else [target / f"draw-{number}" for number in range(draws)]
-    common: dict[str, Any] = {"prompt": "multitask", "start": universal, "rows": rows, "model": backbone}
+    common: dict[str, Any] = {"prompt": "multitask", "start": universal, "train_rows": train_rows, "model": backbone}
     made: list[TunedPrompt] = []
     for number, place in enumerate(places):
         made.append(tune(data, place, settings=settings, drawn=number, say=say, again=draws > 1, **common, **options))

@@ -52,7 +52,7 @@ def recycle(
     top: int = 3,
     by: str = "start",
     average: bool = True,
-    rows: int | None = None,
+    train_rows: int | None = None,
     drawn: int = 0,
     validation: Any = None,
     test: Any = None,
@@ -67,8 +67,8 @@ def recycle(
     """Tune a soft prompt from words and from the `top` prompts of a library that promise most; keep the best.
 
     by: how they are ranked (`proposals.propose`). average: also start from the mean of the top ones. All starts have
-    the same budget; the best is chosen on the validation rows, or without any (`rows`: few-shot) by the loss on the
-    rows that it learned from. Held-out scores of all are in the record. A run that was stopped goes on when called
+    the same budget; the best is chosen on the validation rows, or without any (`train_rows`: few-shot) by the loss on
+    the rows that it learned from. Held-out scores of all are in the record. A run that was stopped goes on when called
     again. Raises CuetuneError for anything the user can mend.
     """
     target, settings = Path(to), settings or Settings()
@@ -77,8 +77,8 @@ def recycle(
     check_ranking(by)
     prepared = prepare(data, validation, test, None, settings, model=model, **task_options)
     refuse(prepared.task, "recycle")
-    if rows is not None:
-        prepared = few_rows(prepared, rows, drawn, keep_validation=validation is not None)
+    if train_rows is not None:
+        prepared = few_rows(prepared, train_rows, drawn, keep_validation=validation is not None)
     say(sizes(prepared.splits))
     backbone = text_backbone(model, **(model_options or {}))
     shelf = library if isinstance(library, PromptLibrary) else PromptLibrary(library)
