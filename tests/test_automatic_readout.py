@@ -52,4 +52,4 @@ def test_tune_says_that_a_head_is_trained_and_why(tmp_path, cuetune):
     assert code == 0, said
     assert "and a mask holds one known token: a head is trained instead (--readout head)" in said
     assert (tmp_path / "p" / "head.safetensors").exists()
-    assert cuetune("predict", tmp_path / "p", "--say", "good", *model)[0] == 0
+    assert cuetune("predict", tmp_path / "p", "--input", "good", *model)[0] == 0

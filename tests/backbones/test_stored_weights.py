@@ -79,10 +79,10 @@ def test_a_prompt_of_another_precision_loads_and_says_so(folders, tmp_path, cuet
     how = ("--train-rows", 4, "--steps", 1, "--length", 2, "--no-baselines")
     assert cuetune("tune", data, "--to", to, *model, "--dtype", tuned_in, *how)[0] == 0
     assert json.loads((to / "cuetune.json").read_text())["record"]["settings"]["dtype"] == tuned_in
-    code, said, _ = cuetune("predict", to, "--say", "good", *model, "--dtype", runs_in)
+    code, said, _ = cuetune("predict", to, "--input", "good", *model, "--dtype", runs_in)
     assert (code, "good" in said) == (0, True)
     assert f"tuned in {tuned_in}, and llama runs in {runs_in} here" in said
-    assert "tuned in" not in cuetune("predict", to, "--say", "good", *model, "--dtype", tuned_in)[1]
+    assert "tuned in" not in cuetune("predict", to, "--input", "good", *model, "--dtype", tuned_in)[1]
     heard = []
     backbone_for(load(to), str(folders["llama"]), dtype=runs_in, say=heard.append)
     assert len(heard) == 1
@@ -167,4 +167,4 @@ def test_four_bits_are_loaded_and_tuned_where_bitsandbytes_is_installed(folders,
     steps = ("--train-rows", 4, "--steps", 2, "--length", 2, "--no-baselines")
     code, said, _ = cuetune("tune", data, "--to", to, "--model", packed, *steps)
     assert code == 0, said
-    assert cuetune("predict", to, "--say", "good", "--model", packed)[0] == 0
+    assert cuetune("predict", to, "--input", "good", "--model", packed)[0] == 0

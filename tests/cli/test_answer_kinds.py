@@ -100,7 +100,7 @@ def test_several_labels_are_tuned_predicted_and_evaluated(name, cuetune, files, 
     code, out, err = cuetune("predict", prompt, files / name, "--to", tmp_path / "out.jsonl", *model)
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert all(isinstance(line["predicted"], list) for line in lines)
-    code, out, err = cuetune("predict", prompt, "--say", "good x", *model)
+    code, out, err = cuetune("predict", prompt, "--input", "good x", *model)
     assert code == 0, err
     tiny.write_csv(tmp_path / "fixes.csv", [{"text": "x", "labels": "pos"}])
     code, _, err = cuetune("fix", prompt, tmp_path / "fixes.csv", *model)

@@ -72,7 +72,7 @@ def test_loose_pictures_and_paths_on_the_command_line(cuetune, shades, model, tm
     tuned(shades, tmp_path / "prompt")
     one = next((shades / "light").glob("*.png"))
     said = ("predict", tmp_path / "prompt", "--model", model)
-    code, out, err = cuetune(*said, "--say", one)
+    code, out, err = cuetune(*said, "--input", one)
     assert code == 0, err
     assert one.name in out
     code, out, err = cuetune(*said, shades / "light", "--to", tmp_path / "out.csv")
@@ -262,7 +262,7 @@ def test_a_model_of_texts_and_pictures_do_not_meet(cuetune, shades, tmp_path, mo
     assert "no column of pictures (found: 'text', 'label')" in line
     tuned(shades, tmp_path / "p", steps=1)
     assert "made for tiny-vit" in refused(
-        cuetune, "predict", tmp_path / "p", "--say", "1.png", "--model", f"{model}@32"
+        cuetune, "predict", tmp_path / "p", "--input", "1.png", "--model", f"{model}@32"
     )
 
 

@@ -78,14 +78,14 @@ def test_other_rates_and_stereo_are_converted_and_bad_files_are_one_line(cuetune
     wave = 0.3 * np.sin(np.arange(4000) / 9)
     soundfile.write(tmp_path / "stereo.wav", np.stack([wave, wave], axis=1), 44100)
     said = ("predict", tmp_path / "prompt", "--model", model)
-    code, out, err = cuetune(*said, "--say", tmp_path / "stereo.wav")
+    code, out, err = cuetune(*said, "--input", tmp_path / "stereo.wav")
     assert code == 0, err
     bad = {"broken.wav": b"RIFF\0\0\0\0WAVEjunk", "empty.wav": b""}
     for name, content in bad.items():
         (tmp_path / name).write_bytes(content)
-        refused(cuetune(*said, "--say", tmp_path / name), name)
+        refused(cuetune(*said, "--input", tmp_path / name), name)
     soundfile.write(tmp_path / "nothing.wav", np.zeros(0), RATE)
-    refused(cuetune(*said, "--say", tmp_path / "nothing.wav"), "nothing.wav")
+    refused(cuetune(*said, "--input", tmp_path / "nothing.wav"), "nothing.wav")
     (tmp_path / "rows.csv").write_text(f"audio,label\n{next(tones.rglob('*.wav'))},low\nmissing.wav,high\n")
     refused(cuetune("tune", tmp_path / "rows.csv", "--to", tmp_path / "new", "--model", model, *FEW), "missing.wav")
     assert not (tmp_path / "new").exists()

@@ -72,7 +72,7 @@ def test_the_same_in_python(made):
 
 
 def test_sentences_and_jsonl(cuetune, made, tmp_path):
-    code, out, err = cuetune("predict", made / "prompt", "--say", "good one", "--say", "bad one", "--model", folder())
+    code, out, err = cuetune("predict", made / "prompt", "--input", "good one", "--input", "bad one", "--model", folder())
     assert code == 0, err
     assert "good one" in out
     code, _, err = cuetune(
@@ -87,7 +87,7 @@ def test_free_text_is_tuned_and_written(cuetune, tmp_path):
     code, out, err = cuetune("tune", data, "--to", tmp_path / "p", "--generate", "--model", folder(), *FAST)
     assert code == 0, err
     assert "exact-match" in out
-    code, out, err = cuetune("predict", tmp_path / "p", "--say", "good", "--model", folder(), "--max-new-tokens", "4")
+    code, out, err = cuetune("predict", tmp_path / "p", "--input", "good", "--model", folder(), "--max-new-tokens", "4")
     assert code == 0, err
 
 
@@ -215,7 +215,7 @@ def test_the_wrong_backbone_is_refused(cuetune, made, tmp_path):
     other = tmp_path / "other"
     model("llama", seed=5).save_pretrained(other)
     tokenizer().save_pretrained(other)
-    code, _, err = cuetune("predict", made / "prompt", "--say", "x", "--model", other)
+    code, _, err = cuetune("predict", made / "prompt", "--input", "x", "--model", other)
     assert_one_line(code, err, "weights")
 
 
@@ -243,10 +243,10 @@ def test_a_full_disk_leaves_earlier_answers_whole(cuetune, made, tmp_path, monke
         (("tune", "{rows}", "--to", "p", "--model", "no/such-model"), "not found"),
         (("tune", "{rows}", "--to", "p", "--dtype", "int3"), "dtype"),
         (("tune", "{rows}", "--to", "p", "--device", "warp"), "device"),
-        (("predict", "{prompt}"), "--say"),
+        (("predict", "{prompt}"), "--input"),
         (("predict", "{prompt}", "{rows}"), "--to"),
         (("predict", "{prompt}", "{rows}", "--to", "o.xlsx"), ".jsonl"),
-        (("predict", "nowhere", "--say", "x"), "no such folder"),
+        (("predict", "nowhere", "--input", "x"), "no such folder"),
         (("show", "nowhere"), "no such folder"),
         (("models", "pull", "gpt-9"), "not a bundled model"),
         (("data", "pull", "nothing"), "no data set"),

@@ -100,7 +100,7 @@ def test_tune_show_and_the_card(run, place):
 
 def test_predict_and_evaluate(run, place, tmp_path):
     data, prompt = data_of(place), prompt_of(place)
-    out = run("predict", prompt, "--say", HOSTILE, "--say", "two\nlines", *MODEL)
+    out = run("predict", prompt, "--input", HOSTILE, "--input", "two\nlines", *MODEL)
     assert SHOWN in out
     answers = tmp_path / f"{NAME}.csv"
     assert SHOWN in run("predict", prompt, data, "--to", answers, *MODEL)
@@ -172,7 +172,7 @@ def test_plots_draw_words_as_they_are(tmp_path):
         ("data", "pull", HOSTILE),
         ("check", HOSTILE),
         ("show", HOSTILE),
-        ("predict", HOSTILE, "--say", "x"),
+        ("predict", HOSTILE, "--input", "x"),
         ("tune", HOSTILE, "--to", "x"),
         ("tune", "x.csv", "--to", "x", "--steps", HOSTILE),
         ("tune", "x.csv", "--to", "x", "--config", HOSTILE),

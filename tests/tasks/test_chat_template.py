@@ -170,7 +170,7 @@ def test_the_verbs_take_a_chat_template(folder, cuetune):
         "<|im_start|>system\nClassify the text as neg or pos.<|im_end|>\n<|im_start|>user\n"
     )
     assert kept["chat"] == {"lead": "", "end": "<|im_end|>\n"}
-    assert cuetune("predict", folder / "p", "--say", "good", *with_model)[0] == 0
+    assert cuetune("predict", folder / "p", "--input", "good", *with_model)[0] == 0
     assert cuetune("evaluate", folder / "p", folder / "rows.csv", *with_model)[0] == 0
     how = ("--template", "chat: {text}?", "--generate", "--steps", 1, "--length", 2, *with_model)
     code, said, _ = cuetune("tune", folder / "rows.csv", "--to", folder / "w", *how)

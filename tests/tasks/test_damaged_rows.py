@@ -56,7 +56,7 @@ def test_whole_characters_of_every_kind_are_read():
 
 
 @pytest.mark.parametrize(
-    "arguments", [["predict", "p1", "--say", "\udcff"], ["tune", "\udce4.csv"], ["show", "\udcff"]]
+    "arguments", [["predict", "p1", "--input", "\udcff"], ["tune", "\udce4.csv"], ["show", "\udcff"]]
 )
 def test_an_argument_that_is_not_utf8_is_one_line(arguments, monkeypatch, capfd):
     monkeypatch.setattr("sys.argv", ["cuetune", *arguments])

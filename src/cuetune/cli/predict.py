@@ -18,8 +18,8 @@ def predict(
         str | None, typer.Argument(help="Rows to answer: CSV, TSV, JSONL, Parquet, folder or name.")
     ] = None,
     to: Annotated[Path | None, typer.Option("--to", help="File for the answers: .csv, .tsv or .jsonl.")] = None,
-    say: Annotated[
-        list[str] | None, typer.Option("--say", help="A text, or the path of a picture or clip, to answer; repeatable.")
+    inputs: Annotated[
+        list[str] | None, typer.Option("--input", help="A text, or the path of a picture or clip, to answer; repeatable.")
     ] = None,
     max_new_tokens: Annotated[
         int | None,
@@ -50,7 +50,7 @@ def predict(
 
     `cuetune predict prompts/reviews new.csv --to answers.csv`
 
-    `cuetune predict prompts/reviews --say "Broke after two days." --say "Best kettle I ever had."`
+    `cuetune predict prompts/reviews --input "Broke after two days." --input "Best kettle I ever had."`
 
     The file appears whole or not at all; memory does not grow with the number of rows. Where the rows carry the label
     column, the accuracy is printed too.
@@ -60,8 +60,8 @@ def predict(
     from cuetune.tasks.skipped import Skipped
     from cuetune.verbs import load, predict_rows
 
-    if (data is None) == (not say):
-        raise CuetuneError("give a file of rows, or texts with --say, and not both.")
+    if (data is None) == (not inputs):
+        raise CuetuneError("give a file of rows, or texts with --input, and not both.")
     if data is not None and to is None:
         raise CuetuneError("say where the answers go: --to answers.csv (or .tsv, .jsonl).")
     if (
@@ -74,7 +74,7 @@ def predict(
         raise CuetuneError(f"{to}: holds the rows that are to be answered; choose another --to.")
     tuned = load(prompt)
     skipped = Skipped() if skip_unreadable else None
-    source: Any = spoken(tuned.task, say or [], allow_download)
+    source: Any = spoken(tuned.task, inputs or [], allow_download)
     if data is not None:
         source = o.source(data, False, media_root, allow_download, (delimiter, quoting, column_names))
     answers = predict_rows(
