@@ -100,7 +100,7 @@ def one(stream: str, method: str, seed: int, arguments: argparse.Namespace, shar
     folder = arguments.folder / stream / f"{method}-{seed}"
     settings = settings_for(stream, method, arguments)
     order = seed if stream.startswith("emoji") else None
-    say = lambda line: print(f"{stream}, {method}, seed {seed}: {line.strip()}", flush=True)  # noqa: E731
+    log = lambda line: print(f"{stream}, {method}, seed {seed}: {line.strip()}", flush=True)  # noqa: E731
     learned = learn(
         stream_file(stream, arguments.folder),
         folder,
@@ -111,7 +111,7 @@ def one(stream: str, method: str, seed: int, arguments: argparse.Namespace, shar
         seed=seed,
         class_order=order,
         settings=settings,
-        say=say,
+        log=log,
         reporters=(),
     )
     shutil.rmtree(folder)

@@ -28,7 +28,7 @@ def main() -> None:
         compared = compare(
             "moving-drawings", Path("runs/videos") / name, methods=list(asked.methods), sizes=[ROWS],
             seeds=asked.seeds, steps=asked.steps or STEPS, length=asked.length, search=asked.search, model=asked.model,
-            head_layer=asked.head_layer or HEAD_LAYER, label=ASKED[name], say=lambda line: print(line, file=sys.stderr),
+            head_layer=asked.head_layer or HEAD_LAYER, label=ASKED[name], log=lambda line: print(line, file=sys.stderr),
         )  # fmt: skip
         table = (compared.folder / "table.md").read_text(encoding="utf-8")
         return table.replace("# moving-drawings", f"# {name} of moving-drawings", 1)

@@ -15,7 +15,7 @@ def test_it_draws_unseen_mistakes_and_prints_its_table(tmp_path):
 
     data = write_csv(tmp_path / "rows.csv", rows(120))
     settings = cuetune.Settings(steps=2, evaluate_every=2, batch_size=4, length=3)
-    quiet = {"reporters": [], "say": lambda line: None, "baselines": False}
+    quiet = {"reporters": [], "log": lambda line: None, "baselines": False}
     tuned = cuetune.tune(data, tmp_path / "prompt", model=backbone(), settings=settings, **quiet)
     production, test = corrections.parts_of(tuned, str(data))
     assert len(production) == 120 - 24 - 8  # all but the test rows and those of two steps

@@ -46,12 +46,12 @@ def backbone_for(
     model: str | Backbone | None = None,
     where: str = "prompt",
     *,
-    say: Callable[[str], Any] | None = None,
+    log: Callable[[str], Any] | None = None,
     **options: Any,
 ) -> Backbone:
     """The backbone a prompt was made for, or `model` when given; refused unless it is the same model.
 
-    say: is told when it runs in another precision than the prompt was tuned in; by default a warning is logged.
+    log: is told when it runs in another precision than the prompt was tuned in; by default a warning is logged.
     """
     if isinstance(model, Backbone):
         backbone = model
@@ -61,7 +61,7 @@ def backbone_for(
         backbone = load_backbone(model or tuned.backbone.name, **options)
     tuned.backbone.check(backbone.identity, where)
     if (note := tuned.other_precision(backbone)) is not None:
-        (say or logging.getLogger("cuetune").warning)(f"{where}: {note}")
+        (log or logging.getLogger("cuetune").warning)(f"{where}: {note}")
     return backbone
 
 

@@ -173,7 +173,7 @@ def test_a_plain_model_is_tuned_kept_and_asked_again(tmp_path, caplog):
     model = saved(tmp_path / "mamba", "mamba")
     data = write_csv(tmp_path / "rows.csv", labelled(40))
     with caplog.at_level(logging.WARNING, "cuetune"):
-        tuned = tune(data, tmp_path / "prompt", model=model, settings=Settings(steps=2), say=lambda line: None)
+        tuned = tune(data, tmp_path / "prompt", model=model, settings=Settings(steps=2), log=lambda line: None)
     (notice,) = [record.getMessage() for record in caplog.records if "plain path" in record.getMessage()]
     assert "do not use transformers' attention interface" in notice
     assert tuned.backbone.path == "plain"
@@ -187,7 +187,7 @@ def test_kinds_that_need_the_fast_path_are_refused_by_name(method, tmp_path):
     data = write_csv(tmp_path / "rows.csv", labelled(40))
     model = saved(tmp_path / "mamba", "mamba")
     with pytest.raises(CuetuneError, match="takes prompts at the embedding layer only .*prefix, late and pool prompts"):
-        tune(data, tmp_path / "prompt", model=model, prompt=method, settings=Settings(steps=2), say=lambda line: None)
+        tune(data, tmp_path / "prompt", model=model, prompt=method, settings=Settings(steps=2), log=lambda line: None)
 
 
 @pytest.mark.parametrize("methods", [None, ["soft", "prefix"]])
@@ -197,7 +197,7 @@ def test_a_comparison_knows_before_it_runs_what_a_plain_model_takes(methods, tmp
 
     def runs():
         plan = {"sizes": [8], "seeds": 1, "steps": 1, "search": False}
-        return cuetune.compare(data, tmp_path / "to", methods=methods, model=model, say=lambda line: None, **plan)
+        return cuetune.compare(data, tmp_path / "to", methods=methods, model=model, log=lambda line: None, **plan)
 
     if methods:
         with pytest.raises(CuetuneError, match="prefix: mamba does not take it; of prompts it takes soft"):
@@ -211,7 +211,7 @@ def test_a_comparison_knows_before_it_runs_what_a_plain_model_takes(methods, tmp
 
 def test_a_comparison_leaves_the_probe_out_for_an_encoder_decoder(tmp_path):
     data = write_csv(tmp_path / "rows.csv", labelled(40))
-    plan = {"sizes": [8], "seeds": 1, "steps": 1, "search": False, "say": lambda line: None}
+    plan = {"sizes": [8], "seeds": 1, "steps": 1, "search": False, "log": lambda line: None}
     plan["model"] = encoder_decoder_backbone("t5")
     with pytest.raises(CuetuneError, match="linear-probe: .* does not take it"):
         cuetune.compare(data, tmp_path / "to", methods=["zero-shot", "linear-probe"], **plan)
@@ -233,6 +233,6 @@ def test_texts_go_to_the_language_part_of_a_model_that_also_sees(tmp_path):
     assert backbone.path == "fast"
     data = write_csv(tmp_path / "rows.csv", labelled(40))
     both = str(tmp_path / "both")
-    tuned = tune(data, tmp_path / "prompt", model=both, settings=Settings(steps=2), say=lambda line: None)
+    tuned = tune(data, tmp_path / "prompt", model=both, settings=Settings(steps=2), log=lambda line: None)
     (answer,) = cuetune.predict(tmp_path / "prompt", [{"text": "good film"}], model=both)
     assert answer.label in tuned.task.labels

@@ -84,7 +84,7 @@ def test_a_prompt_of_another_precision_loads_and_says_so(folders, tmp_path, cuet
     assert f"tuned in {tuned_in}, and llama runs in {runs_in} here" in said
     assert "tuned in" not in cuetune("predict", to, "--input", "good", *model, "--dtype", tuned_in)[1]
     heard = []
-    backbone_for(load(to), str(folders["llama"]), dtype=runs_in, say=heard.append)
+    backbone_for(load(to), str(folders["llama"]), dtype=runs_in, log=heard.append)
     assert len(heard) == 1
 
 

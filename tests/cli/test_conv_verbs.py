@@ -81,7 +81,7 @@ def test_a_frame_learns_in_the_one_loop_and_no_statistic_moves(stripes, tmp_path
         before = {key: value.clone() for key, value in backbone.model.state_dict().items()}
         settings = package.Settings(steps=40, evaluate_every=10, batch_size=8, head_init="random", learning_rate=0.05)
         made = package.tune(stripes, tmp_path / name, model=backbone, settings=settings, reporters=[],
-                            say=lambda line: None)  # fmt: skip
+                            log=lambda line: None)  # fmt: skip
         assert made.record["scores"]["tuned"]["accuracy"]["value"] == 1.0
         start = FramePrompt.begin(backbone.pixel_shape, 4)
         moved = [(made.prompt.sides[side] - start.sides[side]).abs().mean() for side in EDGES]

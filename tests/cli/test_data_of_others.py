@@ -25,7 +25,7 @@ def prompt(tmp_path_factory):
     here = tmp_path_factory.mktemp("prompt")
     settings = package.Settings(steps=2, evaluate_every=2, batch_size=4, length=2)
     data = write_csv(here / "rows.csv", TABLE)
-    package.tune(data, here / "prompt", model=backbone(), settings=settings, reporters=[], say=lambda line: None)
+    package.tune(data, here / "prompt", model=backbone(), settings=settings, reporters=[], log=lambda line: None)
     return here / "prompt"
 
 

@@ -37,7 +37,7 @@ def whole(data, tmp_path_factory):
     """The digest and the scores of a run that nobody stops."""
     place = tmp_path_factory.mktemp("whole") / "p"
     settings = session.Settings(steps=24, evaluate_every=8, length=3)
-    how = {"model_options": {"dtype": "float32"}, "baselines": False, "reporters": [], "say": lambda line: None}
+    how = {"model_options": {"dtype": "float32"}, "baselines": False, "reporters": [], "log": lambda line: None}
     made = session.tune(data, place, model=str(folder()), settings=settings, **how)
     return digest(made), made.record["scores"]
 

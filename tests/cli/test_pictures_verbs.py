@@ -38,7 +38,7 @@ def shades(tmp_path_factory):
 
 def tuned(data, to, prompt="vpt", **more):
     """A prompt tuned in this process on the shared tiny backbone."""
-    quiet = {"reporters": [], "say": lambda line: None, **{k: more.pop(k) for k in ("reporters",) if k in more}}
+    quiet = {"reporters": [], "log": lambda line: None, **{k: more.pop(k) for k in ("reporters",) if k in more}}
     settings = package.Settings(**{**SETTINGS, **more})
     return package.tune(data, to, model=image_backbone(), prompt=prompt, settings=settings, **quiet)
 
@@ -123,7 +123,7 @@ def test_a_run_that_was_stopped_ends_in_the_same_bits(shades, tmp_path):
     settings = package.Settings(**{**SETTINGS, "steps": 12})
     package.tune(
         shades, tmp_path / "stopped", model=image_backbone(), settings=settings, overwrite=True, reporters=[],
-        say=lambda line: None,
+        log=lambda line: None,
     )  # fmt: skip
     for name in ("prompt.safetensors", "head.safetensors"):
         assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()

@@ -62,7 +62,7 @@ def test_a_search_goes_on_from_the_words_of_another(cuetune, tmp_path):
 def run_with(monkeypatch, function, to, **given):
     """`search` with this function in the place of every method's."""
     monkeypatch.setattr(searching.Search, "function", property(lambda self: function))
-    return search(rows(60), to, model=backbone(), instruction="Good?", say=str, reporters=[], **given)
+    return search(rows(60), to, model=backbone(), instruction="Good?", log=str, reporters=[], **given)
 
 
 def test_held_out_rows_are_never_searched_with(tmp_path, monkeypatch):
@@ -114,7 +114,7 @@ def test_ctrl_c_saves_the_best_and_the_same_command_goes_on(tmp_path):
 
     def run(reporters, **more):
         given = {"method_options": {**FEW["greedy"], "steps": 3}, "model": backbone(), "instruction": "Good?"}
-        return search(rows(60), tmp_path / "words", say=str, reporters=reporters, **given, **more)
+        return search(rows(60), tmp_path / "words", log=str, reporters=reporters, **given, **more)
 
     stopped = run([Press()])
     assert stopped.record["stopped"] == "interrupted"
@@ -145,7 +145,7 @@ def test_mistakes_are_one_line(cuetune, tmp_path):
 
 
 def test_a_search_with_other_options_does_not_go_on(tmp_path):
-    given = {"model": backbone(), "instruction": "Good?", "say": str, "reporters": []}
+    given = {"model": backbone(), "instruction": "Good?", "log": str, "reporters": []}
     (tmp_path / "words.run").mkdir()
     (tmp_path / "words.run" / "search.jsonl").write_text(f'{{"key": "{"a" * 64}"}}\n')
     with pytest.raises(CuetuneError, match="--restart"):

@@ -40,7 +40,7 @@ def tones(tmp_path_factory):
 def tuned(data, to, prompt="deep", **more):
     """A prompt tuned in this process on the shared tiny backbone."""
     settings = package.Settings(**{**SETTINGS, **more})
-    quiet = {"reporters": [], "say": lambda line: None}
+    quiet = {"reporters": [], "log": lambda line: None}
     return package.tune(data, to, model=audio_backbone("wav2vec2"), prompt=prompt, settings=settings, **quiet)
 
 

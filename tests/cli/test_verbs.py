@@ -22,7 +22,7 @@ def made(tmp_path_factory):
     here = tmp_path_factory.mktemp("made")
     data = write_csv(here / "rows.csv", rows(60))
     settings = package.Settings(steps=6, evaluate_every=3, batch_size=4, length=3)
-    package.tune(data, here / "prompt", model=backbone(), settings=settings, reporters=[], say=lambda line: None)
+    package.tune(data, here / "prompt", model=backbone(), settings=settings, reporters=[], log=lambda line: None)
     return here
 
 
@@ -72,7 +72,9 @@ def test_the_same_in_python(made):
 
 
 def test_sentences_and_jsonl(cuetune, made, tmp_path):
-    code, out, err = cuetune("predict", made / "prompt", "--input", "good one", "--input", "bad one", "--model", folder())
+    code, out, err = cuetune(
+        "predict", made / "prompt", "--input", "good one", "--input", "bad one", "--model", folder()
+    )
     assert code == 0, err
     assert "good one" in out
     code, _, err = cuetune(

@@ -73,7 +73,7 @@ def tuned(fades, to, prompt="temporal", backbone=frames_backbone, **more):
     settings = package.Settings(**{**SETTINGS, **more})
     said = []
     made = package.tune(
-        fades, to, model=backbone(), prompt=prompt, settings=settings, reporters=[], say=said.append, overwrite=True
+        fades, to, model=backbone(), prompt=prompt, settings=settings, reporters=[], log=said.append, overwrite=True
     )
     return made, said
 

@@ -79,7 +79,7 @@ def prompt(tmp_path_factory):
     here = tmp_path_factory.mktemp("prompt")
     settings = package.Settings(steps=2, evaluate_every=2, batch_size=4, length=3)
     package.tune(
-        rows(40), here / "p", model=backbone(), settings=settings, reporters=[], say=lambda line: None, baselines=False
+        rows(40), here / "p", model=backbone(), settings=settings, reporters=[], log=lambda line: None, baselines=False
     )
     return here / "p"
 

@@ -18,7 +18,7 @@ FAR = ("nearest", "lora")  # need a download or PEFT; the slow test has them
 
 def call(folder, methods, **more):
     options = {"sizes": (8,), "seeds": 1, "steps": 2, "search": False, "length": 3, "watts": 50.0, **more}
-    return compare(tiny.rows(100), folder, methods=methods, model=tiny.backbone(), say=lambda line: None, **options)
+    return compare(tiny.rows(100), folder, methods=methods, model=tiny.backbone(), log=lambda line: None, **options)
 
 
 def test_every_method_is_run_and_written(tmp_path):
@@ -67,7 +67,7 @@ def test_ctrl_c_leaves_a_table_of_what_is_there(tmp_path, monkeypatch):
 def test_without_matplotlib_all_but_the_plots_is_written(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     lines = []
-    compare(tiny.rows(60), tmp_path / "c", methods=("zero-shot",), sizes=(8,), model=tiny.backbone(), say=lines.append)
+    compare(tiny.rows(60), tmp_path / "c", methods=("zero-shot",), sizes=(8,), model=tiny.backbone(), log=lines.append)
     assert "no plots: plots need matplotlib; install it with: pip install 'cuetune[plots]'." in lines
     assert {path.name for path in (tmp_path / "c").iterdir()} == {"comparison.json", "results.json", "table.md", "runs"}
 
@@ -75,7 +75,7 @@ def test_without_matplotlib_all_but_the_plots_is_written(tmp_path, monkeypatch):
 def test_bad_input_is_found_before_the_model_is_loaded(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "backbone_for_rows", lambda *_, **__: pytest.fail("loaded"))
     with pytest.raises(CuetuneError, match="unknown method 'sofft'; choose from zero-shot, few-shot"):
-        compare(tiny.rows(60), tmp_path / "c", methods=("sofft",), say=lambda line: None)
+        compare(tiny.rows(60), tmp_path / "c", methods=("sofft",), log=lambda line: None)
 
 
 def test_a_processor_is_paid_by_its_electricity_and_a_rented_machine_by_the_hour():

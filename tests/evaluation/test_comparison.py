@@ -48,8 +48,8 @@ def made(monkeypatch):
     return runner
 
 
-def comparison(folder, methods=("zero-shot", "few-shot", "soft"), sizes=(8, 16), say=lambda line: None, **plan):
-    return Comparison(tiny.backbone(), TASK, SPLITS, Plan(methods, sizes, **{"seeds": 2, **plan}), folder, say)
+def comparison(folder, methods=("zero-shot", "few-shot", "soft"), sizes=(8, 16), log=lambda line: None, **plan):
+    return Comparison(tiny.backbone(), TASK, SPLITS, Plan(methods, sizes, **{"seeds": 2, **plan}), folder, log)
 
 
 def test_runs_are_made_once_and_kept(tmp_path, made):
@@ -160,7 +160,7 @@ def test_progress_tells_the_time_that_is_left(tmp_path, made, monkeypatch):
     now = iter(range(0, 10**6, 30))
     monkeypatch.setattr(module.time, "perf_counter", lambda: float(next(now)))
     lines = []
-    comparison(tmp_path / "c", methods=("few-shot", "soft"), sizes=(8,), say=lines.append).run()
+    comparison(tmp_path / "c", methods=("few-shot", "soft"), sizes=(8,), log=lines.append).run()
     assert lines[0] == "[1 of 4] few-shot, 8 rows, seed 0: accuracy 0.500 (30 s; 30 s left)"
     assert lines[1] == "[2 of 4] soft, 8 rows, seed 0: learning rate 1, accuracy 0.500 (30 s; 1 min left)"
     assert lines[-1].endswith("(30 s; 0 s left)")

@@ -29,7 +29,7 @@ def made(monkeypatch):
 
 
 def call(folder, **more):
-    options = {"sizes": (60, 10, 30), "seeds": 2, "model": tiny.backbone(), "say": lambda line: None, **more}
+    options = {"sizes": (60, 10, 30), "seeds": 2, "model": tiny.backbone(), "log": lambda line: None, **more}
     return worth(tiny.rows(120), folder, **options)
 
 

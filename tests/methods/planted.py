@@ -45,7 +45,7 @@ def planted() -> TextBackbone:
 
 def job(backbone: TextBackbone, task: Task = TASK, **more) -> SearchJob:
     start = hard_prompt(backbone, task)
-    return SearchJob(backbone, task, examples(), examples(16, 1), start, say=lambda line: None, **more)
+    return SearchJob(backbone, task, examples(), examples(16, 1), start, log=lambda line: None, **more)
 
 
 class StopAt:

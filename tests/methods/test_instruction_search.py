@@ -36,7 +36,7 @@ class Scripted:
     def __init__(self, *replies):
         self.replies, self.requests = list(replies), []
 
-    def prepare(self, requests, say):
+    def prepare(self, requests, log):
         self.planned = list(requests)
 
     def write(self, request, n, number):
@@ -133,7 +133,7 @@ def test_ape_finds_the_planted_word_and_reports_what_it_cost(server, tmp_path):
 
 
 def told(said, *args, **more):
-    return replace(job(*args, **more), say=said.append)
+    return replace(job(*args, **more), log=said.append)
 
 
 def test_opro_shows_the_best_so_far_in_ascending_order_and_stops_at_its_steps(server, tmp_path):
@@ -214,7 +214,7 @@ def test_the_verb_saves_what_an_endpoint_wrote_and_never_the_key(server, tmp_pat
         method_options=options,
         model=planted(),
         task=TASK,
-        say=said.append,
+        log=said.append,
         reporters=(),
     )
     assert tuned.prompt.ids[0] == TRIGGER

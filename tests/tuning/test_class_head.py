@@ -135,7 +135,7 @@ def test_it_is_saved_loaded_and_answers_the_same(tmp_path):
     table = [{"image": each.fields["image"], "label": each.label} for each in rows]
     settings = Settings(steps=4, batch_size=8, readout="classes", prompt_options={"width": 3})
     tuned = cuetune.tune(
-        table, to=tmp_path / "out", model=frozen, prompt="frame", settings=settings, say=lambda _: None
+        table, to=tmp_path / "out", model=frozen, prompt="frame", settings=settings, log=lambda _: None
     )
     again = cuetune.load(tmp_path / "out")
     assert set(again.head.classes) < set(frozen.classes)

@@ -73,7 +73,7 @@ def test_a_run_that_is_called_again_when_it_is_done_costs_the_same(tmp_path, met
 def test_what_is_saved_and_printed_is_the_counted_number(tmp_path):
     settings = Settings(steps=4, evaluate_every=2, batch_size=4, length=3, readout="head")
     tuned = package.tune(
-        rows(60), tmp_path / "prompt", model=backbone(), settings=settings, reporters=[], say=lambda line: None
+        rows(60), tmp_path / "prompt", model=backbone(), settings=settings, reporters=[], log=lambda line: None
     )
     cost = package.load(tmp_path / "prompt").record["cost"]
     assert cost == tuned.record["cost"]

@@ -123,7 +123,7 @@ def compare(
         "hold_out": o.as_hold_out(hold_out),
     }
     try:
-        made = run(source, to, say=console.note, **arguments)
+        made = run(source, to, log=console.note, **arguments)
     except KeyboardInterrupt:
         stopped(to)
     for size in made.sizes:

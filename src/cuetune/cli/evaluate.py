@@ -64,7 +64,7 @@ def evaluate(
             encoding=encoding,
             on_row=lambda method: counter.advance(),
             skipped=skipped,
-            say=console.note if json else console.say,
+            log=console.note if json else console.say,
             **o.model_options(revision, dtype, device, trust_remote_code),
         )
     if json:

@@ -19,7 +19,8 @@ def predict(
     ] = None,
     to: Annotated[Path | None, typer.Option("--to", help="File for the answers: .csv, .tsv or .jsonl.")] = None,
     inputs: Annotated[
-        list[str] | None, typer.Option("--input", help="A text, or the path of a picture or clip, to answer; repeatable.")
+        list[str] | None,
+        typer.Option("--input", help="A text, or the path of a picture or clip, to answer; repeatable."),
     ] = None,
     max_new_tokens: Annotated[
         int | None,
@@ -85,7 +86,7 @@ def predict(
         labels=data is not None and not ignore_labels,
         skipped=skipped,
         writing=Writing(max_new_tokens, temperature, top_p, tuple(stop or ()), seed),
-        say=console.say,
+        log=console.say,
         **o.model_options(revision, dtype, device, trust_remote_code),
     )
     if to is None:

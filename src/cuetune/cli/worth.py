@@ -87,7 +87,7 @@ def worth(
         "skip_unreadable": skip_unreadable,
     }
     try:
-        made = run(source, to, say=console.note, **arguments)
+        made = run(source, to, log=console.note, **arguments)
     except KeyboardInterrupt:
         c.stopped(to)
     console.show(_table(made, method, against))

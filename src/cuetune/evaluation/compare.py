@@ -67,7 +67,7 @@ def compare(
     price_per_hour: float | None = None,
     prices: Prices | None = None,
     watts: float | None = None,
-    say: Callable[[str], None] = console.say,
+    log: Callable[[str], None] = console.say,
     model_options: dict[str, Any] | None = None,
     **task_options: Any,
 ) -> Compared:
@@ -86,20 +86,20 @@ def compare(
     settings = Settings(seed=0)
     made = prepare(data, validation, test, task, settings, model=model, skip_unreadable=skip_unreadable, **task_options)
     comparison = prepared(
-        made, to, methods, sizes, model, say, model_options,
+        made, to, methods, sizes, model, log, model_options,
         seeds=seeds, steps=steps, search=search, length=length, batch_size=batch_size, watts=watts,
         head_layer=head_layer, augment=augment,
     )  # fmt: skip
     price = price_here(comparison.backbone, price_per_hour, prices)
     for line in (*describe(made.task), *made.notes, *opening(comparison)):
-        say(line)
+        log(line)
     try:
         comparison.run()
     except KeyboardInterrupt:
         if comparison.results:
-            write(comparison, made.source, price, say)
+            write(comparison, made.source, price, log)
         raise
-    return write(comparison, made.source, price, say)
+    return write(comparison, made.source, price, log)
 
 
 def prepared(
@@ -108,7 +108,7 @@ def prepared(
     methods: Sequence[str] | None,
     sizes: Sequence[int] | None,
     model: str | Backbone | None,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
     model_options: dict[str, Any] | None,
     **plan: Any,
 ) -> Comparison:
@@ -133,7 +133,7 @@ def prepared(
             f"{left_out[0]}: {backbone.identity.name} does not take it; of prompts it takes {', '.join(taken)}."
         )
     planned = replace(planned, methods=tuple(name for name in planned.methods if name not in left_out))
-    return Comparison(backbone, data.task, splits, planned, Path(to), say)
+    return Comparison(backbone, data.task, splits, planned, Path(to), log)
 
 
 def opening(comparison: Comparison) -> list[str]:
@@ -159,7 +159,7 @@ def price_here(backbone: Backbone, per_hour: float | None = None, prices: Prices
     return Price(None, prices.usd_per_kwh, note)
 
 
-def write(comparison: Comparison, source: str, price: Price, say: Callable[[str], None]) -> Compared:
+def write(comparison: Comparison, source: str, price: Price, log: Callable[[str], None]) -> Compared:
     """Write `results.json`, `table.md` and, where matplotlib is there, the plots."""
     results, trials = comparison.results, comparison.trials
     plan, folder = comparison.plan, comparison.folder
@@ -184,7 +184,7 @@ def write(comparison: Comparison, source: str, price: Price, say: Callable[[str]
 
         draw_comparison(folder, rows, results)
     except CuetuneError as error:
-        say(f"no plots: {error}")
+        log(f"no plots: {error}")
     return Compared(folder, rows, results, notes, plan.sizes, finished)
 
 

@@ -36,7 +36,7 @@ VALIDATION_ROWS = 200  # at most; and no more than training rows, since labels a
 class Comparison:
     """Runs a plan and keeps every result in `folder`/runs.
 
-    splits: rows to draw training rows from, to choose on, and to score on. say: told about every run as it ends.
+    splits: rows to draw training rows from, to choose on, and to score on. log: told about every run as it ends.
     Raises CuetuneError for a task without labels, a size that the data cannot fill, or a folder of something else.
     """
 
@@ -47,7 +47,7 @@ class Comparison:
         splits: Splits,
         plan: Plan,
         folder: Path,
-        say: Callable[[str], None] = console.say,
+        log: Callable[[str], None] = console.say,
     ) -> None:
         if task.generates:
             raise CuetuneError("only tasks with labels can be compared; name them with --labels or --label.")
@@ -58,8 +58,8 @@ class Comparison:
             )
         if not splits.validation or not splits.test:
             raise CuetuneError("too few rows to set any aside to choose and to score on; give more data.")
-        self.backbone, self.task, self.splits, self.plan, self.folder, self.say = (
-            backbone, task, splits, plan, folder, say
+        self.backbone, self.task, self.splits, self.plan, self.folder, self.log = (
+            backbone, task, splits, plan, folder, log
         )  # fmt: skip
         self.contenders = modality_of(backbone).contenders()
         self.pace = Pace()
@@ -123,7 +123,7 @@ class Comparison:
         runs = self.runs
         done = sum(self._path(run).exists() for run in runs)
         if done:
-            self.say(f"going on: {done} of {len(runs)} runs are there")
+            self.log(f"going on: {done} of {len(runs)} runs are there")
         for result in (*self.results, *self.trials):
             self.pace.saw(result)
         for number, run in enumerate(runs):
@@ -138,7 +138,7 @@ class Comparison:
         rate = f"learning rate {result['rate']:.2g}, " if result["rate"] else ""
         rows = f", {run.size:,} rows, seed {run.seed}" if run.size else ""
         metric = compared_by(result["scores"])
-        self.say(
+        self.log(
             f"{where} {run.method}{rows}: {rate}{title(metric)} {result['scores'][metric]:.3f} "
             f"({result['wall']:.0f} s; {left} left)"
         )

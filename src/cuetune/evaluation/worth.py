@@ -54,7 +54,7 @@ def worth(
     task: Task | None = None,
     skip_unreadable: bool = False,
     watts: float | None = None,
-    say: Callable[[str], None] = console.say,
+    log: Callable[[str], None] = console.say,
     model_options: dict[str, Any] | None = None,
     **task_options: Any,
 ) -> Worth:
@@ -74,18 +74,18 @@ def worth(
     )
     refuse(made.task, "worth")
     comparison = prepared(
-        made, to, (method, against), sizes, model, say, model_options,
+        made, to, (method, against), sizes, model, log, model_options,
         seeds=seeds, steps=steps, search=search, length=length, batch_size=batch_size,
         watts=watts,
     )  # fmt: skip
     for line in (*describe(made.task), *made.notes, *opening(comparison)):
-        say(line)
+        log(line)
     comparison.run()
-    compared = write(comparison, made.source, price_here(comparison.backbone), say)
-    return conclude(compared, method, against, say)
+    compared = write(comparison, made.source, price_here(comparison.backbone), log)
+    return conclude(compared, method, against, log)
 
 
-def conclude(compared: Compared, method: str, against: str, say: Callable[[str], None] = console.say) -> Worth:
+def conclude(compared: Compared, method: str, against: str, log: Callable[[str], None] = console.say) -> Worth:
     """What `method` is worth against `against` by the runs of a comparison; written beside them."""
     scores = {name: scores_of(compared, name) for name in (against, method)}
     found = advantage(compared.sizes, scores[against], scores[method], name_a=against, name_b=method)
@@ -100,7 +100,7 @@ def conclude(compared: Compared, method: str, against: str, say: Callable[[str],
             folder / "worth.png", compared.sizes, *drawn, name_a=against, name_b=method, metric="accuracy, held-out"
         )
     except CuetuneError as error:
-        say(f"no plot: {error}")
+        log(f"no plot: {error}")
     return made
 
 

@@ -156,14 +156,14 @@ def _append(path: Path, text: str) -> None:
         raise disk_error(path, error) from error
 
 
-def allowed_calls(estimate: Estimate, budget: int | None, prices: Prices, say: Callable[[str], Any]) -> int:
+def allowed_calls(estimate: Estimate, budget: int | None, prices: Prices, log: Callable[[str], Any]) -> int:
     """The calls that may be made, retries included: the budget, or what the user agrees to when asked.
 
     The estimate is printed. Raises CuetuneError when it is above the budget, or there is none, and nobody can be asked
     or the answer is no; nothing has been spent then.
     """
     limit = f"budget {budget} calls, retries included" if budget is not None else "no budget given"
-    say(f"endpoint: {estimate.said(prices)}; {limit}")
+    log(f"endpoint: {estimate.said(prices)}; {limit}")
     if budget is not None and estimate.calls <= budget:
         return budget
     wanted = estimate.calls + max(2, estimate.calls // 4)  # room for retries

@@ -183,7 +183,7 @@ class Contest:
         if not texts:
             return
         shown = ", ".join(f"{name} {value:.3f}" for name, value in self.tallies[texts[0]].scores(rows).items())
-        self.job.say(f"{len(texts)} instructions on {rows} rows, the best: {texts[0]!r} ({shown})")
+        self.job.log(f"{len(texts)} instructions on {rows} rows, the best: {texts[0]!r} ({shown})")
 
     def _found(self, best: str, stopped: str) -> Found:
         entries = self.journal.entries

@@ -69,7 +69,7 @@ def ape(
     contest = Contest(job, proposer, options, sum(shown, []), MOST * rows)
 
     def search() -> list[str]:
-        proposer.prepare([*asked, *later], job.say)
+        proposer.prepare([*asked, *later], job.log)
         written = [text for request in asked for text in contest.propose(request, proposals)]
         best = contest.halve([*contest.first, *written], rows)
         contest.step_done(1)
@@ -123,7 +123,7 @@ def opro(
     contest = Contest(job, proposer, options, sum(shown, []), rows)
 
     def search() -> list[str]:
-        proposer.prepare(longest, job.say)
+        proposer.prepare(longest, job.log)
         tried = list(contest.first)
         contest.measure(tried, rows)
         for step, each in enumerate(shown):

@@ -50,7 +50,7 @@ class Proposer(ABC):
         return ""
 
     @abstractmethod
-    def prepare(self, requests: Sequence[Request], say: Callable[[str], Any]) -> None:
+    def prepare(self, requests: Sequence[Request], log: Callable[[str], Any]) -> None:
         """Told all requests that may come, or ones as long, before the first. Raises CuetuneError if not allowed."""
 
     @abstractmethod
@@ -74,8 +74,8 @@ class BackboneProposer(Proposer):
             )
         self.backbone, self.seed, self.max_tokens = backbone, seed, max_tokens
 
-    def prepare(self, requests: Sequence[Request], say: Callable[[str], Any]) -> None:
-        say(f"{self.backbone.identity.name} writes the instructions itself, {len(requests)} times asked")
+    def prepare(self, requests: Sequence[Request], log: Callable[[str], Any]) -> None:
+        log(f"{self.backbone.identity.name} writes the instructions itself, {len(requests)} times asked")
 
     def write(self, request: Request, n: int, number: int) -> Written:
         begun = STARTS[number % len(STARTS)]
@@ -124,12 +124,12 @@ class EndpointProposer(Proposer):
     def calls(self) -> int:
         return self.client.log.sent
 
-    def prepare(self, requests: Sequence[Request], say: Callable[[str], Any]) -> None:
+    def prepare(self, requests: Sequence[Request], log: Callable[[str], Any]) -> None:
         texts = encode(self.tokenizer, [_asked(request, 9) for request in requests], control_tokens=False)
         estimate = Estimate(len(texts), sum(map(len, texts)), len(texts) * self.reply_tokens)
         if self.client.log.sent:
-            say(f"endpoint: {len(self.client.log)} replies are at hand and are not asked for again")
-        self.client.budget = allowed_calls(estimate, self.budget, self.prices, say)
+            log(f"endpoint: {len(self.client.log)} replies are at hand and are not asked for again")
+        self.client.budget = allowed_calls(estimate, self.budget, self.prices, log)
 
     def write(self, request: Request, n: int, number: int) -> Written:
         reply = self.client.ask(_asked(request, n), number, self.reply_tokens)

@@ -42,7 +42,7 @@ class SearchJob:
     """What a search is given.
 
     train: labelled examples to search with. validation: labelled examples to choose by. start: the untouched prompt.
-    folder: the run folder, for what a stopped search goes on from (`methods.journal`), or None. say: prints one line.
+    folder: the run folder, for what a stopped search goes on from (`methods.journal`), or None. log: prints one line.
     reporters: see `tuning.progress`; `step` gets {"loss": …}. data_key: tells this data from other data.
     """
 
@@ -53,7 +53,7 @@ class SearchJob:
     start: HardPrompt
     seed: int = 0
     folder: Path | None = None
-    say: Callable[[str], Any] = console.say
+    log: Callable[[str], Any] = console.say
     reporters: Sequence[Reporter] = ()
     data_key: str = ""
 
@@ -150,7 +150,7 @@ def search(
     seed: int = 0,
     restart: bool = False,
     overwrite: bool = False,
-    say: Callable[[str], Any] = console.say,
+    log: Callable[[str], Any] = console.say,
     reporters: Sequence[Reporter] | None = None,
     model_options: dict[str, Any] | None = None,
     **task_options: Any,
@@ -172,11 +172,11 @@ def search(
     prepared = prepare(data, validation, test, task, Settings(seed=seed), **how)
     refuse(prepared.task, "search")
     for line in (*describe(prepared.task, prepared.splits.train), *prepared.notes):
-        say(line)
+        log(line)
     backbone = text_backbone(model, **(model_options or {}))
     if restart:
         _forget(folder)
-    job = _job(backbone, prepared, start, seed, folder, say, [Bar("searching")] if reporters is None else reporters)
+    job = _job(backbone, prepared, start, seed, folder, log, [Bar("searching")] if reporters is None else reporters)
     reset_peak(backbone.device)
     found = SEARCHES[method].function(job, **values)
     tuned = _result(job, prepared, _chosen(job, found), method, values)
@@ -201,17 +201,17 @@ def _job(
     start: str | Path | None,
     seed: int,
     folder: Path,
-    say: Callable[[str], Any],
+    log: Callable[[str], Any],
     reporters: Sequence[Reporter],
 ) -> SearchJob:
     splits = data.splits
     if not splits.validation:
         raise CuetuneError("a search needs rows to choose by; give --validation or more data.")
     prompt = hard_prompt(backbone, data.task) if start is None else _words_of(start, backbone)
-    say(f"rows: {len(splits.train)} to search with, {len(splits.validation)} to choose by, {len(splits.test)} held out")
-    say(f"the untouched prompt: {text_of(backbone, prompt.ids)!r}")
+    log(f"rows: {len(splits.train)} to search with, {len(splits.validation)} to choose by, {len(splits.test)} held out")
+    log(f"the untouched prompt: {text_of(backbone, prompt.ids)!r}")
     return SearchJob(
-        backbone, data.task, splits.train, splits.validation, prompt, seed, folder, say, reporters, data_key=data.key
+        backbone, data.task, splits.train, splits.validation, prompt, seed, folder, log, reporters, data_key=data.key
     )
 
 

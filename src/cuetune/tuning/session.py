@@ -54,7 +54,7 @@ def tune(
     overwrite: bool = False,
     again: bool = False,
     tensorboard: bool = False,
-    say: Any = console.say,
+    log: Any = console.say,
     reporters: Sequence[Reporter] | None = None,
     model_options: dict[str, Any] | None = None,
     **task_options: Any,
@@ -94,10 +94,10 @@ def tune(
     if train_rows is not None:
         prepared = few_rows(prepared, train_rows, drawn, keep_validation=validation is not None)
     for line in describe(prepared.task, prepared.splits.train):
-        say(line)
+        log(line)
     few = train_rows is not None or prompt in WORDINGS
     for line in (*prepared.notes, sizes(prepared.splits), *thin_parts(prepared, few=few)):
-        say(line)
+        log(line)
     backbone = backbone_for_rows(modality, model, model_options or {})
     learned = [*prepared.splits.train, *prepared.splits.validation]
     modality.refuse_unknown(backbone, prepared.task, [*learned, *prepared.splits.test])
@@ -109,35 +109,35 @@ def tune(
     if prompt not in WORDINGS:
         note = modality.readout_note(backbone, prepared.task, settings.readout)
         for line in [note] if note else head_proposal(prepared.task, backbone, settings.readout):
-            say(line)
+            log(line)
     started = first_prompt(backbone, prepared, prompt, shots, settings, start)
     # What tells tasks apart to a shared prompt is the instruction at the beginning of every row.
     asked = replace(prepared, task=instructed(prepared.task)) if prompt == "multitask" else prepared
     outcome = None
     if prompt in WORDINGS:
-        say(f"{prompt}: {started.described()}; nothing is tuned")
+        log(f"{prompt}: {started.described()}; nothing is tuned")
     else:
         resolved = settings.resolved(backbone, len(prepared.splits.train), started)
         init = settings.init if modality.starts_from_words else ""
         resolved = resolved.model_copy(update={"length": started.length, "init": init})
-        say(_settings_line(prompt, resolved, started, backbone))
+        log(_settings_line(prompt, resolved, started, backbone))
         watching: list[Reporter] = [Bar()] if reporters is None else list(reporters)
         watching.append(JsonLog(run_folder))
         if tensorboard:
             RUN.claim(run_folder)
             watching.append(TensorBoard(run_folder))
         if restart and (run_folder / CHECKPOINT).exists():
-            say(f"{run_folder}: the checkpoint of an earlier run is dropped, and this one starts over (--restart)")
+            log(f"{run_folder}: the checkpoint of an earlier run is dropped, and this one starts over (--restart)")
         tuner = tuner_of(backbone, started, asked, resolved, run_folder, watching, restart)
         if finished is not None:
             there = TunedPrompt.load(target)
             if finished != tuner.key or (start is not None and there.record.get("lineage") != [ancestor(start)]):
                 may_replace(target, run_folder, False)  # raises
-            say(f"{target}: is finished already")
+            log(f"{target}: is finished already")
             return there
         outcome = tuner.run_counted()
         for line in outcome.notes:
-            say(line)
+            log(line)
     # Saved before it is scored: whatever goes wrong from here on, the run was not in vain.
     made = {**record(backbone, started, prepared, outcome), "start": prompt}
     if outcome is not None and (key := unfinished_run(run_folder)) is not None:

@@ -42,7 +42,7 @@ def stream_file(folder, tasks=3, rows=10):
 
 
 def run(path, to, method="simple-cil", **how):
-    quiet = {"say": lambda line: None, "reporters": (), "model": backbone()}
+    quiet = {"log": lambda line: None, "reporters": (), "model": backbone()}
     return learn(path, to, method=method, **{"settings": HOW[method.removesuffix("-at-once")], **quiet, **how})
 
 
@@ -198,7 +198,7 @@ def test_several_methods_beside_each_other(tmp_path):
         tmp_path / "out",
         ["simple-cil", "simple-cil-at-once"],
         model=backbone(),
-        say=lambda line: None,
+        log=lambda line: None,
         reporters=(),
     )
     assert list(found) == ["simple-cil", "simple-cil-at-once"]
@@ -212,7 +212,7 @@ def test_methods_beside_each_other_share_what_the_frozen_model_says(tmp_path, mo
         stream_file(tmp_path, tasks=1),
         {"coda": CODA, "dual": Settings(steps=2, prompt_options={"shared": 2})},
     )
-    quiet = {"say": lambda line: None, "reporters": (), "model": backbone()}
+    quiet = {"log": lambda line: None, "reporters": (), "model": backbone()}
     found = learn_beside(path, tmp_path / "out", ["coda", "dual"], settings=settings, **quiet)
     assert [each.settings["steps"] for each in found.values()] == [6, 2]
     assert len(asked) == len(set(asked)) == 2, "the rows to learn and those held out, once for both"
@@ -242,7 +242,7 @@ def test_a_task_keeps_its_best_step_on_the_rows_to_choose_on(tmp_path):
     path = stream_file(tmp_path, tasks=1)
     path.write_text(path.read_text() + "validation_fraction: 0.25\n")
     said = []
-    learned = run(path, tmp_path / "out", "coda", say=said.append)
+    learned = run(path, tmp_path / "out", "coda", log=said.append)
     assert "36 rows to learn, 12 to choose on, 12 held out" in said[0]
     assert learned.tasks[0].report["validation"].keys() == {"accuracy", "loss"}
 
@@ -263,7 +263,7 @@ def test_another_run_in_the_same_folder_is_refused(tmp_path, change, said):
     before = (tmp_path / "out" / STATE).read_bytes()
     how = {"method": "simple-cil", "settings": None, **change}
     with pytest.raises(CuetuneError, match=said):
-        learn(path, tmp_path / "out", model=backbone(), say=print, reporters=(), **how)
+        learn(path, tmp_path / "out", model=backbone(), log=print, reporters=(), **how)
     assert (tmp_path / "out" / STATE).read_bytes() == before
     if change.get("method") != "codda":
         assert len(learn(path, tmp_path / "out", model=backbone(), reporters=(), restart=True, **how).tasks) == 3
@@ -379,12 +379,12 @@ def test_pictures(tmp_path):
             picture(colour, (20 + number, 24)).save(tmp_path / "zoo" / label / f"{number}.png")
     path = tmp_path / "STREAM.yaml"
     path.write_text("data: zoo\ndivide: 2\n")
-    learned = learn(path, tmp_path / "out", method="simple-cil", model=image_backbone(), say=print, reporters=())
+    learned = learn(path, tmp_path / "out", method="simple-cil", model=image_backbone(), log=print, reporters=())
     assert learned.scores["final_accuracy"] == 1.0
     with pytest.raises(CuetuneError, match="tiny-llama reads texts, but the stream is of pictures"):
         learn(path, tmp_path / "other", method="simple-cil", model=backbone(), reporters=())
     changed = {"settings": CODA.model_copy(update={"augment": "crop,flip"}), "model": image_backbone()}
-    made = [learn(path, tmp_path / name, **{**changed, **how}, say=print, reporters=()).tensors for name, how in {
+    made = [learn(path, tmp_path / name, **{**changed, **how}, log=print, reporters=()).tensors for name, how in {
         "changed": {}, "again": {}, "plain": {"settings": CODA},
     }.items()]  # fmt: skip
     keys = next(name for name in made[0] if name.startswith("prompt.keys"))
@@ -396,12 +396,12 @@ def test_pictures(tmp_path):
 
 def test_a_person_is_told_what_is_going_on(tmp_path):
     told = []
-    run(stream_file(tmp_path), tmp_path / "out", say=told.append)
+    run(stream_file(tmp_path), tmp_path / "out", log=told.append)
     assert told[0] == "task 1 of 3: classes-1 (ant, bee), 16 rows to learn, 4 held out"
     assert told[1].startswith("  accuracy on held-out rows: classes-1 ")
     assert "2 tasks left" in told[2]
     told.clear()
-    run(stream_file(tmp_path), tmp_path / "out", say=told.append)
+    run(stream_file(tmp_path), tmp_path / "out", log=told.append)
     assert told == ["going on after 3 of 3 tasks (classes-3)"]
 
 

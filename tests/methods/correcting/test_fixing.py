@@ -32,7 +32,7 @@ from tiny import backbone, rows, write_csv
 
 TASK = Task(template="Say {text} =", labels=("pos", "neg"), name="mood")
 RECORD = {"seed": 3, "scores": {"tuned": {"accuracy": {"value": 0.5, "low": 0.4, "high": 0.6}}}, "scored_rows": 9}
-QUIET = {"say": lambda line: None, "reporters": []}
+QUIET = {"log": lambda line: None, "reporters": []}
 
 
 @pytest.fixture(autouse=True)
@@ -230,7 +230,7 @@ def interrupt():
 def test_a_stopped_fix_leaves_the_former_prompt_and_nothing_else(saved, tmp_path):
     before, corrections = files_of(saved), turned(saved, rows(6, 1))
     with pytest.raises(KeyboardInterrupt):
-        fix(saved, corrections, model=backbone(), say=lambda line: None, reporters=[Stops(interrupt)])
+        fix(saved, corrections, model=backbone(), log=lambda line: None, reporters=[Stops(interrupt)])
     assert files_of(saved) == before
     assert [path.name for path in saved.parent.iterdir()] == ["mood"]
 
@@ -249,7 +249,7 @@ def test_a_killed_fix_leaves_the_former_prompt(saved, monkeypatch, when):
     if not child:
         try:
             torch.set_num_threads(1)  # the parent's threads are not there
-            fix(saved, corrections, model=frozen, say=lambda line: None, reporters=reporters)
+            fix(saved, corrections, model=frozen, log=lambda line: None, reporters=reporters)
         finally:
             os._exit(1)
     _, status = os.waitpid(child, 0)

@@ -26,7 +26,7 @@ TASKS = {
 
 def train(to, tasks=TASKS, **how):
     options = {"settings": SETTINGS, "programme": PROGRAMME, "model": backbone("llama"), "reporters": (), **how}
-    return train_multitask(tasks, to, say=lambda line: None, **options)
+    return train_multitask(tasks, to, log=lambda line: None, **options)
 
 
 class StopAt:
@@ -93,7 +93,7 @@ def test_stopped_and_called_again_it_is_as_never_stopped(tmp_path, at):
         programme=PROGRAMME,
         model=backbone("llama"),
         reporters=(),
-        say=lines.append,
+        log=lines.append,
         overwrite=True,
     )
     assert any("is there already" in line for line in lines), "finished teachers are not tuned again"
@@ -148,7 +148,7 @@ def test_without_teachers_without_sampling_without_decomposition(tmp_path):
 
 def test_a_new_task_from_few_rows(tmp_path):
     universal = train(tmp_path / "universal")
-    few = {"train_rows": 6, "template": "{text} -", "settings": SETTINGS, "say": lambda line: None, "reporters": ()}
+    few = {"train_rows": 6, "template": "{text} -", "settings": SETTINGS, "log": lambda line: None, "reporters": ()}
     new = adapt(tmp_path / "universal", rows(50, 9), tmp_path / "new", draws=2, model=backbone("llama"), **few)
     assert [each.record["data"]["rows"] for each in new] == [{"train": 6, "validation": 0, "test": 10}] * 2
     assert new[0].prompt.kind == "soft"
@@ -157,34 +157,34 @@ def test_a_new_task_from_few_rows(tmp_path):
     shutil.rmtree(tmp_path / "universal")
     assert TunedPrompt.load(tmp_path / "new" / "draw-1").record["best_step"] == 6
     with pytest.raises(CuetuneError, match="--train-rows 99: list has 36 rows to tune on"):
-        tune(rows(50, 9), tmp_path / "more", model=backbone("llama"), train_rows=99, say=lambda line: None)
+        tune(rows(50, 9), tmp_path / "more", model=backbone("llama"), train_rows=99, log=lambda line: None)
 
 
 def test_draws_go_on_where_they_were_stopped(tmp_path):
     train(tmp_path / "universal")
     how = {"train_rows": 6, "draws": 2, "template": "{text} -", "settings": SETTINGS, "reporters": ()}
     call = (tmp_path / "universal", rows(50, 9), tmp_path / "new")
-    adapt(*call, model=backbone("llama"), say=lambda line: None, **how)
+    adapt(*call, model=backbone("llama"), log=lambda line: None, **how)
     first, second = (tmp_path / "new" / f"draw-{number}" / "cuetune.json" for number in (0, 1))
     before, wanted = first.stat().st_mtime_ns, TunedPrompt.load(second.parent)
     shutil.rmtree(second.parent)  # as if it had been stopped between the two
     said = []
-    found = adapt(*call, model=backbone("llama"), say=said.append, **how)
+    found = adapt(*call, model=backbone("llama"), log=said.append, **how)
     assert f"{first.parent}: is finished already" in said
     assert first.stat().st_mtime_ns == before
     assert len(found) == 2
     assert torch.equal(found[1].prompt.embeddings, wanted.prompt.embeddings)
     assert torch.equal(found[0].prompt.embeddings, TunedPrompt.load(first.parent).prompt.embeddings)
     with pytest.raises(CuetuneError, match="exists already"):
-        adapt(*call, model=backbone("llama"), say=said.append, **{**how, "train_rows": 7})
+        adapt(*call, model=backbone("llama"), log=said.append, **{**how, "train_rows": 7})
     train(tmp_path / "universal", settings=SETTINGS.model_copy(update={"seed": 5}), overwrite=True)
     with pytest.raises(CuetuneError, match="exists already"):  # from another universal prompt
-        adapt(*call, model=backbone("llama"), say=said.append, **how)
+        adapt(*call, model=backbone("llama"), log=said.append, **how)
 
 
 def test_only_the_tasks_own_numbers(tmp_path):
     universal = train(tmp_path / "universal")
-    how = {"settings": SETTINGS, "say": lambda line: None, "reporters": (), "template": "{text} -"}
+    how = {"settings": SETTINGS, "log": lambda line: None, "reporters": (), "template": "{text} -"}
     (new,) = adapt(tmp_path / "universal", rows(50, 9), tmp_path / "new", shared=False, model=backbone("llama"), **how)
     assert new.record["cost"]["trained_parameters"] == 4 + backbone("llama").width
     ratio = new.prompt.embeddings / universal.prompt.shared
@@ -205,7 +205,7 @@ def test_another_backbone_is_refused(tmp_path):
     train(tmp_path / "universal")
     other = TextBackbone(model("llama", seed=4), tokenizer(), "other")
     with pytest.raises(CuetuneError, match="universal: "):
-        adapt(tmp_path / "universal", rows(50), tmp_path / "new", model=other, say=lambda line: None)
+        adapt(tmp_path / "universal", rows(50), tmp_path / "new", model=other, log=lambda line: None)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from cuetune.tuning.settings import Settings
 from cuetune.tuning.task_embedding import embedding, read_embedding
 from tiny import backbone, rows
 
-QUIET = {"say": lambda line: None, "reporters": ()}
+QUIET = {"log": lambda line: None, "reporters": ()}
 SETTINGS = Settings(steps=24, batch_size=8, length=4, evaluate_every=12, learning_rate=0.1)
 SHORT = SETTINGS.model_copy(update={"steps": 2, "evaluate_every": 2})
 LONG = SETTINGS.model_copy(update={"steps": 80, "patience": 9})

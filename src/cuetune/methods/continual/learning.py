@@ -44,7 +44,7 @@ def learn(
     settings: Settings | None = None,
     restart: bool = False,
     skip_unreadable: bool = False,
-    say: Callable[[str], None] = console.say,
+    log: Callable[[str], None] = console.say,
     reporters: Sequence[Reporter] | None = None,
     model_options: dict[str, Any] | None = None,
     shared: Shared | None = None,
@@ -69,11 +69,11 @@ def learn(
     skipped, finished = Skipped() if skip_unreadable else None, kept.names if kept else ()
     read = read_stream(stream, seed=seed, class_order=class_order, finished=finished, skipped=skipped)
     for line in skipped.lines() if skipped else ():
-        say(line)
+        log(line)
     settings = settings or Settings(**(kept.settings if kept else {}))
     if kept is not None:
         _check_same(kept, folder, method, seed, class_order, settings, read)
-    whole = _Stage(read, folder, method, say, reporters)
+    whole = _Stage(read, folder, method, log, reporters)
     known = kept.backbone.name if kept else None
     shared = shared or Shared()
     backbone = shared.backbone = shared.backbone or backbone_for(model, read, known, model_options or {})
@@ -112,7 +112,7 @@ def learn_beside(
     methods: Sequence[str],
     *,
     settings: Settings | Mapping[str, Settings | None] | None = None,
-    say: Callable[[str], None] = console.say,
+    log: Callable[[str], None] = console.say,
     **how: Any,
 ) -> dict[str, Learned]:
     """The same stream by several methods, each in a folder of its own in `to`.
@@ -122,9 +122,9 @@ def learn_beside(
     shared, found = Shared(), {}
     by_method = settings if isinstance(settings, Mapping) else dict.fromkeys(methods, settings)
     for method in dict.fromkeys(methods):
-        say(f"{method}:")
+        log(f"{method}:")
         found[method] = learn(
-            stream, Path(to) / method, method=method, settings=by_method.get(method), say=say, shared=shared, **how
+            stream, Path(to) / method, method=method, settings=by_method.get(method), log=log, shared=shared, **how
         )
     return found
 
@@ -150,10 +150,10 @@ class _Stage:
         stream: Stream,
         folder: Path,
         method: str,
-        say: Callable[[str], None],
+        log: Callable[[str], None],
         reporters: Sequence[Reporter] | None,
     ) -> None:
-        self.stream, self.folder, self.say, self.reporters = stream, folder, say, reporters
+        self.stream, self.folder, self.log, self.reporters = stream, folder, log, reporters
         self.at_once = method.endswith(AT_ONCE)
         self.started = time.perf_counter()
 
@@ -161,7 +161,7 @@ class _Stage:
         """Measure what was learned and not measured, then learn what is left, at most `most` tasks."""
         names, count = learned.names, len(self.stream.tasks)
         if names:
-            self.say(f"going on after {len(names)} of {count} tasks ({names[-1]})")
+            self.log(f"going on after {len(names)} of {count} tasks ({names[-1]})")
         self._sweep(f"task-{len(names) + 1}")
         self._measure(learner, learned)
         if self.at_once:
@@ -180,7 +180,7 @@ class _Stage:
         labels = ", ".join(task.task.labels[:6]) + (", …" if len(task.task.labels) > 6 else "")
         choosing = f"{len(task.validation):,} to choose on, " if task.validation else ""
         rows = f"{len(task.train):,} rows to learn, {choosing}{len(task.test):,} held out"
-        self.say(f"{what}: {task.name} ({labels}), {rows}")
+        self.log(f"{what}: {task.name} ({labels}), {rows}")
         report = learner.learn(task.data, self._watching(what, run), run)
         learned.tasks.append(_task(task, report))
         self._keep(learner, learned)
@@ -188,7 +188,7 @@ class _Stage:
     def _learn_at_once(self, learner: Learner, learned: Learned) -> None:
         run, tasks = self._run(ALL), self.stream.tasks
         data = at_once([task.data for task in tasks])
-        self.say(f"{len(tasks)} tasks at once: {len(data.task.labels)} labels, {len(data.train):,} rows to learn")
+        self.log(f"{len(tasks)} tasks at once: {len(data.task.labels)} labels, {len(data.train):,} rows to learn")
         report = learner.learn(data, self._watching("all tasks", run), run)
         learned.tasks += [
             _task(task, report if number == 0 else dict.fromkeys(report, 0)) for number, task in enumerate(tasks)
@@ -218,7 +218,7 @@ class _Stage:
         shown = ", ".join(
             f"{task.name} {'–' if each is None else f'{each:.3f}'}" for task, each in zip(so_far, row, strict=True)
         )
-        self.say(f"  accuracy on held-out rows: {shown}; mean {learned.scores['final_accuracy']:.3f}")
+        self.log(f"  accuracy on held-out rows: {shown}; mean {learned.scores['final_accuracy']:.3f}")
 
     def _sweep(self, ahead: str) -> None:
         """Remove checkpoints of tasks that are learned; a kill may have left them."""
@@ -233,7 +233,7 @@ class _Stage:
         if left:
             minutes = (time.perf_counter() - self.started) / done * left / 60
             about = f", about {minutes:.0f} min" if minutes >= 1 else ""
-            self.say(f"  {left} task{'s' if left > 1 else ''} left{about}")
+            self.log(f"  {left} task{'s' if left > 1 else ''} left{about}")
 
 
 def _clear(runs: Path, ahead: str = "") -> None:

@@ -50,7 +50,7 @@ def fix(
     seed: int = 0,
     overwrite: bool = False,
     encoding: str = "utf-8",
-    say: Callable[[str], None] = console.say,
+    log: Callable[[str], None] = console.say,
     reporters: Sequence[Reporter] | None = None,
     model_options: dict[str, Any] | None = None,
 ) -> Fixed:
@@ -68,7 +68,7 @@ def fix(
     scored = [] if held_out is None else without(_labelled(held_out, before, encoding), examples)
     backbone = _backbone(before, model, str(prompt), model_options or {})
     found = sorted_out(examples, list(before.predictor(backbone).predict(examples)))
-    say(_found(found))
+    log(_found(found))
     watching = [Bar("fixing")] if reporters is None else reporters
     whole = learned(backbone, before, found, length, updates(steps, seed), watching)
     fixed = measured(before, replace(before, prompt=whole), backbone, found, scored, folder.name)

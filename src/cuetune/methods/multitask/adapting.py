@@ -24,7 +24,7 @@ def adapt(
     model: str | TextBackbone | None = None,
     settings: Settings | None = None,
     shared: bool = True,
-    say: Callable[[str], None] = console.say,
+    log: Callable[[str], None] = console.say,
     model_options: dict[str, Any] | None = None,
     **options: Any,
 ) -> Sequence[TunedPrompt]:
@@ -46,7 +46,7 @@ def adapt(
     common: dict[str, Any] = {"prompt": "multitask", "start": universal, "train_rows": train_rows, "model": backbone}
     made: list[TunedPrompt] = []
     for number, place in enumerate(places):
-        made.append(tune(data, place, settings=settings, drawn=number, say=say, again=draws > 1, **common, **options))
+        made.append(tune(data, place, settings=settings, drawn=number, log=log, again=draws > 1, **common, **options))
         if made[-1].record["stopped"] == "interrupted":
             break
     return made

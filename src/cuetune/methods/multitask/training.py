@@ -75,7 +75,7 @@ class _Run:
     settings: Settings
     programme: Programme
     folder: Path
-    say: Callable[[str], None]
+    log: Callable[[str], None]
     reporters: Sequence[Reporter] | None
     start: str | Path | None = None
 
@@ -96,7 +96,7 @@ def train_multitask(
     start: str | Path | None = None,
     restart: bool = False,
     overwrite: bool = False,
-    say: Callable[[str], None] = console.say,
+    log: Callable[[str], None] = console.say,
     reporters: Sequence[Reporter] | None = None,
     model_options: dict[str, Any] | None = None,
 ) -> UniversalPrompt:
@@ -116,9 +116,9 @@ def train_multitask(
     if len(sources) < 2:
         raise CuetuneError("one task shares with none; give at least two, or use `cuetune tune`.")
     for source in sources:
-        say(f"{source.name}: {len(source.data.task.labels)} labels, {sizes(source.data.splits)}")
+        log(f"{source.name}: {len(source.data.task.labels)} labels, {sizes(source.data.splits)}")
     backbone = text_backbone(model or named or DEFAULT, **(model_options or {}))
-    run = _Run(backbone, sources, settings, programme, folder, say, reporters, start)
+    run = _Run(backbone, sources, settings, programme, folder, log, reporters, start)
     if restart:
         _forget(run)
     taught = _teachers(run, teachers) if programme.distil else {}
@@ -167,7 +167,7 @@ def _teacher(run: _Run, source: Source) -> TunedPrompt:
     prompt = first_prompt(run.backbone, source.asked, "soft", 0, settings)
     settings = settings.resolved(run.backbone, len(source.data.splits.train), prompt)
     if (finished := _finished(place / "prompt", source, settings)) is not None:
-        run.say(f"{source.name}: its teacher is there already")
+        run.log(f"{source.name}: its teacher is there already")
         return finished
     watching = run.watching(f"teacher of {source.name}", place)
     outcome = run_once(run.backbone, prompt, source.asked, settings, place, watching, False)
@@ -176,7 +176,7 @@ def _teacher(run: _Run, source: Source) -> TunedPrompt:
     made = record(run.backbone, prompt, source.data, outcome)
     tuned = TunedPrompt(prompt, source.asked.task, run.backbone.identity, made)
     tuned.save(place / "prompt", overwrite=True)
-    run.say(f"{source.name}: teacher's validation {_shown(outcome.progress.best_scores)}")
+    run.log(f"{source.name}: teacher's validation {_shown(outcome.progress.best_scores)}")
     return tuned
 
 
@@ -213,8 +213,8 @@ def _share(run: _Run, taught: Mapping[str, TunedPrompt]) -> tuple[MultitaskPromp
         terms = {"answers": programme.answers, "states": programme.states}
         objectives.append(Distillation(guides, programme.weight, folder=run.folder, **terms))
         seen = sum(map(len, visited(batches, range(settings.steps or 0), len(sources))))
-        run.say(f"the teachers answer {seen:,} rows first, once")
-    run.say(
+        run.log(f"the teachers answer {seen:,} rows first, once")
+    run.log(
         f"shared: tuning {whole.n_trained:,} numbers for {len(sources)} tasks ({whole.n_trained // len(sources):,} "
         f"each): {settings.steps} steps of {settings.batch_size} rows, learning rate {settings.learning_rate:g}"
     )
@@ -283,7 +283,7 @@ def _one(
     rows = source.data.splits.test
     if not rows:
         return tuned
-    run.say(f"{source.name}: scoring {len(rows)} held-out rows")
+    run.log(f"{source.name}: scoring {len(rows)} held-out rows")
     asked = {"tuned": tuned.predictor(run.backbone)} | in_words(run.backbone, source.data.task, (), 0)
     if teacher is not None:
         asked["teacher"] = teacher.predictor(run.backbone)

@@ -59,7 +59,7 @@ def recycle(
     model: str | TextBackbone = DEFAULT,
     settings: Settings | None = None,
     overwrite: bool = False,
-    say: Callable[[str], None] = console.say,
+    log: Callable[[str], None] = console.say,
     reporters: Sequence[Reporter] | None = None,
     model_options: dict[str, Any] | None = None,
     **task_options: Any,
@@ -79,7 +79,7 @@ def recycle(
     refuse(prepared.task, "recycle")
     if train_rows is not None:
         prepared = few_rows(prepared, train_rows, drawn, keep_validation=validation is not None)
-    say(sizes(prepared.splits))
+    log(sizes(prepared.splits))
     backbone = text_backbone(model, **(model_options or {}))
     shelf = library if isinstance(library, PromptLibrary) else PromptLibrary(library)
     found = candidates(shelf, backbone)
@@ -92,7 +92,7 @@ def recycle(
     embedding = read_embedding(text, prepared.task.name) if text else None
     proposals = propose(run, found, begun, embedding, by=by)
     for name, prompt in _starts(proposals[:top], average).items():
-        say(f"from {name}")
+        log(f"from {name}")
         outcomes[name] = (prompt, work.tune(name, prompt))
     chosen = max(outcomes, key=lambda name: rank(work.judged(run, *outcomes[name])))
     tuned = _finished(work, outcomes, chosen, proposals)
