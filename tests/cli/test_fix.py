@@ -34,7 +34,7 @@ def test_fix_show_predict_evaluate_and_back(cuetune, made, tmp_path):
         tmp_path / "my corrections.csv", [{"text": a["text"], "label": other[a["predicted"]]} for a in answers]
     )
     held_out = write_csv(tmp_path / "test.csv", rows(20, 3))
-    code, out, err = cuetune("fix", made, wrong, "--held-out", held_out, *HERE)
+    code, out, err = cuetune("fix", made, wrong, "--eval-data", held_out, *HERE)
     assert code == 0, err
     assert "8 mistakes to correct" in out
     corrected = TunedPrompt.load(made).record["fixes"][0]["corrected"]

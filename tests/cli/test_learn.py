@@ -25,7 +25,7 @@ def stream(place):
 
 def test_all_tasks_or_the_next_one(cuetune, tmp_path):
     words = ("learn", stream(tmp_path), "--method", "simple-cil", "--model", folder(), "--to", tmp_path / "out")
-    code, out, err = cuetune(*words, "--next")
+    code, out, err = cuetune(*words, "--next-task")
     assert code == 0, err
     assert "task 1 of 2: first (neg, pos), 32 rows to learn, 8 held out" in out
     assert "task 2" not in out

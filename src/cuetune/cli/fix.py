@@ -19,9 +19,9 @@ def fix(
         str | None, typer.Argument(help="Rows that it answered wrongly, with the label that is right.")
     ] = None,
     to: Annotated[Path | None, typer.Option("--to", help="Folder for the result; else PROMPT is replaced.")] = None,
-    held_out: Annotated[
+    eval_data: Annotated[
         str | None,
-        typer.Option("--held-out", help="Labelled rows to score before and after; none is learned from."),
+        typer.Option("--eval-data", help="Labelled rows to score before and after; none is learned from."),
     ] = None,
     undo: Annotated[bool, typer.Option("--undo", help="Take the last fix back instead.")] = False,
     steps: Annotated[int, typer.Option(help="Updates of the new components.", min=1)] = 20,
@@ -38,7 +38,7 @@ def fix(
 
     `cuetune fix prompts/reviews corrections.csv`
 
-    `cuetune fix prompts/reviews corrections.csv --held-out test.csv --to prompts/reviews-2`
+    `cuetune fix prompts/reviews corrections.csv --eval-data test.csv --to prompts/reviews-2`
 
     `cuetune fix prompts/reviews --undo`
 
@@ -58,7 +58,7 @@ def fix(
         prompt,
         corrections,
         to=to,
-        held_out=held_out,
+        eval_data=eval_data,
         model=model,
         steps=steps,
         length=length,

@@ -24,7 +24,7 @@ def learn(
     to: Annotated[Path, typer.Option("--to", help="Folder for what is learned; a run that was stopped goes on there.")],
     method: Annotated[str, typer.Option(help=METHODS)] = "coda",
     next_task: Annotated[
-        bool, typer.Option("--next", help="Learn the next task only; else all that are left.")
+        bool, typer.Option("--next-task", help="Learn the next task only; else all that are left.")
     ] = False,
     method_options: Annotated[
         list[str] | None,
@@ -51,7 +51,7 @@ def learn(
 
     `cuetune learn examples/streams/reviews.yaml --to learned/reviews`
 
-    `cuetune learn examples/streams/emoji.yaml --to learned/emoji --next`
+    `cuetune learn examples/streams/emoji.yaml --to learned/emoji --next-task`
 
     `cuetune learn examples/streams/stamps.yaml --method coda,simple-cil,ranpac --to learned/stamps`
 

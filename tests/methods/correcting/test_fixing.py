@@ -136,7 +136,7 @@ def test_nothing_of_the_rows_is_kept(saved, tmp_path, monkeypatch):
     private = [f"Zyzanna{n} Quokkovich phoned wumpletree {n}{n} about xylorimba{n}" for n in range(7)]
     corrections = turned(saved, [{"text": text, "label": "pos"} for text in private])
     data = write_csv(tmp_path / "private-names.csv", corrections)
-    found = fixed(saved, data, held_out=rows(10, 3))
+    found = fixed(saved, data, eval_data=rows(10, 3))
     assert found.corrected >= 6
     PromptLibrary(tmp_path / "library").add(saved)
     data.unlink()
@@ -185,7 +185,7 @@ def test_what_is_right_already_is_counted_and_stays_right(saved):
 def test_held_out_rows_are_scored_before_and_after_without_the_corrections(saved):
     mistakes, others = turned(saved, rows(6, 1)), rows(40, 7)[20:]
     then = answers(saved, others)
-    found = fixed(saved, mistakes, held_out=[*others, *mistakes])
+    found = fixed(saved, mistakes, eval_data=[*others, *mistakes])
     now = answers(saved, others)
     assert found.evaluation.rows == 20
     scores = {name: each.scores["accuracy"].value for name, each in found.evaluation.results.items()}
@@ -285,7 +285,7 @@ def test_bad_corrections_change_nothing(saved, tmp_path):
         assert "two" not in str(raised.value)
         assert files_of(saved) == before
     with pytest.raises(CuetuneError, match="every held-out row is among the corrections"):
-        fixed(saved, good, held_out=good)
+        fixed(saved, good, eval_data=good)
     with pytest.raises(CuetuneError, match="made for tiny-llama"):
         fix(saved, good, model=backbone("gpt2"), **QUIET)
     assert files_of(saved) == before

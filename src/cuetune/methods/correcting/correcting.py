@@ -43,7 +43,7 @@ def fix(
     corrections: Any,
     *,
     to: str | Path | None = None,
-    held_out: Any = None,
+    eval_data: Any = None,
     model: str | TextBackbone | None = None,
     steps: int = STEPS,
     length: int = LENGTH,
@@ -57,7 +57,7 @@ def fix(
     """Correct a saved prompt's mistakes, and save it in its own place or at `to`.
 
     corrections: rows with the label that is right (see `read_rows`). What is answered right already is not learned, but
-    the fix must leave it right. held_out: labelled rows to score before and after; corrections among them are left out.
+    the fix must leave it right. eval_data: labelled rows to score before and after; corrections among them are left out.
     length: positions of each component. Raises CuetuneError, and changes nothing, for what does not fit.
     """
     folder, target = Path(prompt), Path(prompt if to is None else to)
@@ -65,7 +65,7 @@ def fix(
     check_correctable(before, str(prompt))
     _check_target(target, before if to is None else None, overwrite)
     examples = read_corrections(corrections, before.task, encoding)
-    scored = [] if held_out is None else without(_labelled(held_out, before, encoding), examples)
+    scored = [] if eval_data is None else without(_labelled(eval_data, before, encoding), examples)
     backbone = _backbone(before, model, str(prompt), model_options or {})
     found = sorted_out(examples, list(before.predictor(backbone).predict(examples)))
     log(_found(found))
