@@ -136,13 +136,13 @@ def verbs(home: Path) -> dict[str, Verb]:
             ],
             lambda at: [UniversalPrompt.load(at / "u").digest, scored(at / "u" / "tasks", "rows")],
         ),
-        "recycle": Verb(
-            lambda at, n: ["recycle", *rows(home), "--from", f"{home}/library", "--steps", "8", "--to", f"{at}/p"],
+        "transfer": Verb(
+            lambda at, n: ["transfer", *rows(home), "--from", f"{home}/library", "--steps", "8", "--to", f"{at}/p"],
             scored,
         ),
-        "move": Verb(
+        "recycle": Verb(
             lambda at, n: [
-                *("move", f"{home}/p0", "--model", f"{home}/model-2", "--from-model", f"{home}/model"),
+                *("recycle", f"{home}/p0", "--model", f"{home}/model-2", "--from-model", f"{home}/model"),
                 *("--dtype", "float32", "--to", f"{at}/p"),
             ],
             lambda at: digest(TunedPrompt.load(at / "p")),

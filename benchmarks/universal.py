@@ -30,7 +30,7 @@ from cuetune.library.tuned import TunedPrompt
 from cuetune.library.universal import UniversalPrompt
 from cuetune.methods.adaptation import fine_tuning
 from cuetune.methods.multitask.sources import Source, read_sources
-from cuetune.methods.recycling.proposals import Candidate, candidate_of, propose
+from cuetune.methods.transfer.ranking import Candidate, candidate_of, propose
 from cuetune.prediction import Predictor
 from cuetune.prompts import Prompt, SoftPrompt
 from cuetune.prompts.initial import soft_prompt
@@ -102,7 +102,7 @@ def beside_words(cell: Cell) -> dict[str, Any]:
     return cell.tuned(soft_prompt(cell.backbone, cell.source.data.task), task=cell.source.asked.task)
 
 
-def recycled(found: Sequence[Candidate]) -> Callable[[Cell], dict[str, Any]]:
+def transferred(found: Sequence[Candidate]) -> Callable[[Cell], dict[str, Any]]:
     """From the source prompt with the lowest loss on the k rows (SPoT's transfer; retrieval by trying)."""
 
     def run(cell: Cell) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def methods(folder: Path) -> dict[str, Callable[[Cell], dict[str, Any]]]:
         "soft prompt, from common words": from_vocabulary,
         "soft prompt, from the instruction": from_words,
         "the same, instruction in every row": beside_words,
-        "SPoT": recycled([each for each in found if each is not None]),
+        "SPoT": transferred([each for each in found if each is not None]),
         **{PROMPTS[name]: adapted(universal) for name, universal in reversed(known.items())},
         "MPT, only u and v": adapted(known["full"], frozen=True),
         "fine-tuning": all_weights,

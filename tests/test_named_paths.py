@@ -53,7 +53,7 @@ def test_a_name_that_is_too_long_is_one_line_in_python(name, use):
         ["multitask", "adapt", "LONG", "rows.csv", "--to", "p"],
         ["search", "rows.csv", "--to", "LONG"],
         ["fix", "LONG", "rows.csv"],
-        ["move", "LONG", "--to", "p", "--model", "x"],
+        ["recycle", "LONG", "--to", "p", "--model", "x"],
         ["worth", "LONG", "--to", "p"],
     ],
     ids=" ".join,

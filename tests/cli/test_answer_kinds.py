@@ -217,7 +217,7 @@ def test_check_knows_both_kinds(cuetune, files):
         ("tune", "{data}", "--to", "{to}", "--prompt", "soft-from-hard"),
         ("worth", "{data}", "--to", "{to}", "--sizes", "10,20"),
         ("search", "{data}", "--to", "{to}"),
-        ("recycle", "{data}", "--from", "{to}-library", "--to", "{to}"),
+        ("transfer", "{data}", "--from", "{to}-library", "--to", "{to}"),
         ("learn", "{to}.stream.yaml", "--to", "{to}"),
         ("multitask", "train", "{to}.tasks.yaml", "--to", "{to}"),
     ],

@@ -1,4 +1,4 @@
-"""`cuetune multitask`, `recycle`, `move` and `tune --train-rows`: what they print, write and refuse."""
+"""`cuetune multitask`, `transfer`, `recycle` and `tune --train-rows`: what they print, write and refuse."""
 
 import pytest
 
@@ -54,12 +54,12 @@ def test_adapt_to_few_rows_several_times(cuetune, universal, data, tmp_path):
     assert (code, "--train-rows 99: target.csv has 28 rows to tune on" in " ".join(err.split())) == (2, True)
 
 
-def test_recycle_proposes_and_measures(cuetune, universal, data, tmp_path):
+def test_transfer_proposes_and_measures(cuetune, universal, data, tmp_path):
     folder, _ = universal
     for task in ("one", "two"):
         PromptLibrary(tmp_path / "library").add(folder / "tasks" / task)
     more = (*MODEL, *SHORT, "--train-rows", 8, "--top", 1, "--from", tmp_path / "library")
-    code, out, err = cuetune("recycle", data / "target.csv", "--to", tmp_path / "new", *more)
+    code, out, err = cuetune("transfer", data / "target.csv", "--to", tmp_path / "new", *more)
     assert code == 0, err
     flat = " ".join(out.split())
     for said in ("predicted, then measured", "gain over words", "it started from", "next: cuetune predict"):
@@ -67,14 +67,14 @@ def test_recycle_proposes_and_measures(cuetune, universal, data, tmp_path):
     assert TunedPrompt.load(tmp_path / "new").prompt.kind == "soft"
 
 
-def test_move_says_how_well_the_words_map(cuetune, universal, tmp_path):
+def test_recycle_says_how_well_the_words_map(cuetune, universal, tmp_path):
     folder, _ = universal
     code, out, err = cuetune(
-        "move", folder / "tasks" / "one", "--from-model", tiny.folder(), *MODEL, "--to", tmp_path / "moved"
+        "recycle", folder / "tasks" / "one", "--from-model", tiny.folder(), *MODEL, "--to", tmp_path / "recycled"
     )
     assert code == 0, err
     assert "explains 100%" in out
-    assert TunedPrompt.load(tmp_path / "moved").record["lineage"][0]["relation"] == "moved from"
+    assert TunedPrompt.load(tmp_path / "recycled").record["lineage"][0]["relation"] == "moved from"
 
 
 def test_tune_from_few_rows_and_from_a_universal_prompt(cuetune, universal, data, tmp_path):

@@ -60,7 +60,7 @@ def learn(
     learned may be deleted.
     """
     from cuetune.methods.continual.learning import learn as run
-    from cuetune.methods.continual.learning import learn_beside, options_by_method
+    from cuetune.methods.continual.learning import learn_many, options_by_method
     from cuetune.tuning.settings import Settings
 
     values: dict[str, Any] = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
@@ -81,7 +81,7 @@ def learn(
     if len(methods) == 1:
         found = {methods[0]: run(stream, to, method=methods[0], settings=settings[methods[0]], **how)}
     else:
-        found = learn_beside(stream, to, methods, settings=settings, **how)
+        found = learn_many(stream, to, methods, settings=settings, **how)
     _report(found, stream, to)
 
 

@@ -1,4 +1,4 @@
-"""`cuetune recycle`: start a new task from prompts that are there already."""
+"""`cuetune recycle`: a prompt for another model with the same vocabulary, without training."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,71 +6,36 @@ from typing import Annotated
 import typer
 
 from cuetune.cli import options as o
+from cuetune.support import console
 
 
 def recycle(
-    data: Annotated[str, typer.Argument(help="Labelled rows of the new task: file, folder or name.")],
-    library: Annotated[str, typer.Option("--from", help="Library of prompts: a folder or an address.")],
-    to: Annotated[Path, typer.Option("--to", help="Folder for the best prompt.")],
-    top: Annotated[int, typer.Option(help="How many of the most promising prompts are tried.", min=1)] = 3,
-    by: Annotated[
-        str, typer.Option(help="start (their loss on the new rows) or similarity (of task embeddings).")
-    ] = "start",
-    average: Annotated[bool, typer.Option(help="Also start from the mean of the most promising.")] = True,
-    train_rows: Annotated[int | None, typer.Option(help="Learn from so many rows (few-shot); else from all.")] = None,
-    test: Annotated[str | None, typer.Option(help="Labelled rows to score; else a fifth of the data.")] = None,
-    text: o.Text = None,
-    label: o.Label = None,
-    labels: o.Labels = None,
-    label_words: o.LabelWords = None,
-    template: o.Template = None,
-    instruction: o.Instruction = None,
-    columns: o.Columns = None,
-    max_tokens: o.MaxTokens = None,
-    encoding: o.Encoding = "utf-8",
-    steps: Annotated[int | None, typer.Option(help="Updates of each start; else as in `tune`.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="AdamW's; else it follows the embeddings' size.")] = None,
-    seed: Annotated[int, typer.Option(help="Decides splits, order of rows and random starts.")] = 0,
+    prompt: Annotated[Path, typer.Argument(help="Folder of a saved prompt.")],
+    model: Annotated[str, typer.Option("--model", help="Target model: bundled, local folder or hub id.")],
+    to: Annotated[Path, typer.Option("--to", help="Folder for the recycled prompt.")],
+    source: Annotated[
+        str | None, typer.Option("--from-model", help="Where the prompt's own model is, if not under its name.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the prompt that stands at --to.")] = False,
-    model: o.Model = "smollm2-135m",
     revision: o.Revision = None,
     dtype: o.Dtype = "auto",
     device: o.Device = "auto",
 ) -> None:
-    """Propose prompts of a library for a new task, tune from the most promising, and keep the best.
+    """Recycle a prompt for another model with the same vocabulary (Lester et al. 2022): its words are mapped, not tuned.
 
-    `cuetune recycle new-task.csv --from prompts/library --to prompts/new-task`
+    `cuetune recycle prompts/reviews --model my-org/larger-model --to prompts/reviews-larger`
 
-    `cuetune recycle reviews-movies --train-rows 16 --top 2 --by similarity --from prompts/library --to prompts/movies`
-
-    Every prompt is first tried as it is on the rows to learn from. That, and how alike the tasks are, is what can be
-    predicted; what came of it is measured on held-out rows, beside a start from words with the same budget.
+    What arrives is worse than a prompt that was tuned there; take it as a start: `cuetune tune … --start`.
     """
-    from cuetune.cli.report import report_recycled
-    from cuetune.methods.recycling.recycling import recycle as run
-    from cuetune.tuning.settings import Settings
+    from cuetune.backbones.loading import text_backbone
+    from cuetune.methods.recycling import recycle as run
+    from cuetune.verbs import backbone_for, load
 
-    recycled = run(
-        data,
-        library,
-        to,
-        top=top,
-        by=by,
-        average=average,
-        train_rows=train_rows,
-        test=test,
-        model=model,
-        settings=o.checked(Settings, {"steps": steps, "learning_rate": learning_rate, "seed": seed}),
-        overwrite=overwrite,
-        model_options=o.model_options(revision, dtype, device, False),
-        text=text,
-        label=label,
-        labels=o.as_list(labels),
-        label_words=o.as_list(label_words),
-        template=template,
-        instruction=instruction,
-        columns=o.as_mapping(columns),
-        max_tokens=max_tokens,
-        encoding=encoding,
-    )
-    report_recycled(recycled, to)
+    tuned = load(prompt)
+    ours = text_backbone(backbone_for(tuned, source, str(prompt), dtype=dtype, device=device))
+    recycled = run(tuned, ours, text_backbone(model, **o.model_options(revision, dtype, device, False)))
+    recycled.save(to, overwrite=overwrite)
+    explained = recycled.record["map_explains"]
+    console.say(f"the map of the words explains {explained:.0%} of what words held out differ in")
+    console.say("saved to ", console.strong(to))
+    console.say(f"next: cuetune evaluate {console.quoted(to)} LABELLED_ROWS.csv")

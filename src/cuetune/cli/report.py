@@ -9,7 +9,7 @@ from cuetune.cli.tables import cost_line
 from cuetune.evaluation.metrics import best_of, metric_name
 from cuetune.library.tuned import TunedPrompt
 from cuetune.library.universal import UniversalPrompt
-from cuetune.methods.recycling.recycling import Recycled
+from cuetune.methods.transfer.transfer import Transferred
 from cuetune.support import console
 from cuetune.tasks.skipped import Skipped
 
@@ -104,15 +104,15 @@ def report_draws(tuned: Sequence[TunedPrompt], folder: Path) -> None:
     )
 
 
-def report_recycled(recycled: Recycled, folder: Path) -> None:
+def report_transferred(transferred: Transferred, folder: Path) -> None:
     """Print what was predicted of each prompt and what came of it."""
-    record = recycled.tuned.record
-    words = _accuracy(record, "tuned" if recycled.chosen == "words" else "from words")
+    record = transferred.tuned.record
+    words = _accuracy(record, "tuned" if transferred.chosen == "words" else "from words")
     table = console.table(
         "start", "similarity", "accuracy at once", "loss saved at once", "accuracy, tuned", "gain over words"
     )
     table.title, table.title_justify = "prompts of the library: predicted, then measured", "left"
-    for each in recycled.proposals:
+    for each in transferred.proposals:
         alike = "" if each.similarity is None else f"{each.similarity:+.2f}"
         start, found = each.at_start.get("accuracy"), each.measured.get("accuracy")
         measured = "" if found is None else f"{found:.3f}"
@@ -120,8 +120,8 @@ def report_recycled(recycled: Recycled, folder: Path) -> None:
         at_once = "" if start is None else f"{start:.3f}"
         table.add_row(each.candidate.name, alike, at_once, f"{each.gain:+.3f}", measured, gain)
     console.show(table)
-    report_tuned(recycled.tuned, folder)
-    console.say("it started from ", console.strong(recycled.chosen))
+    report_tuned(transferred.tuned, folder)
+    console.say("it started from ", console.strong(transferred.chosen))
 
 
 def _accuracy(record: dict, method: str) -> float | None:

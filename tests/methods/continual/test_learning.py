@@ -15,7 +15,7 @@ from cuetune.methods.continual import learning
 from cuetune.methods.continual.features import FrozenFeatures
 from cuetune.methods.continual.learned import STATE, Learned, is_learned
 from cuetune.methods.continual.learner import Learner
-from cuetune.methods.continual.learning import accuracy, learn, learn_beside
+from cuetune.methods.continual.learning import accuracy, learn, learn_many
 from cuetune.methods.continual.reading import read_stream
 from cuetune.tuning.settings import Settings
 from tiny import backbone, write_csv
@@ -193,7 +193,7 @@ def test_the_upper_bound_learns_all_tasks_at_once(tmp_path):
 
 def test_several_methods_beside_each_other(tmp_path):
     path = stream_file(tmp_path)
-    found = learn_beside(
+    found = learn_many(
         path,
         tmp_path / "out",
         ["simple-cil", "simple-cil-at-once"],
@@ -213,7 +213,7 @@ def test_methods_beside_each_other_share_what_the_frozen_model_says(tmp_path, mo
         {"coda": CODA, "dual": Settings(steps=2, prompt_options={"shared": 2})},
     )
     quiet = {"log": lambda line: None, "reporters": (), "model": backbone()}
-    found = learn_beside(path, tmp_path / "out", ["coda", "dual"], settings=settings, **quiet)
+    found = learn_many(path, tmp_path / "out", ["coda", "dual"], settings=settings, **quiet)
     assert [each.settings["steps"] for each in found.values()] == [6, 2]
     assert len(asked) == len(set(asked)) == 2, "the rows to learn and those held out, once for both"
     monkeypatch.undo()

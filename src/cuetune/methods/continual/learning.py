@@ -56,7 +56,7 @@ def learn(
     left. model: else what the file names, else the default of its rows. seed: of the split and of all that is
     drawn. class_order: of a stream whose labels are dealt into tasks, else the file's. settings: of every task's run.
     restart: start over instead of going on with what is in `to`. skip_unreadable: leave rows out that have no label, or
-    no text. shared: with other runs (`learn_beside`).
+    no text. shared: with other runs (`learn_many`).
     A task that was learned is not learned again, and its data need not be there any more: then it is not measured.
     Raises CuetuneError for anything the user can mend, among it a folder that holds another stream.
     """
@@ -106,7 +106,7 @@ def options_by_method(methods: Sequence[str], options: Mapping[str, Any]) -> dic
     return {name: {"prompt_options": each} if each else {} for name, each in kept.items()}
 
 
-def learn_beside(
+def learn_many(
     stream: str | Path,
     to: str | Path,
     methods: Sequence[str],

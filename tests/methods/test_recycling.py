@@ -6,7 +6,7 @@ import torch
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.library.tuned import TunedPrompt
-from cuetune.methods.recycling.moving import linear_map, move
+from cuetune.methods.recycling import linear_map, recycle
 from cuetune.prompts import HardPrompt, PrefixPrompt, SoftPrompt
 from cuetune.tasks.task import Task
 from tiny import backbone, encoder_backbone, model, tokenizer
@@ -29,12 +29,12 @@ def tuned(prompt) -> TunedPrompt:
 def test_it_follows_the_words():
     target, matrix = turned()
     tokens = torch.randn(4, 32)
-    moved = move(tuned(SoftPrompt(tokens)), backbone("llama"), target)
-    torch.testing.assert_close(moved.prompt.embeddings, tokens @ matrix, rtol=1e-3, atol=1e-3)
-    assert moved.record["map_explains"] == pytest.approx(1, abs=1e-4)
-    assert moved.record["lineage"][0]["relation"] == "moved from"
-    assert "scores" not in moved.record, "what the prompt scored on another model says nothing of this one"
-    assert moved.backbone == target.identity
+    recycled = recycle(tuned(SoftPrompt(tokens)), backbone("llama"), target)
+    torch.testing.assert_close(recycled.prompt.embeddings, tokens @ matrix, rtol=1e-3, atol=1e-3)
+    assert recycled.record["map_explains"] == pytest.approx(1, abs=1e-4)
+    assert recycled.record["lineage"][0]["relation"] == "moved from"
+    assert "scores" not in recycled.record, "what the prompt scored on another model says nothing of this one"
+    assert recycled.backbone == target.identity
 
 
 def test_tables_that_have_nothing_in_common_explain_nothing():
@@ -46,22 +46,22 @@ def test_tables_that_have_nothing_in_common_explain_nothing():
 def test_a_hard_prompt_keeps_its_tokens():
     target, _ = turned()
     ids = [5, 9, 30]
-    moved = move(tuned(HardPrompt(ids, backbone("llama").embed(torch.tensor(ids)))), backbone("llama"), target)
-    assert moved.prompt.ids == ids
-    assert torch.equal(moved.prompt.embeddings, target.embed(torch.tensor(ids)))
+    recycled = recycle(tuned(HardPrompt(ids, backbone("llama").embed(torch.tensor(ids)))), backbone("llama"), target)
+    assert recycled.prompt.ids == ids
+    assert torch.equal(recycled.prompt.embeddings, target.embed(torch.tensor(ids)))
 
 
 def test_a_saved_prompt_of_it_loads(tmp_path):
     target, _ = turned()
-    move(tuned(SoftPrompt(torch.randn(4, 32))), backbone("llama"), target).save(tmp_path / "moved")
-    assert TunedPrompt.load(tmp_path / "moved").record["map_explains"] > 0.99
+    recycle(tuned(SoftPrompt(torch.randn(4, 32))), backbone("llama"), target).save(tmp_path / "recycled")
+    assert TunedPrompt.load(tmp_path / "recycled").record["map_explains"] > 0.99
 
 
 def test_what_cannot_be_moved():
     keys = torch.randn(3, *backbone("llama").kv_shape[1:2], 4, backbone("llama").kv_shape[2])
     with pytest.raises(CuetuneError, match="'prefix' prompt is more than virtual tokens"):
-        move(tuned(PrefixPrompt(keys, keys, 0)), backbone("llama"), turned()[0])
+        recycle(tuned(PrefixPrompt(keys, keys, 0)), backbone("llama"), turned()[0])
     with pytest.raises(CuetuneError, match="different vocabularies"):
-        move(tuned(SoftPrompt(torch.randn(4, 32))), backbone("llama"), encoder_backbone())
+        recycle(tuned(SoftPrompt(torch.randn(4, 32))), backbone("llama"), encoder_backbone())
     with pytest.raises(CuetuneError, match="the prompt's model"):
-        move(tuned(SoftPrompt(torch.randn(4, 32))), backbone("gpt2"), turned()[0])
+        recycle(tuned(SoftPrompt(torch.randn(4, 32))), backbone("gpt2"), turned()[0])

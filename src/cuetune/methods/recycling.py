@@ -18,7 +18,7 @@ from cuetune.prompts import HardPrompt, Prompt, SoftPrompt
 SKIPPED, FITTED, HELD_OUT = 1000, 4000, 1000
 
 
-def move(tuned: TunedPrompt, source: TextBackbone, target: TextBackbone) -> TunedPrompt:
+def recycle(tuned: TunedPrompt, source: TextBackbone, target: TextBackbone) -> TunedPrompt:
     """The same prompt for `target`: P_t = P_s Y with Y = argmin |E_s Y - E_t|² over common words (v2v-lin).
 
     Of a hard prompt the same tokens are taken, which needs no map. The record says how much of the held-out words'
@@ -28,11 +28,11 @@ def move(tuned: TunedPrompt, source: TextBackbone, target: TextBackbone) -> Tune
     tuned.backbone.check(source.identity, "the prompt's model")
     if source.identity.tokenizer_hash != target.identity.tokenizer_hash:
         raise CuetuneError(
-            f"{source.identity.name} and {target.identity.name} have different vocabularies; a prompt can be moved "
+            f"{source.identity.name} and {target.identity.name} have different vocabularies; a prompt can be recycled "
             "only between models that share one. Tune it anew, with --start for its words if it is a hard prompt."
         )
     if tuned.head is not None:
-        raise CuetuneError("a trained head reads states of its own model; only prompts with label words can be moved.")
+        raise CuetuneError("a trained head reads states of its own model; only prompts with label words can be recycled.")
     prompt, fit = _moved(tuned.prompt, source, target)
     record: dict[str, Any] = {
         key: value for key, value in tuned.record.items() if key in ("data", "versions", "created")

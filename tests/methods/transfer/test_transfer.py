@@ -1,4 +1,4 @@
-"""Recycling: a prompt that answers the new task is proposed first and kept; a bad one is not."""
+"""Transfer: a prompt that answers the new task is proposed first and kept; a bad one is not."""
 
 import pytest
 import torch
@@ -6,8 +6,8 @@ import torch
 from cuetune.errors import CuetuneError
 from cuetune.library.collection import PromptLibrary
 from cuetune.library.tuned import TunedPrompt
-from cuetune.methods.recycling.proposals import Candidate, Proposal, weighted_average
-from cuetune.methods.recycling.recycling import recycle
+from cuetune.methods.transfer.ranking import Candidate, Proposal, weighted_average
+from cuetune.methods.transfer.transfer import transfer
 from cuetune.prompts import SoftPrompt
 from cuetune.tasks.task import Task
 from cuetune.tuning.session import tune
@@ -36,7 +36,7 @@ def library(tmp_path_factory) -> PromptLibrary:
 
 
 def test_the_prompt_of_the_same_task_is_proposed_first_and_kept(library, tmp_path):
-    found = recycle(rows(60, 7), library, tmp_path / "new", model=backbone("llama"), settings=SHORT, top=1, **QUIET)
+    found = transfer(rows(60, 7), library, tmp_path / "new", model=backbone("llama"), settings=SHORT, top=1, **QUIET)
     first, last = found.proposals
     assert (first.candidate.name, last.candidate.name) == ("same", "opposite")
     assert first.gain > 0.2 + last.gain
@@ -51,8 +51,8 @@ def test_the_prompt_of_the_same_task_is_proposed_first_and_kept(library, tmp_pat
 
 def test_similarity_of_tasks(library, tmp_path):
     settings = SETTINGS.model_copy(update={"steps": 21})
-    found = recycle(
-        rows(60, 7), library, tmp_path / "new", model=backbone("llama"), settings=settings, by="similarity", **QUIET
+    found = transfer(
+        rows(60, 7), library, tmp_path / "new", model=backbone("llama"), settings=settings, rank_by="similarity", **QUIET
     )
     alike = {each.candidate.name: each.similarity for each in found.proposals}
     assert alike["same"] > alike["opposite"]
@@ -61,7 +61,7 @@ def test_similarity_of_tasks(library, tmp_path):
 
 
 def test_few_rows_and_no_validation(library, tmp_path):
-    found = recycle(
+    found = transfer(
         rows(60, 7),
         library,
         tmp_path / "new",
@@ -101,8 +101,8 @@ def test_a_resumed_run_keeps_its_embedding(tmp_path):
 
 
 def test_bad_input(library, tmp_path):
-    with pytest.raises(CuetuneError, match="unknown ranking 'luck'; choose one of start, similarity"):
-        recycle(rows(60), library, tmp_path / "new", model=backbone("llama"), settings=SHORT, by="luck", **QUIET)
+    with pytest.raises(CuetuneError, match="unknown ranking 'luck'; choose one of loss, similarity"):
+        transfer(rows(60), library, tmp_path / "new", model=backbone("llama"), settings=SHORT, rank_by="luck", **QUIET)
     with pytest.raises(CuetuneError, match="no prompt there stands at the embedding layer of tiny-opt"):
-        recycle(rows(60), library, tmp_path / "new", model=backbone("opt"), settings=SHORT, **QUIET)
+        transfer(rows(60), library, tmp_path / "new", model=backbone("opt"), settings=SHORT, **QUIET)
     assert Task(template="{text}").generates

@@ -15,7 +15,7 @@ from cuetune.prompts import Prompt, SoftPrompt
 from cuetune.tuning.task_embedding import read_embedding, virtual_tokens
 from cuetune.tuning.task_run import TaskRun
 
-RANKINGS = ("start", "similarity")
+RANKINGS = ("loss", "similarity")
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ class Proposal:
     measured: dict[str, float] = field(default_factory=dict)
 
 
-def check_ranking(by: str) -> None:
+def check_ranking(rank_by: str) -> None:
     """Raise CuetuneError for a ranking that there is not."""
-    if by not in RANKINGS:
-        raise CuetuneError(f"unknown ranking {by!r}; choose one of {', '.join(RANKINGS)}.")
+    if rank_by not in RANKINGS:
+        raise CuetuneError(f"unknown ranking {rank_by!r}; choose one of {', '.join(RANKINGS)}.")
 
 
 def candidates(library: PromptLibrary, backbone: TextBackbone) -> list[Candidate]:
@@ -82,19 +82,19 @@ def candidate_of(name: str, digest: str, tuned: TunedPrompt) -> Candidate | None
 
 
 def propose(
-    run: TaskRun, found: Sequence[Candidate], words: Prompt, embedding: Tensor | None, *, by: str = "start"
+    run: TaskRun, found: Sequence[Candidate], words: Prompt, embedding: Tensor | None, *, rank_by: str = "loss"
 ) -> list[Proposal]:
     """The candidates, the most promising first.
 
     run: the new task, its validation rows being those to learn from. words: what it would start from otherwise.
-    embedding: of the new task. by: "start" (the loss before any step) or "similarity" (SPoT's sim_avg).
+    embedding: of the new task. rank_by: "loss" (the loss before any step) or "similarity" (SPoT's sim_avg).
     """
     plain = run.scores(words)
     made = []
     for candidate in found:
         scores = run.scores(SoftPrompt(candidate.tokens).to(run.backbone.device))
         made.append(Proposal(candidate, _similarity(candidate, embedding), scores, plain["loss"] - scores["loss"]))
-    if by == "similarity":
+    if rank_by == "similarity":
         return sorted(made, key=lambda each: -2.0 if each.similarity is None else each.similarity, reverse=True)
     return sorted(made, key=lambda each: each.gain, reverse=True)
 

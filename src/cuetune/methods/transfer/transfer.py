@@ -1,4 +1,4 @@
-"""Recycling prompts: a new task starts from the prompts of a library that promise most (SPoT, Vu et al., ACL 2022)."""
+"""Transfer of prompts: a new task starts from the prompts of a library that promise most (SPoT, Vu et al., ACL 2022)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from cuetune.backbones.text import TextBackbone
 from cuetune.evaluation.evaluate import evaluate_sources, in_words
 from cuetune.library.collection import PromptLibrary
 from cuetune.library.tuned import TunedPrompt
-from cuetune.methods.recycling.proposals import Proposal, candidates, check_ranking, propose, weighted_average
+from cuetune.methods.transfer.ranking import Proposal, candidates, check_ranking, propose, weighted_average
 from cuetune.prompts import Prompt, SoftPrompt
 from cuetune.support import console
 from cuetune.support.locking import alone
@@ -32,7 +32,7 @@ WORDS = "words"
 
 
 @dataclass(frozen=True)
-class Recycled:
+class Transferred:
     """The prompt that did best, and every proposal, tried or not, the most promising first.
 
     chosen: what it started from: a prompt of the library, "words", or "average of k".
@@ -44,13 +44,13 @@ class Recycled:
 
 
 @alone("to")
-def recycle(
+def transfer(
     data: Any,
     library: str | Path | PromptLibrary,
     to: str | Path,
     *,
     top: int = 3,
-    by: str = "start",
+    rank_by: str = "loss",
     average: bool = True,
     train_rows: int | None = None,
     drawn: int = 0,
@@ -63,10 +63,10 @@ def recycle(
     reporters: Sequence[Reporter] | None = None,
     model_options: dict[str, Any] | None = None,
     **task_options: Any,
-) -> Recycled:
+) -> Transferred:
     """Tune a soft prompt from words and from the `top` prompts of a library that promise most; keep the best.
 
-    by: how they are ranked (`proposals.propose`). average: also start from the mean of the top ones. All starts have
+    rank_by: how they are ranked (`proposals.propose`). average: also start from the mean of the top ones. All starts have
     the same budget; the best is chosen on the validation rows, or without any (`train_rows`: few-shot) by the loss on
     the rows that it learned from. Held-out scores of all are in the record. A run that was stopped goes on when called
     again. Raises CuetuneError for anything the user can mend.
@@ -74,9 +74,9 @@ def recycle(
     target, settings = Path(to), settings or Settings()
     folder = run_folder_of(target)
     overwrite = may_replace(target, folder / WORDS, overwrite)
-    check_ranking(by)
+    check_ranking(rank_by)
     prepared = prepare(data, validation, test, None, settings, model=model, **task_options)
-    refuse(prepared.task, "recycle")
+    refuse(prepared.task, "transfer")
     if train_rows is not None:
         prepared = few_rows(prepared, train_rows, drawn, keep_validation=validation is not None)
     log(sizes(prepared.splits))
@@ -90,7 +90,7 @@ def recycle(
     outcomes = {WORDS: (words, work.tune(WORDS, words))}
     text = outcomes[WORDS][1].progress.task_embedding
     embedding = read_embedding(text, prepared.task.name) if text else None
-    proposals = propose(run, found, begun, embedding, by=by)
+    proposals = propose(run, found, begun, embedding, rank_by=rank_by)
     for name, prompt in _starts(proposals[:top], average).items():
         log(f"from {name}")
         outcomes[name] = (prompt, work.tune(name, prompt))
@@ -99,7 +99,7 @@ def recycle(
     tuned.save(target, overwrite=overwrite)
     for name in (*(each for each in outcomes if each != WORDS), WORDS):  # the last of all: until then it goes on
         (folder / name / CHECKPOINT).unlink(missing_ok=True)
-    return Recycled(tuned, chosen, proposals)
+    return Transferred(tuned, chosen, proposals)
 
 
 @dataclass(frozen=True)
