@@ -20,7 +20,7 @@ from cuetune.evaluation.continual import matrix, over_runs
 from cuetune.evaluation.continual_plots import draw_matrices
 from cuetune.evaluation.report import amount
 from cuetune.methods.continual.learner import Learner
-from cuetune.methods.continual.learning import AT_ONCE, learn
+from cuetune.methods.continual.learning import JOINT, learn
 from cuetune.methods.continual.loading import Shared
 from cuetune.tuning.settings import Settings
 from side_by_side import RESULTS, described, machine
@@ -28,7 +28,7 @@ from side_by_side import RESULTS, described, machine
 FILES = Path(__file__).parents[1] / "examples" / "streams"
 STREAMS = {"emoji-10": "emoji.yaml", "emoji-5": "emoji.yaml", "stamps": "stamps.yaml", "reviews": "reviews.yaml"}
 METHODS = ("simple-cil", "ranpac", "coda", "coda-sums", "l2p++", "dual", "ft++", "task-prompts", "l2p", "ft")
-UPPER = "coda-at-once"
+UPPER = "coda-joint"
 SUMS = "-sums"  # behind a pool's name: ridge regression over prompted states answers, and not the trained head
 FIRST = "-first"  # likewise, and only the first task tunes the prompts
 RATES = {"ft": 1e-5, "ft++": 1e-5}  # by final accuracy on the first three tasks of emoji-10 in another order and split
@@ -41,14 +41,14 @@ def settings_for(stream: str, method: str, arguments: argparse.Namespace) -> Set
     if name in ("simple-cil", "ranpac"):
         return None
     tasks = {"emoji-10": 10, "emoji-5": 5, "stamps": 3, "reviews": 4}[stream]
-    once = method.endswith(AT_ONCE)
+    once = method.endswith(JOINT)
     longer = 2 if stream == "emoji-5" else 1  # tasks of twice the rows
     steps = arguments.steps * longer * (tasks if once else 1)
     options: dict[str, Any] = {"components": 100 if once else 100 // tasks} if name == "coda" else {}
     if method.endswith((SUMS, FIRST)):
-        options |= {"head": "sums", "first_session": method.endswith(FIRST)}
+        options |= {"head": "ridge", "first_session": method.endswith(FIRST)}
     if stream == "reviews" and name not in ("ft", "ft++"):
-        options["fixed"] = True  # two labels, which every domain has
+        options["freeze_head"] = True  # two labels, which every domain has
     rate = RATES.get(name, POOL_RATE) if stream != "reviews" else None
     augment = arguments.augment if stream != "reviews" else "none"
     return Settings(
@@ -58,7 +58,7 @@ def settings_for(stream: str, method: str, arguments: argparse.Namespace) -> Set
 
 def learner_of(method: str) -> str:
     """The learner's name in a method's name."""
-    return method.removesuffix(AT_ONCE).removesuffix(SUMS).removesuffix(FIRST)
+    return method.removesuffix(JOINT).removesuffix(SUMS).removesuffix(FIRST)
 
 
 def stream_file(name: str, folder: Path) -> Path:
@@ -173,7 +173,7 @@ def points(value: dict[str, Any]) -> str:
 def draw(lines: Sequence[dict[str, Any]], folder: Path) -> None:
     """The mean accuracy matrices, the best A_N first; with shuffled classes tasks have no names of their own."""
     for stream in dict.fromkeys(line["stream"] for line in lines):
-        here = [line for line in lines if line["stream"] == stream and not line["method"].endswith(AT_ONCE)]
+        here = [line for line in lines if line["stream"] == stream and not line["method"].endswith(JOINT)]
         runs = {
             m: [matrix(e["accuracies"]) for e in here if e["method"] == m]
             for m in sorted({e["method"] for e in here}, key=lambda m: -row(m, here)[0])

@@ -40,10 +40,10 @@ def test_all_tasks_or_the_next_one(cuetune, tmp_path):
 
 def test_several_methods_share_a_table_and_a_plot(cuetune, tmp_path):
     words = ("learn", stream(tmp_path), "--model", folder(), "--to", tmp_path / "out")
-    code, out, err = cuetune(*words, "--method", "simple-cil, simple-cil-at-once")
+    code, out, err = cuetune(*words, "--method", "simple-cil, simple-cil-joint")
     assert code == 0, err
-    assert "simple-cil-at-once: accuracy on held-out rows" in out
-    assert {each.name for each in (tmp_path / "out").iterdir()} == {"accuracy.png", "simple-cil", "simple-cil-at-once"}
+    assert "simple-cil-joint: accuracy on held-out rows" in out
+    assert {each.name for each in (tmp_path / "out").iterdir()} == {"accuracy.png", "simple-cil", "simple-cil-joint"}
 
 
 def test_mistakes_are_one_line(cuetune, tmp_path):
@@ -70,7 +70,8 @@ def test_an_option_goes_to_the_methods_that_have_it(cuetune, tmp_path):
     code, _, err = cuetune(*words, "--method-option", "heigth=1", "--to", tmp_path / "other")
     assert code == 2
     assert (
-        "--method-option heigth: no method here has it (coda: components, length, layers, orthogonality, fixed, " in err
+        "--method-option heigth: no method here has it (coda: components, length, layers, orthogonality, freeze_head, "
+        in err
     )
     assert "; ranpac: width, ridge; simple-cil: none)" in err
     assert not (tmp_path / "other").exists()

@@ -170,7 +170,7 @@ def test_l2p_takes_the_nearest_and_pulls_their_keys():
     keys = torch.eye(4)[None]
     prompts = torch.arange(4.0)[None, :, None, None].expand(1, 4, 2, 4)
     query = torch.tensor([[3.0, 2.0, 0.0, 0.0], [0.0, 0.0, 1.0, 5.0]])
-    prompt = L2PPrompt(shape, prompts, keys, top=2, pull=0.5)
+    prompt = L2PPrompt(shape, prompts, keys, top=2, key_loss_weight=0.5)
     tokens = prompt.of(query).tokens[0]
     assert tokens[:, :, 0].tolist() == [[0, 0, 1, 1], [3, 3, 2, 2]]
     cosines = [(3 + 2) / 13**0.5, (1 + 5) / 26**0.5]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cuetune.methods.continual.learned import Learned
 
 METHODS = (
-    "coda, l2p, l2p++, dual, task-prompts; ft, ft++; nothing trained: simple-cil, ranpac. With -at-once behind it (the "
+    "coda, l2p, l2p++, dual, task-prompts; ft, ft++; nothing trained: simple-cil, ranpac. With -joint behind it (the "
     "upper bound) all tasks are learned as one. Several, separated by commas, are compared: TO gets a folder for each."
 )
 

@@ -21,7 +21,8 @@ def recycle(
     dtype: o.Dtype = "auto",
     device: o.Device = "auto",
 ) -> None:
-    """Recycle a prompt for another model with the same vocabulary (Lester et al. 2022): its words are mapped, not tuned.
+    """Recycle a prompt for another model with the same vocabulary (Lester et al. 2022): its words are mapped, not
+    tuned.
 
     `cuetune recycle prompts/reviews --model my-org/larger-model --to prompts/reviews-larger`
 

@@ -41,7 +41,8 @@ def transfer(
 
     `cuetune transfer new-task.csv --from prompts/library --to prompts/new-task`
 
-    `cuetune transfer reviews-movies --train-rows 16 --top 2 --rank-by similarity --from prompts/library --to prompts/movies`
+    `cuetune transfer reviews-movies --train-rows 16 --top 2 --rank-by similarity --from prompts/library --to
+    prompts/movies`
 
     Every prompt is first tried as it is on the rows to learn from. That, and how alike the tasks are, is what can be
     predicted; what came of it is measured on held-out rows, beside a start from words with the same budget.

@@ -32,7 +32,9 @@ def recycle(tuned: TunedPrompt, source: TextBackbone, target: TextBackbone) -> T
             "only between models that share one. Tune it anew, with --start for its words if it is a hard prompt."
         )
     if tuned.head is not None:
-        raise CuetuneError("a trained head reads states of its own model; only prompts with label words can be recycled.")
+        raise CuetuneError(
+            "a trained head reads its own model's states; only prompts with label words can be recycled."
+        )
     prompt, fit = _moved(tuned.prompt, source, target)
     record: dict[str, Any] = {
         key: value for key, value in tuned.record.items() if key in ("data", "versions", "created")

@@ -13,16 +13,16 @@ from cuetune.prompts.pool import Grown, PoolPrompt, PoolShape, cosine, drawn, ha
 class DualPrompt(PoolPrompt):
     """G-prompts g_e at the first layers, and at the others E-prompts e_(e,t) with keys k_(e,t) (section 4.1).
 
-    While task t is learned its rows get e_t, and its keys are pulled to them: `pull` · (1 - cos(q, k_t)) (eq. 6);
-    afterwards e_t and k_t are frozen and a row gets the E-prompts of the nearest keys. g is trained by all tasks.
-    general: (G, l_g, W). shape.layers: the first G have the G-prompts, the others the E-prompts of `length` l.
+    While task t is learned its rows get e_t, and its keys are pulled to them: `key_loss_weight` · (1 - cos(q, k_t))
+    (eq. 6); afterwards e_t and k_t are frozen and a row gets the E-prompts of the nearest keys. g is trained by all
+    tasks. general: (G, l_g, W). shape.layers: the first G have the G-prompts, the others the E-prompts of `length` l.
     """
 
     kind = "dual"
 
-    def __init__(self, shape: PoolShape, general: Tensor, length: int = 20, pull: float = 1.0) -> None:
+    def __init__(self, shape: PoolShape, general: Tensor, length: int = 20, key_loss_weight: float = 1.0) -> None:
         super().__init__(shape)
-        self.n_general, self.n_positions, self.pull = len(general), length, pull
+        self.n_general, self.n_positions, self.key_loss_weight = len(general), length, key_loss_weight
         experts = len(shape.layers) - len(general)
         if experts < 1:
             raise CuetuneError(
@@ -34,10 +34,16 @@ class DualPrompt(PoolPrompt):
 
     @classmethod
     def begin(
-        cls, shape: PoolShape, general: int = 2, shared: int = 6, length: int = 20, pull: float = 1.0, seed: int = 0
+        cls,
+        shape: PoolShape,
+        general: int = 2,
+        shared: int = 6,
+        length: int = 20,
+        key_loss_weight: float = 1.0,
+        seed: int = 0,
     ) -> "DualPrompt":
         """Uniform numbers in [0, 1), as in CODA-Prompt's version. general: layers of the shared prompt; shared: l_g."""
-        return cls(shape, drawn((general, shared, shape.width), seed), length, pull)
+        return cls(shape, drawn((general, shared, shape.width), seed), length, key_loss_weight)
 
     def grow(self, seed: int) -> None:
         super().grow(seed)
@@ -62,10 +68,10 @@ class DualPrompt(PoolPrompt):
         return Injection(kv={**first.kv, **self.prefixes(*halves(experts), layers[self.n_general :]).kv})
 
     def penalty(self, query: Tensor) -> Tensor | None:
-        return self.pull * (1 - cosine(query, self.keys.current)).sum(dim=(0, 2)).mean()
+        return self.key_loss_weight * (1 - cosine(query, self.keys.current)).sum(dim=(0, 2)).mean()
 
     def spec(self) -> dict[str, Any]:
-        return {**super().spec(), "length": self.n_positions, "pull": self.pull}
+        return {**super().spec(), "length": self.n_positions, "pull": self.key_loss_weight}
 
     @classmethod
     def from_spec(cls, spec: dict[str, Any], tensors: dict[str, Tensor]) -> "DualPrompt":

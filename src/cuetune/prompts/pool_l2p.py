@@ -14,15 +14,17 @@ from cuetune.prompts.pool import PoolPrompt, PoolShape, cosine, drawn, halves
 class SelectedPrompt(PoolPrompt):
     """The `top` prompts of a row are those with the largest cos(q, k_m) (eq. 3); keys are pulled to the rows (eq. 5).
 
-    prompts: (E, M, l, W). keys: (E, M, D), in the backbone's layers each its own. pull: weight of the mean over the
-    rows of sum over their chosen keys of 1 - cos(q, k). All tasks share all M prompts, and nothing is frozen.
+    prompts: (E, M, l, W). keys: (E, M, D), in the backbone's layers each its own. key_loss_weight: weight of the mean
+    over the rows of sum over their chosen keys of 1 - cos(q, k). All tasks share all M prompts, and nothing is frozen.
     """
 
-    def __init__(self, shape: PoolShape, prompts: Tensor, keys: Tensor, top: int = 5, pull: float = 0.5) -> None:
+    def __init__(
+        self, shape: PoolShape, prompts: Tensor, keys: Tensor, top: int = 5, key_loss_weight: float = 0.5
+    ) -> None:
         super().__init__(shape)
         if not 1 <= top <= prompts.shape[1]:
             raise CuetuneError(f"the {top} nearest of {prompts.shape[1]} prompts; give a number from 1 to that.")
-        self.top, self.pull = top, pull
+        self.top, self.key_loss_weight = top, key_loss_weight
         self.prompts = nn.Parameter(prompts.detach().clone().float())
         self.keys = nn.Parameter(keys.detach().clone().float())
 
@@ -33,13 +35,13 @@ class SelectedPrompt(PoolPrompt):
 
     def penalty(self, query: Tensor) -> Tensor | None:
         nearest = cosine(query, self.keys).topk(self.top, dim=-1).values
-        return self.pull * (1 - nearest).sum(dim=(0, 2)).mean()
+        return self.key_loss_weight * (1 - nearest).sum(dim=(0, 2)).mean()
 
     @abstractmethod
     def of(self, query: Tensor) -> Injection: ...
 
     def spec(self) -> dict[str, Any]:
-        return {**super().spec(), "top": self.top, "pull": self.pull}
+        return {**super().spec(), "top": self.top, "pull": self.key_loss_weight}
 
     @classmethod
     def from_spec(cls, spec: dict[str, Any], tensors: dict[str, Tensor]) -> "SelectedPrompt":
@@ -60,11 +62,11 @@ class L2PPrompt(SelectedPrompt):
 
     @classmethod
     def begin(
-        cls, shape: PoolShape, width: int, pool: int, length: int, top: int, pull: float = 0.5, seed: int = 0
+        cls, shape: PoolShape, width: int, pool: int, length: int, top: int, key_loss_weight: float = 0.5, seed: int = 0
     ) -> "L2PPrompt":
         """Uniform numbers in [0, 1), as released. width: d of a virtual token."""
         prompts, keys = drawn((1, pool, length, width), seed), drawn((1, pool, shape.query), seed + 1)
-        return cls(shape, prompts, keys, top, pull)
+        return cls(shape, prompts, keys, top, key_loss_weight)
 
     def of(self, query: Tensor) -> Injection:
         return Injection(tokens={0: self.chosen(query)[0].flatten(1, 2)})
@@ -77,12 +79,12 @@ class L2PPrefixPrompt(SelectedPrompt):
 
     @classmethod
     def begin(
-        cls, shape: PoolShape, pool: int, length: int, top: int, pull: float = 0.5, seed: int = 0
+        cls, shape: PoolShape, pool: int, length: int, top: int, key_loss_weight: float = 0.5, seed: int = 0
     ) -> "L2PPrefixPrompt":
         """Uniform numbers in [0, 1), as released."""
         layers = len(shape.layers)
         prompts, keys = drawn((layers, pool, length, shape.width), seed), drawn((layers, pool, shape.query), seed + 1)
-        return cls(shape, prompts, keys, top, pull)
+        return cls(shape, prompts, keys, top, key_loss_weight)
 
     def of(self, query: Tensor) -> Injection:
         keys, values = halves(self.chosen(query))

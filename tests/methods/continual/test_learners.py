@@ -12,7 +12,7 @@ from cuetune.errors import CuetuneError
 from cuetune.methods.continual.learner import Learner
 from cuetune.methods.continual.pools import PoolLearner, layers_of
 from cuetune.methods.continual.tuned import TunedLearner
-from cuetune.methods.continual.weights import at_once
+from cuetune.methods.continual.weights import joint_data
 from cuetune.tasks.reading import read_rows
 from cuetune.tasks.task import Task
 from cuetune.tuning.loop import Tuner
@@ -206,7 +206,7 @@ def test_a_picture_or_text_goes_through_the_backbone_once_in_a_step(monkeypatch)
 
 @pytest.mark.parametrize(("method", "stays"), [("coda", True), ("l2p++", True), ("coda", False), ("ft++", False)])
 def test_the_row_of_a_label_that_comes_again_stays_only_where_it_is_asked_for(method, stays):
-    options = {**OPTIONS.get(method, {}), **({"fixed": True} if stays else {})}
+    options = {**OPTIONS.get(method, {}), **({"freeze_head": True} if stays else {})}
     made = Learner.named(method, backbone("llama"), FEW.model_copy(update={"prompt_options": options}), 0)
     made.learn(texts("pos", "neg", "upper"))
     head, bias = made.head.weight.clone(), made.head.bias.clone()
@@ -258,16 +258,16 @@ def test_seeds_differ_and_repeat():
 
 
 def test_all_tasks_at_once():
-    joint = at_once([FIRST, SECOND])
+    joint = joint_data([FIRST, SECOND])
     assert joint.task.labels == ("pos", "neg", "upper", "digit")
     assert len(joint.train) == 32
     made = learner("ft")
     made.learn(joint)
     assert accuracy(made, joint) >= 0.9
     with pytest.raises(CuetuneError, match="read their rows differently"):
-        at_once([FIRST, TaskData(Task(template="{text}!", labels=("a",)), FIRST.train)])
+        joint_data([FIRST, TaskData(Task(template="{text}!", labels=("a",)), FIRST.train)])
     with pytest.raises(CuetuneError, match="no tasks"):
-        at_once([])
+        joint_data([])
 
 
 def test_bad_input(pictures):

@@ -17,6 +17,7 @@ from cuetune.methods.continual.learned import STATE, Learned, is_learned
 from cuetune.methods.continual.learner import Learner
 from cuetune.methods.continual.learning import accuracy, learn, learn_many
 from cuetune.methods.continual.reading import read_stream
+from cuetune.support.tensor_file import read_sealed, write_sealed
 from cuetune.tuning.settings import Settings
 from tiny import backbone, write_csv
 from tiny_vision import image_backbone, picture
@@ -43,7 +44,7 @@ def stream_file(folder, tasks=3, rows=10):
 
 def run(path, to, method="simple-cil", **how):
     quiet = {"log": lambda line: None, "reporters": (), "model": backbone()}
-    return learn(path, to, method=method, **{"settings": HOW[method.removesuffix("-at-once")], **quiet, **how})
+    return learn(path, to, method=method, **{"settings": HOW[method.removesuffix("-joint")], **quiet, **how})
 
 
 def same(one, other):
@@ -184,11 +185,11 @@ def test_what_is_kept_holds_no_text_of_an_example(tmp_path, method):
 
 def test_the_upper_bound_learns_all_tasks_at_once(tmp_path):
     path = stream_file(tmp_path)
-    once = run(path, tmp_path / "once", "simple-cil-at-once")
+    once = run(path, tmp_path / "once", "simple-cil-joint")
     assert once.names == ["classes-1", "classes-2", "classes-3"]
     assert once.accuracies[:2] == [[None], [None, None]]
     assert once.accuracies[2] == run(path, tmp_path / "out").accuracies[2]  # class means do not forget
-    same(run(path, tmp_path / "once", "simple-cil-at-once"), once)
+    same(run(path, tmp_path / "once", "simple-cil-joint"), once)
 
 
 def test_several_methods_beside_each_other(tmp_path):
@@ -196,12 +197,12 @@ def test_several_methods_beside_each_other(tmp_path):
     found = learn_many(
         path,
         tmp_path / "out",
-        ["simple-cil", "simple-cil-at-once"],
+        ["simple-cil", "simple-cil-joint"],
         model=backbone(),
         log=lambda line: None,
         reporters=(),
     )
-    assert list(found) == ["simple-cil", "simple-cil-at-once"]
+    assert list(found) == ["simple-cil", "simple-cil-joint"]
     assert all(is_learned(tmp_path / "out" / method) for method in found)
 
 
@@ -238,6 +239,26 @@ def test_rows_to_choose_on_are_counted_by_what_chooses_nothing(tmp_path):
     assert after.accuracies == before.accuracies
 
 
+def test_earlier_names_in_a_saved_stream_read_as_todays(tmp_path):
+    """A stream that was saved before options were renamed goes on with the same command."""
+    how = {"settings": CODA.model_copy(update={"prompt_options": {**CODA.prompt_options, "freeze_head": True}})}
+    path = stream_file(tmp_path, tasks=2)
+    run(path, tmp_path / "out", "coda", tasks=1, **how)
+    tensors, metadata = read_sealed(tmp_path / "out" / STATE, ("stream",), "")
+    saved = json.loads(metadata["stream"])
+    options = saved["settings"].pop("prompt_options")
+    saved["settings"]["options"] = {**{k: v for k, v in options.items() if k != "freeze_head"}, "fixed": True}
+    saved["learner"]["options"]["fixed"] = saved["learner"]["options"].pop("freeze_head")
+    with (tmp_path / "out" / STATE).open("wb") as file:
+        write_sealed(file, tmp_path / "out" / STATE, tensors, {"stream": json.dumps(saved)})
+    assert len(run(path, tmp_path / "out", "coda", **how).tasks) == 2
+    saved |= {"method": "coda-at-once", "learner": {**saved["learner"], "options": {"head": "sums", "pull": 0.5}}}
+    with (tmp_path / "out" / STATE).open("wb") as file:
+        write_sealed(file, tmp_path / "out" / STATE, tensors, {"stream": json.dumps(saved)})
+    learned = Learned.load(tmp_path / "out")
+    assert (learned.method, learned.spec["options"]) == ("coda-joint", {"head": "ridge", "key_loss_weight": 0.5})
+
+
 def test_a_task_keeps_its_best_step_on_the_rows_to_choose_on(tmp_path):
     path = stream_file(tmp_path, tasks=1)
     path.write_text(path.read_text() + "validation_fraction: 0.25\n")
@@ -250,7 +271,7 @@ def test_a_task_keeps_its_best_step_on_the_rows_to_choose_on(tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"method": "simple-cil-at-once"}, "was begun with method simple-cil, not simple-cil-at-once"),
+        ({"method": "simple-cil-joint"}, "was begun with method simple-cil, not simple-cil-joint"),
         ({"seed": 1}, "was begun with seed 0, not 1"),
         ({"class_order": 3}, "was begun with class order None, not 3"),
         ({"settings": Settings(steps=3)}, r"was begun with settings \{\}, not \{'steps': 3\}"),

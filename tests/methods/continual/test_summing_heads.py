@@ -16,7 +16,7 @@ FIRST, SECOND = texts("pos", "neg"), texts("upper", "digit", seed=1)
 
 
 def learner(name, frozen=None, **options):
-    given = {**OPTIONS[name], "head": "sums", "width": 40, **options}
+    given = {**OPTIONS[name], "head": "ridge", "width": 40, **options}
     return Learner.named(name, frozen or backbone("llama"), FEW.model_copy(update={"prompt_options": given}), 0)
 
 
@@ -118,5 +118,5 @@ def test_pictures_too(pictures):
 
 
 def test_another_head_is_refused():
-    with pytest.raises(CuetuneError, match="head 'none': choose one of trained, sums"):
+    with pytest.raises(CuetuneError, match="head 'none': choose one of trained, ridge"):
         learner("coda", head="none")

@@ -52,7 +52,13 @@ def test_the_prompt_of_the_same_task_is_proposed_first_and_kept(library, tmp_pat
 def test_similarity_of_tasks(library, tmp_path):
     settings = SETTINGS.model_copy(update={"steps": 21})
     found = transfer(
-        rows(60, 7), library, tmp_path / "new", model=backbone("llama"), settings=settings, rank_by="similarity", **QUIET
+        rows(60, 7),
+        library,
+        tmp_path / "new",
+        model=backbone("llama"),
+        settings=settings,
+        rank_by="similarity",
+        **QUIET,
     )
     alike = {each.candidate.name: each.similarity for each in found.proposals}
     assert alike["same"] > alike["opposite"]

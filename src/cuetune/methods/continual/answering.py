@@ -13,7 +13,7 @@ from cuetune.errors import CuetuneError
 from cuetune.library.tuned import TunedPrompt
 from cuetune.methods.continual.learned import STATE, Learned
 from cuetune.methods.continual.learner import Learner
-from cuetune.methods.continual.learning import AT_ONCE
+from cuetune.methods.continual.learning import JOINT
 from cuetune.prediction import Prediction
 from cuetune.prompts.base import Prompt
 from cuetune.tasks.task import Example, Task
@@ -62,7 +62,7 @@ class LearnedPrompt(TunedPrompt):
             raise CuetuneError(
                 "a learned stream answers every row or none; remove the broken ones (--skip-unreadable is off)."
             )
-        name = self.learned.method.removesuffix(AT_ONCE)
+        name = self.learned.method.removesuffix(JOINT)
         learner = Learner.named(name, backbone, Settings(**self.learned.settings), self.learned.seed)
         learner.restore(self.learned.tensors, self.learned.spec)
         return LearnerPredictor(learner, self.task)
@@ -71,7 +71,7 @@ class LearnedPrompt(TunedPrompt):
 def load_learned(folder: str | Path) -> LearnedPrompt:
     """A learned stream as a prompt. Raises CuetuneError naming the file for a damaged one."""
     learned = Learned.load(folder)
-    method = Learner.known().get(learned.method.removesuffix(AT_ONCE))
+    method = Learner.known().get(learned.method.removesuffix(JOINT))
     if method is None:
         raise CuetuneError(f"{Path(folder) / STATE}: method {learned.method!r} is not known here; upgrade cuetune.")
     prompt = LearnerPrompt(learned.method, f"{learned.method}: {method.described}", int(learned.cost["trained"]))

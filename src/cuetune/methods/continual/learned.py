@@ -31,8 +31,10 @@ from cuetune.tasks.task import Task
 STATE = "stream.safetensors"
 STATE_HEAD = re.compile(rb'.{8}\{"__metadata__":\{("sha256":"[0-9a-f]{64}",)?"stream":"', re.DOTALL)
 FORMAT = 1
-# Settings that saved streams of before 0.1 call otherwise.
+# What earlier saved streams call otherwise: settings, options of methods, and values of those.
 RENAMED = {"options": "prompt_options", "head_start": "head_init", "read_layer": "head_layer"}
+RENAMED_OPTIONS = {"pull": "key_loss_weight", "fixed": "freeze_head"}
+RENAMED_VALUES = {"head": {"sums": "ridge"}}
 REMEDY = "copy it again, or start over with --restart"
 LIMITS = Limits(nan=True)  # a loss that is not finite is what was measured
 
@@ -71,12 +73,21 @@ class StreamFile(Shape):
     accuracies: list[list[float | None]]
     learner: dict[str, Any]
 
-    @field_validator("settings", mode="before")
+    @field_validator("method", mode="after")
     @classmethod
-    def _renamed(cls, settings: Any) -> Any:
-        if not isinstance(settings, dict):
-            return settings
-        return {RENAMED.get(name, name): value for name, value in settings.items()}
+    def _todays_method(cls, method: str) -> str:
+        return re.sub(r"-at-once$", "-joint", method)
+
+    @field_validator("settings", mode="after")
+    @classmethod
+    def _todays_settings(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        settings = {RENAMED.get(name, name): value for name, value in settings.items()}
+        return _todays_options(settings, "prompt_options")
+
+    @field_validator("learner", mode="after")
+    @classmethod
+    def _todays_learner(cls, learner: dict[str, Any]) -> dict[str, Any]:
+        return _todays_options(learner, "options")
 
     @field_validator("learner")
     @classmethod
@@ -180,6 +191,18 @@ class Learned:
         backbone = BackboneIdentity.from_dict(read.backbone.model_dump())
         tasks = [LearnedTask(**task.model_dump()) for task in read.tasks]
         return cls(**plain, backbone=backbone, tasks=tasks, spec=read.learner, tensors=tensors)
+
+
+def _todays_options(holder: dict[str, Any], key: str) -> dict[str, Any]:
+    """The same with the options of a method, which stand under `key`, by the names of today."""
+    options = holder.get(key)
+    if not isinstance(options, dict):
+        return holder
+    named = {RENAMED_OPTIONS.get(name, name): value for name, value in options.items()}
+    for name, values in RENAMED_VALUES.items():
+        if isinstance(value := named.get(name), str):
+            named[name] = values.get(value, value)
+    return {**holder, key: named}
 
 
 def check_own_state(folder: Path) -> None:

@@ -15,7 +15,7 @@ from cuetune.methods.continual.learned import STATE, Learned, LearnedTask, check
 from cuetune.methods.continual.learner import Learner
 from cuetune.methods.continual.loading import Model, ReadyBackbone, Shared, backbone_for
 from cuetune.methods.continual.reading import Stream, StreamTask, read_stream
-from cuetune.methods.continual.weights import at_once
+from cuetune.methods.continual.weights import joint_data
 from cuetune.modalities import modality_of
 from cuetune.support import console
 from cuetune.support.locking import alone
@@ -26,7 +26,7 @@ from cuetune.tuning.run_folder import RUN
 from cuetune.tuning.settings import Settings
 
 DEFAULT_METHOD = "coda"
-AT_ONCE = "-at-once"  # behind a method's name: all tasks as one, the upper bound
+JOINT = "-joint"  # behind a method's name: all tasks as one, the upper bound
 ROWS_AT_ONCE = 256  # scored together
 RUNS, ALL = "run", "all"
 
@@ -51,7 +51,7 @@ def learn(
 ) -> Learned:
     """Learn the tasks of a stream in their order, and keep what was learned in the folder `to`.
 
-    stream: a STREAM.yaml (docs/streams.md). method: a name of `Learner.known()`; with "-at-once" behind it, it learns
+    stream: a STREAM.yaml (docs/streams.md). method: a name of `Learner.known()`; with "-joint" behind it, it learns
     all tasks as one, which is what forgetting is held against. tasks: learn at most so many more; None all that are
     left. model: else what the file names, else the default of its rows. seed: of the split and of all that is
     drawn. class_order: of a stream whose labels are dealt into tasks, else the file's. settings: of every task's run.
@@ -60,7 +60,7 @@ def learn(
     A task that was learned is not learned again, and its data need not be there any more: then it is not measured.
     Raises CuetuneError for anything the user can mend, among it a folder that holds another stream.
     """
-    folder, name = Path(to), method.removesuffix(AT_ONCE)
+    folder, name = Path(to), method.removesuffix(JOINT)
     if name not in Learner.known():
         raise CuetuneError(f"unknown method {method!r}; choose one of {', '.join(sorted(Learner.known()))}.")
     check_own_state(folder)
@@ -96,7 +96,7 @@ def options_by_method(methods: Sequence[str], options: Mapping[str, Any]) -> dic
 
     Raises CuetuneError for an option that none of them has; a method that is unknown is left to `learn`.
     """
-    known = {name: Learner.known().get(name.removesuffix(AT_ONCE)) for name in methods}
+    known = {name: Learner.known().get(name.removesuffix(JOINT)) for name in methods}
     has = {name: {} if kind is None else kind.defaults for name, kind in known.items()}
     for option in options:
         if all(known.values()) and not any(option in each for each in has.values()):
@@ -154,7 +154,7 @@ class _Stage:
         reporters: Sequence[Reporter] | None,
     ) -> None:
         self.stream, self.folder, self.log, self.reporters = stream, folder, log, reporters
-        self.at_once = method.endswith(AT_ONCE)
+        self.joint = method.endswith(JOINT)
         self.started = time.perf_counter()
 
     def go_on(self, learner: Learner, learned: Learned, most: int | None) -> None:
@@ -164,9 +164,9 @@ class _Stage:
             self.log(f"going on after {len(names)} of {count} tasks ({names[-1]})")
         self._sweep(f"task-{len(names) + 1}")
         self._measure(learner, learned)
-        if self.at_once:
+        if self.joint:
             if not names:
-                self._learn_at_once(learner, learned)
+                self._learn_jointly(learner, learned)
             return
         last = count if most is None else min(count, len(names) + most)
         for number in range(len(names), last):
@@ -185,9 +185,9 @@ class _Stage:
         learned.tasks.append(_task(task, report))
         self._keep(learner, learned)
 
-    def _learn_at_once(self, learner: Learner, learned: Learned) -> None:
+    def _learn_jointly(self, learner: Learner, learned: Learned) -> None:
         run, tasks = self._run(ALL), self.stream.tasks
-        data = at_once([task.data for task in tasks])
+        data = joint_data([task.data for task in tasks])
         self.log(f"{len(tasks)} tasks at once: {len(data.task.labels)} labels, {len(data.train):,} rows to learn")
         report = learner.learn(data, self._watching("all tasks", run), run)
         learned.tasks += [

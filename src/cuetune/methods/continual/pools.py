@@ -21,21 +21,21 @@ from cuetune.tasks.splits import first_of_each_label
 from cuetune.tuning.progress import Reporter
 from cuetune.tuning.task_run import TaskData
 
-HEADS = ("trained", "sums")
+HEADS = ("trained", "ridge")
 # Options of every pool.
-OF_HEADS: Mapping[str, Any] = {"fixed": False, "head": "trained", "first_session": False, "width": WIDTH}
+OF_HEADS: Mapping[str, Any] = {"freeze_head": False, "head": "trained", "first_session": False, "width": WIDTH}
 
 
 class PoolLearner(TunedLearner):
     """A pool of prompts and a head; the backbone runs once for an example's query and once under its prompt.
 
-    Options: `fixed`, rows of the head stay as they are when their labels come again, in another domain. `head`: what
-    answers, the head that is "trained" with the pool, or "sums": ridge regression over the prompted states of the rows
-    of all tasks (`RandomRidge`, of `width` columns), each counted when its task is over, so that labels of different
-    tasks are compared; the head that is trained then only says what a task's prompts are to tell apart.
+    Options: `freeze_head`, rows of the head stay as they are when their labels come again, in another domain. `head`:
+    what answers, the head that is "trained" with the pool, or "ridge": ridge regression over the prompted states of the
+    rows of all tasks (`RandomRidge`, of `width` columns), each counted when its task is over, so that labels of
+    different tasks are compared; the head that is trained then only says what a task's prompts are to tell apart.
     `first_session`: the prompts are tuned on the first task and stay, so that sums never go stale; later tasks are only
     counted (RanPAC's first phase, McDonnell et al. 2023, section 4).
-    Raises CuetuneError for another head, or a first session without sums.
+    Raises CuetuneError for another head, or a first session without ridge.
     """
 
     prompt: PoolPrompt
@@ -44,11 +44,11 @@ class PoolLearner(TunedLearner):
         super().__init__(*arguments, **named)
         if self.options["head"] not in HEADS:
             raise CuetuneError(f"head {self.options['head']!r}: choose one of {', '.join(HEADS)}.")
-        if self.options["first_session"] and self.options["head"] != "sums":
-            raise CuetuneError("first_session: of later tasks a trained head learns nothing; give head=sums with it.")
+        if self.options["first_session"] and self.options["head"] != "ridge":
+            raise CuetuneError("first_session: of later tasks a trained head learns nothing; give head=ridge with it.")
         width = int(self.backbone.state_width)
         self.regression = (
-            RandomRidge(width, int(self.options["width"]), self.seed) if self.options["head"] == "sums" else None
+            RandomRidge(width, int(self.options["width"]), self.seed) if self.options["head"] == "ridge" else None
         )
 
     def _learn(
@@ -83,8 +83,8 @@ class PoolLearner(TunedLearner):
         return super().scores(states) if self.regression is None else self.regression.scores(states)
 
     @property
-    def fixed(self) -> bool:
-        return bool(self.options["fixed"])
+    def freeze_head(self) -> bool:
+        return bool(self.options["freeze_head"])
 
     def own(self) -> dict[str, Any]:
         """The options that the pool itself has."""
@@ -142,7 +142,7 @@ class L2P(PoolLearner):
 
     name = "l2p"
     described = "virtual tokens of the nearest keys in a pool (Wang 2022)"
-    defaults: ClassVar[Mapping[str, Any]] = {"pool": 10, "length": 5, "top": 5, "pull": 0.5, **OF_HEADS}
+    defaults: ClassVar[Mapping[str, Any]] = {"pool": 10, "length": 5, "top": 5, "key_loss_weight": 0.5, **OF_HEADS}
 
     def begin(self) -> PoolPrompt:
         shape = PoolShape.of(self.backbone, (0,))
@@ -158,7 +158,7 @@ class L2PPlus(PoolLearner):
         "pool": 30,
         "length": 20,
         "top": 5,
-        "pull": 0.5,
+        "key_loss_weight": 0.5,
         "layers": "0-0",
         **OF_HEADS,
     }
@@ -176,7 +176,7 @@ class Dual(PoolLearner):
         "general": 2,
         "shared": 6,
         "length": 20,
-        "pull": 1.0,
+        "key_loss_weight": 1.0,
         "layers": "0-4",
         **OF_HEADS,
     }

@@ -41,14 +41,14 @@ class TunedLearner(Learner):
 
     masked: only the labels of the task compete in its loss, so that the head's other rows get no gradient and stay as
     they are bit by bit (what CODA-Prompt's baselines write as "++"); else all labels so far compete.
-    fixed: rows of the head stay as they are when their labels come again, in another domain.
+    freeze_head: rows of the head stay as they are when their labels come again, in another domain.
     """
 
     masked: ClassVar[bool] = True
     prompt: Prompt
 
     @property
-    def fixed(self) -> bool:
+    def freeze_head(self) -> bool:
         return False
 
     def __init__(
@@ -107,7 +107,7 @@ class TunedLearner(Learner):
             queries=[self.features(data.train, task)] if by_query else (),
             head_known=set(task.labels) <= set(self.head.labels),
         )
-        self.head.begin(tuner.runs[0].head, task.labels, self.fixed)
+        self.head.begin(tuner.runs[0].head, task.labels, self.freeze_head)
         return tuner.run()
 
     def scores(self, states: Tensor) -> Tensor:

@@ -46,7 +46,7 @@ class MaskedFineTuning(FineTuning):
     masked = True
 
 
-def at_once(tasks: Sequence[TaskData]) -> TaskData:
+def joint_data(tasks: Sequence[TaskData]) -> TaskData:
     """All tasks as one, for the upper bound: what a method learns when nothing has to be remembered.
 
     Raises CuetuneError for no tasks, or tasks whose rows are not read alike.

@@ -57,8 +57,8 @@ def fix(
     """Correct a saved prompt's mistakes, and save it in its own place or at `to`.
 
     corrections: rows with the label that is right (see `read_rows`). What is answered right already is not learned, but
-    the fix must leave it right. eval_data: labelled rows to score before and after; corrections among them are left out.
-    length: positions of each component. Raises CuetuneError, and changes nothing, for what does not fit.
+    the fix must leave it right. eval_data: labelled rows to score before and after; corrections among them are left
+    out. length: positions of each component. Raises CuetuneError, and changes nothing, for what does not fit.
     """
     folder, target = Path(prompt), Path(prompt if to is None else to)
     before = TunedPrompt.load(folder)

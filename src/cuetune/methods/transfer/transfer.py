@@ -1,4 +1,4 @@
-"""Transfer of prompts: a new task starts from the prompts of a library that promise most (SPoT, Vu et al., ACL 2022)."""
+"""Transfer: a new task starts from the best-ranked prompts of a library (SPoT, Vu et al., ACL 2022)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -66,10 +66,10 @@ def transfer(
 ) -> Transferred:
     """Tune a soft prompt from words and from the `top` prompts of a library that promise most; keep the best.
 
-    rank_by: how they are ranked (`proposals.propose`). average: also start from the mean of the top ones. All starts have
-    the same budget; the best is chosen on the validation rows, or without any (`train_rows`: few-shot) by the loss on
-    the rows that it learned from. Held-out scores of all are in the record. A run that was stopped goes on when called
-    again. Raises CuetuneError for anything the user can mend.
+    rank_by: how they are ranked (`proposals.propose`). average: also start from the mean of the top ones. All starts
+    have the same budget; the best is chosen on the validation rows, or without any (`train_rows`: few-shot) by the loss
+    on the rows that it learned from. Held-out scores of all are in the record. A run that was stopped goes on when
+    called again. Raises CuetuneError for anything the user can mend.
     """
     target, settings = Path(to), settings or Settings()
     folder = run_folder_of(target)
