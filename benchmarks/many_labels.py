@@ -25,7 +25,7 @@ import many_labels_data
 from cuetune.backbones.loading import DEFAULT, load_backbone
 from cuetune.prediction import Predictor
 from cuetune.prompts.initial import soft_prompt
-from cuetune.readouts import LinearHead
+from cuetune.readouts import TextHead
 from cuetune.tasks.task import Example, Task
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.settings import Settings
@@ -125,7 +125,7 @@ def tuned(backbone: Any, task: Task, rows: list[dict[str, str]], arguments: Any,
     prompt = soft_prompt(backbone, task)
     run = Tuner(backbone, prompt, TaskData(task, learned, shown), settings.resolved(backbone, len(learned), prompt))
     head = run.run().head
-    source = Predictor(backbone, task, run.prompt, readout=LinearHead.of(backbone, task, head) if head else None)
+    source = Predictor(backbone, task, run.prompt, readout=TextHead.of(backbone, task, head) if head else None)
     right = [each.label == example.label for each, example in zip(source.predict(held), held, strict=True)]
     return sum(right) / len(right)
 

@@ -22,7 +22,8 @@ from cuetune.backbones.audio_loading import load_audio_backbone
 from cuetune.backbones.whisper import WhisperBackbone
 from cuetune.evaluation.word_errors import word_error_rate
 from cuetune.prompts.sound_building import build_for_sounds, start_from
-from cuetune.sound_prediction import SoundPredictor, sound_readout, untuned
+from cuetune.readouts import audio_readout
+from cuetune.sound_prediction import SoundPredictor, untuned
 from cuetune.tasks.sounds import SOUNDS, infer_transcripts
 from cuetune.tasks.task import Example, Task
 from cuetune.tuning.loop import Tuner
@@ -70,7 +71,7 @@ def after(method: str, seed: int, arguments: argparse.Namespace) -> dict[str, An
         raise KeyboardInterrupt
     made = {"method": method, "seed": seed, "trained": prompt.n_trained, "seconds": outcome.progress.seconds}
     made |= {"best_step": outcome.progress.best_step, "validation_loss": outcome.progress.best_scores["loss"]}
-    return {**made, **answered(SoundPredictor(frozen, task, prompt, sound_readout(frozen, task)), test)}
+    return {**made, **answered(SoundPredictor(frozen, task, prompt, audio_readout(frozen, task)), test)}
 
 
 def backbone(seconds: int) -> WhisperBackbone:

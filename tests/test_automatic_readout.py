@@ -5,7 +5,7 @@ import pytest
 from cuetune.errors import CuetuneError
 from cuetune.prediction import Predictor
 from cuetune.prompts import SoftPrompt
-from cuetune.readouts import LabelWords, LinearHead, MaskedWords, readout_for, why_head
+from cuetune.readouts import LabelWords, MaskedWords, TextHead, readout_for, why_head
 from cuetune.tasks.task import Task
 from tiny import backbone, encoder, encoder_backbone, masked_tokenizer, rows, write_csv
 
@@ -20,7 +20,7 @@ def task(words: tuple[str, ...], template: str = "{text}\nLabel:") -> Task:
 def test_words_of_several_tokens_at_a_mask_are_left_to_a_head(template):
     frozen = encoder_backbone("bert")
     assert isinstance(readout_for(frozen, task(ONE, template)), MaskedWords)
-    assert isinstance(readout_for(frozen, task(SEVERAL, template)), LinearHead)
+    assert isinstance(readout_for(frozen, task(SEVERAL, template)), TextHead)
     assert "label word ' positive' is" in why_head(frozen, task(SEVERAL, template))
     with pytest.raises(CuetuneError, match="a mask holds one known token; give another word"):
         readout_for(frozen, task(SEVERAL, template), "words")

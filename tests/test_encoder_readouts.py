@@ -9,7 +9,7 @@ from cuetune.errors import CuetuneError
 from cuetune.prediction import Predictor
 from cuetune.prompts import HardPrompt, PrefixPrompt, SoftPrompt
 from cuetune.prompts.building import METHODS, Start
-from cuetune.readouts import GeneratedText, LabelWords, LinearHead, MaskedWords, readout_for
+from cuetune.readouts import GeneratedText, LabelWords, MaskedWords, TextHead, readout_for
 from cuetune.tasks.rendering import Renderer
 from cuetune.tasks.task import Example, Row, Task
 from cuetune.tuning.loop import Tuner
@@ -62,7 +62,7 @@ def test_words_at_the_mask_are_those_of_the_stock_model(family, template):
 @pytest.mark.parametrize("pooling", ["first", "last", "mean"])
 def test_a_head_reads_the_pooled_states_of_the_whole_text(family, pooling):
     frozen = encoder_backbone(family)
-    head = LinearHead(frozen, TASK, pooling, seed=1)
+    head = TextHead(frozen, TASK, pooling, seed=1)
     prompt = torch.randn(3, frozen.width, generator=torch.Generator().manual_seed(0)) * 0.5
     predictor = Predictor(frozen, TASK, SoftPrompt(prompt), readout=head)
     ours = torch.tensor([p.probabilities for p in predictor.predict(examples())])
@@ -79,7 +79,7 @@ def test_a_head_reads_the_pooled_states_of_the_whole_text(family, pooling):
 def test_a_head_on_a_causal_model_predicts_what_it_is_trained_on(pooling):
     """Training reads the shared beginning in the pass, prediction has it compiled; both must pool the same states."""
     frozen = backbone("llama")
-    head, prompt = LinearHead(frozen, TASK, pooling), SoftPrompt(torch.randn(3, frozen.width))
+    head, prompt = TextHead(frozen, TASK, pooling), SoftPrompt(torch.randn(3, frozen.width))
     predictor = Predictor(frozen, TASK, prompt, readout=head)
     rendered = list(predictor.renderer.render(examples()))
     with torch.no_grad():
@@ -92,7 +92,7 @@ def test_a_head_on_a_causal_model_predicts_what_it_is_trained_on(pooling):
 @pytest.mark.parametrize("family", ["bert", "albert", "sentence"])
 def test_a_head_gets_gradients_and_passes_them_to_the_prompt(family):
     frozen = encoder_backbone(family)
-    head, prompt = LinearHead(frozen, TASK), SoftPrompt(torch.randn(3, frozen.width))
+    head, prompt = TextHead(frozen, TASK), SoftPrompt(torch.randn(3, frozen.width))
     rendered = list(Renderer(frozen.tokenizer, TASK).render(examples()))
     loss = head.row_losses(frozen, frozen.hidden(head.rows(rendered, [5]), prompt.injection()), rendered).mean()
     loss.backward()
@@ -139,10 +139,10 @@ def test_states_below_a_late_prompt_can_be_kept_for_masked_rows():
     [
         ("bert", TASK, "auto", MaskedWords),
         ("bert", TASK, "words", MaskedWords),
-        ("bert", TASK, "head", LinearHead),
-        ("sentence", TASK, "auto", LinearHead),
+        ("bert", TASK, "head", TextHead),
+        ("sentence", TASK, "auto", TextHead),
         ("llama", TASK, "auto", LabelWords),
-        ("llama", TASK, "head", LinearHead),
+        ("llama", TASK, "head", TextHead),
         ("llama", Task(), "auto", GeneratedText),
     ],
 )

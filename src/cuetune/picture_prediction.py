@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cuetune.backbones.pictures import Pictures
 from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.prediction import Prediction
 from cuetune.prompts.base import Prompt
-from cuetune.readouts.image_head import ImageHead
+from cuetune.readouts import MediaHead
 from cuetune.tasks.decoding import decode, rows_of
 from cuetune.tasks.skipped import Skipped
 from cuetune.tasks.task import Example, Task
@@ -27,7 +28,7 @@ class PicturePredictor:
         backbone: SeeingBackbone,
         task: Task,
         prompt: Prompt,
-        readout: ImageHead,
+        readout: MediaHead,
         skipped: Skipped | None = None,
     ) -> None:
         self.backbone, self.task, self.prompt, self.readout, self.skipped = backbone, task, prompt, readout, skipped
@@ -49,7 +50,7 @@ class PicturePredictor:
     @torch.inference_mode()
     def _values(self, pixels: Tensor) -> Tensor:
         """(B, C) probabilities or numbers, on the CPU."""
-        pictures = self.readout.rows(self.backbone.normalised(pixels))
+        pictures = self.readout.rows(Pictures(self.backbone.normalised(pixels)))
         members: Any = self.prompt.members
         injections = [member.for_rows(self.backbone, pictures) for member in members]
         states = self.backbone.hidden_mixed([(pictures, injection) for injection in injections])

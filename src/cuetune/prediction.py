@@ -13,7 +13,7 @@ from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.prompts.base import Before, Prompt
-from cuetune.readouts import GeneratedText, LabelReadout, Readout, readout_for
+from cuetune.readouts import GeneratedText, TextReadout, Readout, readout_for
 from cuetune.tasks.rendering import Rendered, Renderer
 from cuetune.tasks.task import Example, Task
 
@@ -59,7 +59,7 @@ class Predictor:
         self.writing = writing or Writing()
         self.readout = readout or readout_for(backbone, task, "auto" if task.generates else "words")
         self.prompt = prompt
-        self._n_behind = self.readout.n_behind if isinstance(self.readout, LabelReadout) else 0
+        self._n_behind = self.readout.n_behind if isinstance(self.readout, TextReadout) else 0
         self.expect()
         self.members = [_member(backbone, each, self.renderer.shared) for each in prompt.members]
 
@@ -84,7 +84,7 @@ class Predictor:
 
     def _answer(self, rows: list[list[Rendered]]) -> list[Prediction]:
         """Predictions for the same rows as each member reads them."""
-        if isinstance(self.readout, LabelReadout):
+        if isinstance(self.readout, TextReadout):
             return self._classify(rows, self.readout)
         writing = replace(self.writing, max_tokens=self.readout.max_answer, ends=tuple(self.readout.ends))
         written = [
@@ -111,7 +111,7 @@ class Predictor:
         return member.compiled
 
     @torch.inference_mode()
-    def _classify(self, rows: list[list[Rendered]], readout: LabelReadout) -> list[Prediction]:
+    def _classify(self, rows: list[list[Rendered]], readout: TextReadout) -> list[Prediction]:
         packed = [readout.rows(own, member.shared) for member, own in zip(self.members, rows, strict=True)]
         parts = [
             (each, member.injection(self.backbone, each)) for member, each in zip(self.members, packed, strict=True)

@@ -9,31 +9,14 @@ from torch import Tensor
 from cuetune.backbones.audio import AudioBackbone
 from cuetune.backbones.sounds import Sounds, batches_by_length
 from cuetune.backbones.whisper import WhisperBackbone
-from cuetune.errors import CuetuneError
 from cuetune.prediction import Prediction, commonest
 from cuetune.prompts.base import Prompt
 from cuetune.prompts.hard import HardPrompt
-from cuetune.readouts.sound_head import SoundHead
+from cuetune.readouts import MediaHead, audio_readout
 from cuetune.readouts.transcript import MOST, Transcript
 from cuetune.tasks.listening import listen
 from cuetune.tasks.skipped import Skipped
 from cuetune.tasks.task import Example, Task
-
-
-def sound_readout(
-    backbone: AudioBackbone, task: Task, pooling: str | None = None, layer: int | None = None, seed: int = 0
-) -> SoundHead | Transcript:
-    """What a task asks of its recordings: a new head for labels, transcripts where there are none.
-
-    Raises CuetuneError where transcripts are asked of a model that cannot write.
-    """
-    if not task.generates:
-        return SoundHead(backbone, task, pooling, layer, seed)
-    if not isinstance(backbone, WhisperBackbone):
-        raise CuetuneError(f"{backbone.identity.name} hears and writes nothing; give labels, or a Whisper as --model.")
-    if layer is not None:
-        raise CuetuneError("--head-layer: a transcript is written from the final states; leave it out.")
-    return Transcript(backbone, task)
 
 
 class SoundPredictor:
@@ -47,7 +30,7 @@ class SoundPredictor:
         backbone: AudioBackbone,
         task: Task,
         prompt: Prompt,
-        readout: SoundHead | Transcript,
+        readout: MediaHead | Transcript,
         skipped: Skipped | None = None,
     ) -> None:
         self.backbone, self.task, self.prompt, self.readout, self.skipped = backbone, task, prompt, readout, skipped
@@ -93,4 +76,4 @@ class SoundPredictor:
 
 def untuned(backbone: AudioBackbone, task: Task) -> SoundPredictor:
     """The frozen model alone, which writes what it hears."""
-    return SoundPredictor(backbone, task, HardPrompt([], torch.empty(0, backbone.width)), sound_readout(backbone, task))
+    return SoundPredictor(backbone, task, HardPrompt([], torch.empty(0, backbone.width)), audio_readout(backbone, task))

@@ -19,7 +19,7 @@ from cuetune.errors import CuetuneError
 from cuetune.prediction import Predictor
 from cuetune.prompts import SoftPrompt
 from cuetune.prompts.building import METHODS, Start
-from cuetune.readouts import GeneratedText, LabelWords, LinearHead, readout_for
+from cuetune.readouts import GeneratedText, LabelWords, TextHead, readout_for
 from cuetune.tasks.rendering import Renderer
 from cuetune.tasks.task import Example, Row, Task
 from cuetune.tuning.loop import Tuner
@@ -314,7 +314,7 @@ def loss_over(frozen, prompt, data: list[Example]) -> float:
 
 def test_a_head_reads_the_decoders_first_state():
     frozen = encoder_decoder_backbone("t5")
-    head = LinearHead(frozen, TASK)
+    head = TextHead(frozen, TASK)
     ours = list(Predictor(frozen, TASK, SoftPrompt(random_prompt(3)), readout=head).predict(examples()))
     renderer = Renderer(frozen.tokenizer, TASK)
     texts = [renderer.shared + row.ids for row in renderer.render(examples())]
@@ -326,7 +326,7 @@ def test_a_head_reads_the_decoders_first_state():
 
 def test_what_cannot_be_read_is_refused():
     frozen = encoder_decoder_backbone("t5")
-    head = LinearHead(frozen, TASK, "mean")
+    head = TextHead(frozen, TASK, "mean")
     with pytest.raises(CuetuneError, match="pool the last"):
         frozen.hidden(head.rows(list(Renderer(frozen.tokenizer, TASK).render(examples())), ()))
     with pytest.raises(CuetuneError, match="where its answer starts"):

@@ -14,7 +14,7 @@ from cuetune.prediction import Predictor
 from cuetune.prompts import CodaPrompt, DualPrompt, L2PPrefixPrompt, L2PPrompt, Prompt, TaskPrompts
 from cuetune.prompts.pool import PoolPrompt, PoolShape
 from cuetune.prompts.query import query_of, with_queries
-from cuetune.readouts import LabelWords, LinearHead
+from cuetune.readouts import LabelWords, TextHead
 from cuetune.tasks.reading import read_rows
 from cuetune.tasks.task import Task
 from tiny import backbone, encoder_backbone, rows
@@ -146,11 +146,11 @@ def test_a_query_is_the_frozen_state_that_a_head_reads():
     predictor = Predictor(frozen, TASK, made("coda", frozen))
     rendered = list(predictor.renderer.render(examples))
     for pooling in ("last", "mean"):
-        packed = LinearHead(frozen, TASK, pooling).rows(rendered, predictor.renderer.shared)
+        packed = TextHead(frozen, TASK, pooling).rows(rendered, predictor.renderer.shared)
         same(query_of(frozen, packed), frozen.hidden(packed).float())
     spelled = replace(TASK, label_words=(" posh", " post"))
     by_words = LabelWords(frozen, spelled).rows(rendered, predictor.renderer.shared)
-    last = LinearHead(frozen, TASK, "last").rows(rendered, predictor.renderer.shared)
+    last = TextHead(frozen, TASK, "last").rows(rendered, predictor.renderer.shared)
     assert by_words.tail is not None, "answers of several tokens stand behind each row"
     same(query_of(frozen, by_words), query_of(frozen, last))
     assert torch.equal(query_of(frozen, replace(last, query=torch.ones(3, 32))), torch.ones(3, 32))

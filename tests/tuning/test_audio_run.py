@@ -9,8 +9,8 @@ from cuetune.backbones.sounds import Sounds
 from cuetune.errors import CuetuneError
 from cuetune.prompts import EnsemblePrompt, Prompt
 from cuetune.prompts.sound_building import build_for_sounds, start_from
-from cuetune.readouts.sound_head import SoundHead
-from cuetune.sound_prediction import SoundPredictor, sound_readout, untuned
+from cuetune.readouts import MediaHead, audio_readout
+from cuetune.sound_prediction import SoundPredictor, untuned
 from cuetune.tasks.sounds import SOUNDS, infer_transcripts
 from cuetune.tasks.task import Task
 from cuetune.tuning import heard
@@ -80,7 +80,7 @@ def test_every_prompt_learns_in_the_one_loop(examples, family, method):
     assert outcome.progress.best_scores["accuracy"] == 1.0
     assert any(not torch.equal(value, start[name]) for name, value in run.prompt.named_parameters())
     assert all(torch.equal(value, before[name]) for name, value in run.backbone.model.state_dict().items())
-    head = SoundHead.of(run.backbone, TASK, outcome.head)
+    head = MediaHead.of(run.backbone, TASK, outcome.head)
     predictions = list(SoundPredictor(run.backbone, TASK, run.prompt, head).predict(examples))
     # The rows that were validated on; of the others a random Whisper's states tell the pitch only just.
     assert all(predictions[number].label == examples[number].label for number in (6, 7, 14, 15))
@@ -115,7 +115,7 @@ def test_transcripts_are_learned_and_written(spoken, method):
     assert (run.runs[0].states is not None) == method.startswith("decoder")
     saved = Prompt.rebuild(run.prompt.kind, run.prompt.spec(), run.prompt.state_dict())
     texts = [
-        [answer.label for answer in SoundPredictor(frozen, task, prompt, sound_readout(frozen, task)).predict(examples)]
+        [answer.label for answer in SoundPredictor(frozen, task, prompt, audio_readout(frozen, task)).predict(examples)]
         for prompt in (run.prompt, saved)
     ]
     assert texts[0] == texts[1]
@@ -148,7 +148,7 @@ def test_a_stopped_run_goes_on_to_the_same_numbers(spoken, tmp_path, monkeypatch
 def test_an_ensemble_combines_its_members(examples):
     frozen = audio_backbone("whisper")
     members = [build_for_sounds("deep", start_from(frozen, TASK, examples, 2, seed), {}) for seed in (0, 1)]
-    head = SoundHead(frozen, TASK, seed=3)
+    head = MediaHead(frozen, TASK, seed=3)
     both = SoundPredictor(frozen, TASK, EnsemblePrompt(members), head).predict(examples)
     each = [list(SoundPredictor(frozen, TASK, member, head).predict(examples)) for member in members]
     for number, answer in enumerate(both):
@@ -175,10 +175,10 @@ def test_what_cannot_be_read_or_written_is_refused(examples, spoken):
     with pytest.raises(CuetuneError, match="tones: no recordings to tune on"):
         AudioRun(audio_backbone("whisper"), prompt, TaskData(TASK, []), Settings(), 4)
     with pytest.raises(CuetuneError, match="tiny-wav2vec2 hears and writes nothing"):
-        sound_readout(audio_backbone("wav2vec2"), spoken[0])
+        audio_readout(audio_backbone("wav2vec2"), spoken[0])
     with pytest.raises(CuetuneError, match="layer 3: tiny-whisper has layers 0 to 2"):
-        SoundHead(audio_backbone("whisper"), TASK, layer=3)
-    with pytest.raises(CuetuneError, match="--pooling last: of a sound the first or the mean"):
-        SoundHead(audio_backbone("whisper"), TASK, pooling="last")
+        MediaHead(audio_backbone("whisper"), TASK, layer=3)
+    with pytest.raises(CuetuneError, match="--pooling last: not known here; choose one of first, mean"):
+        MediaHead(audio_backbone("whisper"), TASK, pooling="last")
     with pytest.raises(CuetuneError, match="no first state before those of a row"):
         audio_backbone("whisper").hidden(Sounds([torch.randn(900)], pooling="first"))

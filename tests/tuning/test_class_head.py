@@ -9,7 +9,7 @@ from PIL import Image
 import cuetune
 from cuetune.errors import CuetuneError
 from cuetune.prompts.visual_building import build_for_images, start_from
-from cuetune.readouts.class_head import ClassHead, image_readout
+from cuetune.readouts import ClassHead, image_readout
 from cuetune.readouts.class_mapping import ClassMapping
 from cuetune.tasks.task import Example, Task
 from cuetune.tuning.head_start import states_of_all
@@ -149,14 +149,14 @@ def test_it_is_saved_loaded_and_answers_the_same(tmp_path):
 
 def test_what_has_no_classes_to_borrow_is_refused():
     with pytest.raises(CuetuneError, match="no classes of its own"):
-        image_readout(image_backbone("vit"), TASK, Settings(readout="classes"))
+        image_readout(image_backbone("vit"), TASK, "classes")
     many = Task(template="{image}", labels=tuple("abcd"), name="many")
     with pytest.raises(CuetuneError, match="4 labels, but the model has 3 classes"):
         ClassHead(conv_backbone("resnet"), many)
     with pytest.raises(CuetuneError, match="leave --pooling"):
-        image_readout(conv_backbone("resnet"), TASK, Settings(readout="classes", pooling="mean"))
+        image_readout(conv_backbone("resnet"), TASK, "classes", pooling="mean")
     with pytest.raises(CuetuneError, match="of pictures a head reads answers"):
-        image_readout(conv_backbone("resnet"), TASK, Settings(readout="words"))
+        image_readout(conv_backbone("resnet"), TASK, "words")
 
 
 def test_classes_that_read_more_than_the_state_are_refused(monkeypatch):

@@ -9,7 +9,7 @@ from cuetune.errors import CuetuneError
 from cuetune.picture_prediction import PicturePredictor
 from cuetune.prompts import EnsemblePrompt
 from cuetune.prompts.visual_building import IMAGE_METHODS, ImageStart, build_for_images, start_from
-from cuetune.readouts.image_head import ImageHead
+from cuetune.readouts import MediaHead
 from cuetune.tasks.images import PICTURES
 from cuetune.tasks.task import Task
 from cuetune.tuning.image_run import ImageRun
@@ -60,7 +60,7 @@ def test_every_prompt_learns_in_the_one_loop(examples, method):
     assert outcome.progress.tokens >= 30 * 8 * run.backbone.n_states
     assert any(not torch.equal(value, start[name]) for name, value in run.prompt.named_parameters())
     assert all(torch.equal(value, before[name]) for name, value in run.backbone.model.state_dict().items())
-    head = ImageHead(run.backbone, TASK)
+    head = MediaHead(run.backbone, TASK)
     head.load_state_dict({"weight": outcome.head.weight, "bias": outcome.head.bias})
     predictions = list(PicturePredictor(run.backbone, TASK, run.prompt, head).predict(examples))
     assert [answer.label for answer in predictions] == [example.label for example in examples]
@@ -96,7 +96,7 @@ def test_an_ensemble_combines_its_members(examples):
     frozen = image_backbone()
     start = [ImageStart(frozen, 2, seed, torch.empty(0)) for seed in (0, 1)]
     members = [build_for_images("vpt-shallow", each, {"begin": "random"}) for each in start]
-    head = ImageHead(frozen, TASK, seed=3)
+    head = MediaHead(frozen, TASK, seed=3)
     both = PicturePredictor(frozen, TASK, EnsemblePrompt(members), head).predict(examples)
     each = [list(PicturePredictor(frozen, TASK, member, head).predict(examples)) for member in members]
     for number, answer in enumerate(both):
@@ -106,15 +106,15 @@ def test_an_ensemble_combines_its_members(examples):
 
 def test_a_head_reads_the_layer_it_is_told(examples):
     frozen = image_backbone()
-    head = ImageHead(frozen, TASK, pooling="mean", layer=1)
-    pictures = head.rows(torch.zeros(2, 3, 24, 24, dtype=torch.uint8))
+    head = MediaHead(frozen, TASK, pooling="mean", layer=1)
+    pictures = head.rows(Pictures(torch.zeros(2, 3, 24, 24, dtype=torch.uint8), frozen.n_states))
     assert (pictures.layer, pictures.pooling, len(pictures.ids)) == (1, "mean", 2 * frozen.n_states)
     (hidden,) = frozen.hidden_mixed([(pictures, Injection())])
     wanted = frozen.features(frozen.normalised(pictures.pixels), layer=1, pooling="mean")
     assert torch.allclose(hidden, wanted)
     assert isinstance(pictures.to(torch.device("cpu")), Pictures)
     with pytest.raises(CuetuneError, match="layer 3: tiny-vit has layers 0 to 2"):
-        ImageHead(frozen, TASK, layer=3)
+        MediaHead(frozen, TASK, layer=3)
 
 
 def test_a_run_without_pictures_is_refused(examples):

@@ -15,7 +15,7 @@ from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.prediction import Prediction, batches_by_length, renderer_for
 from cuetune.prompts.words import hard_prompt
-from cuetune.readouts import LinearHead
+from cuetune.readouts import TextHead
 from cuetune.tasks.rendering import Rendered
 from cuetune.tasks.splits import first_of_each
 from cuetune.tasks.task import Example, Task
@@ -78,7 +78,7 @@ class Features:
         self.renderer = renderer_for(backbone, task, len(ids) + (0 if backbone.causal else 1))
         self.shared = [*ids, *self.renderer.shared]
         self.middle = max(1, round(backbone.depth * 2 / 3)) if backbone.keeps_states else None
-        self.heads = [] if backbone.causal else [LinearHead(backbone, task, each) for each in ("first", "mean")]
+        self.heads = [] if backbone.causal else [TextHead(backbone, task, each) for each in ("first", "mean")]
 
     @torch.inference_mode()
     def of(self, examples: Sequence[Example]) -> dict[str, np.ndarray]:

@@ -79,12 +79,12 @@ class AudioModality(MediaModality):
     def predictor(
         self, backbone: Any, task: Any, prompt: Any, head: Any = None, *, writing: Any = None, skipped: Any = None
     ) -> Any:
-        from cuetune.readouts.sound_head import SoundHead
-        from cuetune.sound_prediction import SoundPredictor, sound_readout
+        from cuetune.readouts import MediaHead, audio_readout
+        from cuetune.sound_prediction import SoundPredictor
 
         if head is None and not task.generates:
             raise CuetuneError(f"a {prompt.kind!r} prompt for sounds without a trained head; tune it again.")
-        readout = SoundHead.of(backbone, task, head) if head else sound_readout(backbone, task)
+        readout = MediaHead.of(backbone, task, head) if head else audio_readout(backbone, task)
         return SoundPredictor(backbone, task, prompt, readout, skipped)
 
     def baselines(

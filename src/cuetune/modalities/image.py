@@ -78,11 +78,11 @@ class ImageModality(MediaModality):
         self, backbone: Any, task: Any, prompt: Any, head: Any = None, *, writing: Any = None, skipped: Any = None
     ) -> Any:
         from cuetune.picture_prediction import PicturePredictor
-        from cuetune.readouts.image_head import ImageHead
+        from cuetune.readouts import MediaHead
 
         if head is None:
             raise CuetuneError(f"a {prompt.kind!r} prompt for pictures without a trained head; tune it again.")
-        return PicturePredictor(backbone, task, prompt, ImageHead.of(backbone, task, head), skipped)
+        return PicturePredictor(backbone, task, prompt, MediaHead.of(backbone, task, head), skipped)
 
     def features(self, backbone: Any, task: Any, layer: int | None = None, head: Any = None) -> Any:
         from cuetune.methods.frozen_probe import read_by

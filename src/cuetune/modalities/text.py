@@ -130,10 +130,10 @@ class TextModality(Modality):
     ) -> Any:
         from cuetune.corrected_prediction import CorrectedPredictor
         from cuetune.prediction import Predictor
-        from cuetune.readouts import LinearHead
+        from cuetune.readouts import TextHead
 
         answers = CorrectedPredictor if prompt.kind == "corrected" else Predictor
-        return answers(backbone, task, prompt, writing, LinearHead.of(backbone, task, head) if head else None)
+        return answers(backbone, task, prompt, writing, TextHead.of(backbone, task, head) if head else None)
 
     def baselines(
         self,

@@ -1,12 +1,16 @@
 """Readouts: from hidden states to an answer. A fixed set of labels is scored; generated text is written freely."""
 
 from cuetune.answers import refuse
+from cuetune.backbones.audio import AudioBackbone
+from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.backbones.text import TextBackbone
+from cuetune.backbones.whisper import WhisperBackbone
 from cuetune.errors import CuetuneError
-from cuetune.readouts.base import LabelReadout
-from cuetune.readouts.head import POOLINGS, Head, LinearHead
+from cuetune.readouts.base import LabelReadout, TextReadout
+from cuetune.readouts.linear_head import POOLINGS, ClassHead, Head, LinearHead, MediaHead, TextHead
 from cuetune.readouts.multi_label_words import MultiLabelWords
 from cuetune.readouts.text import GeneratedText
+from cuetune.readouts.transcript import Transcript
 from cuetune.readouts.vocabulary_words import VocabularyWords
 from cuetune.readouts.words import LabelWords, MaskedWords, UnscorableError
 from cuetune.tasks.task import Task
@@ -20,15 +24,21 @@ __all__ = [
     "LabelWords",
     "LinearHead",
     "MaskedWords",
+    "MediaHead",
     "MultiLabelWords",
     "Readout",
+    "TextHead",
+    "TextReadout",
+    "Transcript",
     "VocabularyWords",
+    "audio_readout",
+    "image_readout",
     "readout_for",
     "why_head",
 ]
 
 READOUTS = ("auto", "words", "head")
-Readout = LabelWords | MultiLabelWords | LinearHead | GeneratedText
+Readout = LabelWords | MultiLabelWords | TextHead | GeneratedText
 
 
 def readout_for(
@@ -36,7 +46,7 @@ def readout_for(
 ) -> Readout:
     """The readout that a task's answers need.
 
-    kind: "words" (label words; at the mask in an encoder), "head" (a new `LinearHead`, to be trained), or "auto": for
+    kind: "words" (label words; at the mask in an encoder), "head" (a new `TextHead`, to be trained), or "auto": for
     one label words where the model can score them, else a head (`why_head` says why). pooling, seed: of a new head.
     Raises CuetuneError when backbone and task do not go together.
     """
@@ -52,7 +62,7 @@ def readout_for(
     if kind == "words":
         refuse(task, "label words (--readout words)", "regression")
     if kind == "head" or (kind == "auto" and why_head(backbone, task) is not None):
-        return LinearHead(backbone, task, pooling, seed)
+        return TextHead(backbone, task, pooling, seed=seed)
     if task.answers.kind == "multi-label":
         return MultiLabelWords(backbone, task)
     if not backbone.writes:
@@ -72,3 +82,42 @@ def why_head(backbone: TextBackbone, task: Task) -> str | None:
     except UnscorableError as error:
         return error.reason
     return None
+
+
+def image_readout(
+    backbone: SeeingBackbone,
+    task: Task,
+    kind: str = "auto",
+    *,
+    pooling: str | None = None,
+    layer: int | None = None,
+    seed: int = 0,
+) -> MediaHead:
+    """The readout of images and video. kind: "head" (or "auto") is trained, "classes" are the model's own.
+
+    Raises CuetuneError for a readout of texts, and for classes with options of a trained head.
+    """
+    if kind in ("auto", "head"):
+        return MediaHead(backbone, task, pooling, layer, seed)
+    if kind != "classes":
+        raise CuetuneError(f"--readout {kind}: of pictures a head reads answers, or the model's classes.")
+    refuse(task, "--readout classes")
+    if pooling is not None or layer is not None:
+        raise CuetuneError("--readout classes reads what the model's classifier does; leave --pooling, --head-layer.")
+    return ClassHead(backbone, task)
+
+
+def audio_readout(
+    backbone: AudioBackbone, task: Task, *, pooling: str | None = None, layer: int | None = None, seed: int = 0
+) -> MediaHead | Transcript:
+    """The readout of audio: a new head for labels, transcripts where there are none.
+
+    Raises CuetuneError where transcripts are asked of a model that cannot write.
+    """
+    if not task.generates:
+        return MediaHead(backbone, task, pooling, layer, seed)
+    if not isinstance(backbone, WhisperBackbone):
+        raise CuetuneError(f"{backbone.identity.name} hears and writes nothing; give labels, or a Whisper as --model.")
+    if layer is not None:
+        raise CuetuneError("--head-layer: a transcript is written from the final states; leave it out.")
+    return Transcript(backbone, task)

@@ -17,7 +17,7 @@ POSITIONS_AT_ONCE = 256  # full-vocabulary logits are made for this many positio
 
 
 class LabelReadout(ABC):
-    """What every readout for labels can do: lay rows out, and score every label from the states that come back.
+    """What every readout for labels can do: score every label from the states that are read of rows.
 
     remaps: it is not trained, but made anew after every pass over the data (`remap`).
     """
@@ -28,6 +28,22 @@ class LabelReadout(ABC):
         self.answers = task.answers
         self.labels = task.labels
         self.index = {label: number for number, label in enumerate(task.labels)}
+
+    @abstractmethod
+    def scores(self, backbone: TextBackbone, hidden: Tensor) -> Tensor:
+        """Scores (B, C) from the states that `rows` asked for; see `Answers.values`."""
+
+    def remap(self, states: Tensor, labels: Sequence[str | None]) -> None:
+        """Be made anew from states (N, d) of rows with these labels, where `remaps`."""
+        raise NotImplementedError
+
+    def row_losses(self, backbone: TextBackbone, hidden: Tensor, rendered: Sequence[Rendered]) -> Tensor:
+        """Loss of each row by the kind of its answers, (B,): of one label the cross-entropy over all."""
+        return self.answers.losses(self.scores(backbone, hidden), [row.label for row in rendered])
+
+
+class TextReadout(LabelReadout):
+    """What every readout for labels of texts can do: lay rows out as the backbone reads them."""
 
     @property
     @abstractmethod
@@ -46,18 +62,6 @@ class LabelReadout(ABC):
     @abstractmethod
     def rows(self, rendered: Sequence[Rendered], shared: Sequence[int]) -> Rows:
         """Rendered rows as they go through the backbone, and which of their states are wanted."""
-
-    @abstractmethod
-    def scores(self, backbone: TextBackbone, hidden: Tensor) -> Tensor:
-        """Scores (B, C) from the states that `rows` asked for; see `Answers.values`."""
-
-    def remap(self, states: Tensor, labels: Sequence[str | None]) -> None:
-        """Be made anew from states (N, d) of rows with these labels, where `remaps`."""
-        raise NotImplementedError
-
-    def row_losses(self, backbone: TextBackbone, hidden: Tensor, rendered: Sequence[Rendered]) -> Tensor:
-        """Loss of each row by the kind of its answers, (B,): of one label the cross-entropy over all."""
-        return self.answers.losses(self.scores(backbone, hidden), [row.label for row in rendered])
 
 
 def in_chunks(function: Any, *tensors: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
-from cuetune.readouts.base import LabelReadout
+from cuetune.readouts.base import TextReadout
 from cuetune.readouts.words import LabelWords, MaskedWords
 from cuetune.tasks.rendering import Rendered
 from cuetune.tasks.task import Task
@@ -15,7 +15,7 @@ from cuetune.tasks.task import Task
 NONE = (" none", " nothing", " neither", " empty")  # the first that no label is called
 
 
-class MultiLabelWords(LabelReadout):
+class MultiLabelWords(TextReadout):
     """An independent yes or no for every label, from its words w_c and the words of no label w_0, in one pass:
 
         Pr(c | row) = Pr(w_c | row) / (Pr(w_c | row) + Pr(w_0 | row)) = sigmoid(log Pr(w_c | row) - log Pr(w_0 | row)).

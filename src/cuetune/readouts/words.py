@@ -12,7 +12,7 @@ from cuetune.backbones.text import TextBackbone
 from cuetune.backbones.tokens import surroundings
 from cuetune.errors import CuetuneError
 from cuetune.readouts.answer_tree import AnswerTree
-from cuetune.readouts.base import LabelReadout
+from cuetune.readouts.base import TextReadout
 from cuetune.readouts.true_path import TruePath
 from cuetune.tasks.rendering import Rendered, answer_ids, encode
 from cuetune.tasks.task import Task
@@ -26,7 +26,7 @@ class UnscorableError(CuetuneError):
         self.reason = reason
 
 
-class LabelWords(LabelReadout):
+class LabelWords(TextReadout):
     """Scores every label by a walk down the tree of the label words' tokens, of which there may be any number.
 
     Pr(label | row) = prod_i Pr(token_i | row, tokens before it), each among the tokens that some label goes on with

@@ -13,9 +13,7 @@ from cuetune.backbones.sounds import Sounds, batches_by_length
 from cuetune.backbones.whisper import WhisperBackbone, injection_tokens
 from cuetune.errors import CuetuneError
 from cuetune.prompts.base import Prompt
-from cuetune.readouts.sound_head import SoundHead
-from cuetune.readouts.transcript import Transcript
-from cuetune.sound_prediction import sound_readout
+from cuetune.readouts import MediaHead, Transcript, audio_readout
 from cuetune.tuning.heard import HeardSounds
 from cuetune.tuning.settings import Settings
 from cuetune.tuning.task_run import TaskData
@@ -50,7 +48,9 @@ class AudioRun:
         if not data.train:
             raise CuetuneError(f"{data.task.name}: no recordings to tune on.")
         self.backbone, self.task, self.settings, self.folder = backbone, data.task, settings, folder
-        self.readout: Any = sound_readout(backbone, data.task, settings.pooling, settings.head_layer, settings.seed)
+        self.readout: Any = audio_readout(
+            backbone, data.task, pooling=settings.pooling, layer=settings.head_layer, seed=settings.seed
+        )
         self.training_readout = self.readout
         injection = prompt.injection()
         backbone.check(injection)
@@ -69,9 +69,9 @@ class AudioRun:
         return HeardSounds(self.backbone, examples, self.task, at_least=at_least, raw=self._raw, folder=self.folder)
 
     @property
-    def head(self) -> SoundHead | None:
+    def head(self) -> MediaHead | None:
         """The classifier that is trained with the prompt, or None where text is written."""
-        return self.readout if isinstance(self.readout, SoundHead) else None
+        return self.readout if isinstance(self.readout, MediaHead) else None
 
     @torch.no_grad()
     def states_of(self, prompt: Prompt, numbers: Sequence[int]) -> Tensor:

@@ -13,8 +13,7 @@ from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.errors import CuetuneError
 from cuetune.picture_prediction import PicturePredictor
 from cuetune.prompts.base import Prompt
-from cuetune.readouts.class_head import image_readout
-from cuetune.readouts.image_head import ImageHead
+from cuetune.readouts import MediaHead, image_readout
 from cuetune.tasks.decoding import rows_of
 from cuetune.tuning.decoded import DecodedPictures
 from cuetune.tuning.settings import Settings
@@ -72,7 +71,10 @@ class ImageRun:
         if not data.train:
             raise CuetuneError(f"{data.task.name}: no pictures to tune on.")
         self.backbone, self.task, self.settings = backbone, data.task, settings
-        self.readout = self.training_readout = image_readout(backbone, data.task, settings)
+        self.readout = self.training_readout = image_readout(
+            backbone, data.task, settings.readout,
+            pooling=settings.pooling, layer=settings.head_layer, seed=settings.seed,
+        )  # fmt: skip
         backbone.check(prompt.injection())
         self.pixels = DecodedPictures(list(rows_of(data.train, data.task)), backbone.preprocessing, folder=folder)
         repeated = [int(row.values.get("repeated", 0)) for row in self.pixels.rows]
@@ -82,7 +84,7 @@ class ImageRun:
         self.states: FrozenPictures | None = None
 
     @property
-    def head(self) -> ImageHead:
+    def head(self) -> MediaHead:
         """The classifier that is trained with the prompt."""
         return self.readout
 
@@ -98,7 +100,7 @@ class ImageRun:
 
     def pack(self, rows: Sequence[Shown]) -> Pictures:
         """Pictures as they go through the backbone."""
-        return self.readout.rows(self.pixels.of([row.number for row in rows]))
+        return self.readout.rows(Pictures(self.pixels.of([row.number for row in rows]), self.backbone.n_states))
 
     def freeze(self, layer: int, folder: Path | None = None) -> None:
         """Compute the states below `layer`, which the prompt cannot change, once for every picture."""

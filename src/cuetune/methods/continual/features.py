@@ -14,8 +14,7 @@ from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.prediction import renderer_for
 from cuetune.prompts.query import query_of
-from cuetune.readouts import LinearHead
-from cuetune.readouts.image_head import ImageHead
+from cuetune.readouts import MediaHead, TextHead
 from cuetune.tasks.decoding import decode, rows_of
 from cuetune.tasks.task import Example, Task
 
@@ -55,11 +54,11 @@ class FrozenFeatures:
     def batches(self, examples: Sequence[Example], task: Task) -> Iterator[Rows | Pictures]:
         """The examples in order as they go through a backbone, some at a time, one state to be read of each."""
         if isinstance(self.backbone, SeeingBackbone):
-            head = ImageHead(self.backbone, task, self.pooling, self.head_layer)
+            head = MediaHead(self.backbone, task, self.pooling, self.head_layer)
             for _, pixels in decode(rows_of(examples, task), self.backbone.preprocessing):
-                yield head.rows(pixels)
+                yield head.rows(Pictures(pixels, self.backbone.n_states))
         else:
-            readout = LinearHead(self.backbone, task, self.pooling)
+            readout = TextHead(self.backbone, task, self.pooling)
             renderer = renderer_for(self.backbone, task, readout.n_answer)
             rows = list(renderer.render(examples))
             for first in range(0, len(rows), AT_ONCE):
