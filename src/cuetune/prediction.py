@@ -13,7 +13,7 @@ from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.prompts.base import Before, Prompt
-from cuetune.readouts import GeneratedText, TextReadout, Readout, readout_for
+from cuetune.readouts import GeneratedText, Readout, TextReadout, readout_for
 from cuetune.tasks.rendering import Rendered, Renderer
 from cuetune.tasks.task import Example, Task
 
