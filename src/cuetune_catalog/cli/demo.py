@@ -35,11 +35,11 @@ def demo(
     from cuetune.tuning.settings import Settings
     from cuetune.verbs import predict_rows
     from cuetune_catalog.datasets.registry import pull_data
-    from cuetune_catalog.models.bundled import CATALOGUE, is_cached, pull
+    from cuetune_catalog.models.bundled import MODELS, is_cached, pull
 
     data = to.parent / "data"
     if not is_cached(DEFAULT):
-        console.say(f"fetching {DEFAULT} ({CATALOGUE[DEFAULT].size / 2**20:.0f} MiB, once) …")
+        console.say(f"fetching {DEFAULT} ({MODELS[DEFAULT].size / 2**20:.0f} MiB, once) …")
     with downloading(DEFAULT) as progress:
         pull(DEFAULT, progress)
     with downloading("reviews-amazon") as progress:

@@ -23,22 +23,22 @@ def models(context: typer.Context) -> None:
 def models_list() -> None:
     """Print the bundled models: what each is for, size, licence, whether and where it is cached."""
     from cuetune.backbones.loading import DEFAULT
-    from cuetune_catalog.models.bundled import CATALOGUE, folder_of, is_cached
+    from cuetune_catalog.models.bundled import MODELS, folder_of, is_cached
 
     table = console.table()
     for heading in ("model", "kind", "parameters", "licence", "download"):
         table.add_column(heading, no_wrap=True)
-    for name, model in CATALOGUE.items():
+    for name, model in MODELS.items():
         size = "cached" if is_cached(name) else f"{model.size / 2**20:.0f} MiB"
         table.add_row(name, model.kind, f"{model.parameters / 1e6:.1f} M", model.licence, size)
     console.show(table)
-    for name, model in CATALOGUE.items():
-        console.say(f"{name}: {model.description}")
+    for name, model in MODELS.items():
+        console.say(f"{name}: {model.title}")
     console.say(
         f"The default is {DEFAULT}. Hub ids and local folders of causal models, encoders and encoder-decoders work by "
         "name too."
     )
-    for name in filter(is_cached, CATALOGUE):
+    for name in filter(is_cached, MODELS):
         console.say(f"{name} is in {folder_of(name)}")
     console.say("next: cuetune demo" if is_cached(DEFAULT) else f"next: cuetune models pull {DEFAULT}")
 
@@ -66,11 +66,11 @@ def models_check(name: Annotated[str, typer.Argument(help="A bundled model that 
 
     `cuetune models check smollm2-135m`
     """
-    from cuetune_catalog.models.bundled import CATALOGUE, unknown
+    from cuetune_catalog.models.bundled import MODELS, unknown
     from cuetune_catalog.models.kept_files import check_files
 
-    if name not in CATALOGUE:
+    if name not in MODELS:
         raise unknown(name)
-    folder = CATALOGUE[name].folder(pull_missing=False)
+    folder = MODELS[name].folder(pull_missing=False)
     check_files(folder, whole=True)
     console.say(f"{folder} is as it was converted")

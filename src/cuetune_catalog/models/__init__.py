@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from cuetune_catalog.models.bundled import CATALOGUE
+from cuetune_catalog.models.bundled import MODELS
 
 
 def __getattr__(name: str) -> Any:
-    if (spelled := name.replace("_", "-")) in CATALOGUE:
-        return CATALOGUE[spelled]
+    if (spelled := name.replace("_", "-")) in MODELS:
+        return MODELS[spelled]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

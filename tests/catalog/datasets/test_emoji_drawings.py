@@ -1,7 +1,6 @@
 """Emoji in four styles: what is drawn from small icon sets, and the registry's promises against the real ones."""
 
 import csv
-import dataclasses
 import io
 import json
 import shutil
@@ -14,7 +13,12 @@ import pytest
 from cuetune.errors import CuetuneError
 from cuetune.tasks.images import PICTURES
 from cuetune.tasks.pictures import read_pictures
-from cuetune_catalog.datasets.readers.emoji_drawings import DRAWINGS, SIDE, read_drawings, svg_of
+from cuetune_catalog.datasets.readers.emoji_drawings import SIDE, svg_of
+from cuetune_catalog.datasets.readers.emoji_drawings import read as read_drawings
+from cuetune_catalog.datasets.registry import DATASETS
+from cuetune_catalog.fetch.archive import Archive
+
+DRAWINGS = DATASETS["emoji-drawings"]
 
 pytest.importorskip("resvg_py")
 
@@ -43,7 +47,7 @@ def sets(tmp_path):
 
 
 def test_what_all_styles_have_is_drawn_in_each(sets):
-    rows = [(name, cells) for _, name, cells in read_drawings(sets)]
+    rows = [(name, cells) for _, name, cells in read_drawings(**sets)]
     assert rows == [
         ("noto/cat.png", ("animals and nature", "noto", "cat")),
         ("twemoji/cat.png", ("animals and nature", "twemoji", "cat")),
@@ -55,10 +59,10 @@ def test_what_all_styles_have_is_drawn_in_each(sets):
 
 
 def test_pictures_lie_beside_their_table_and_are_read_from_it(sets, tmp_path, monkeypatch):
-    archives = {style: DRAWINGS.archives[style] for style in sets}
-    monkeypatch.setattr(type(DRAWINGS.archive), "fetch", lambda self, progress: sets[known[self.requirement]])
-    known = {archive.requirement: style for style, archive in archives.items()}
-    made = dataclasses.replace(DRAWINGS, archives=archives)
+    packages = {style: DRAWINGS.packages[style] for style in sets}
+    known = {package.requirement: style for style, package in packages.items()}
+    monkeypatch.setattr(Archive, "fetch", lambda self, progress: sets[known[self.requirement]])
+    made = DRAWINGS.model_copy(update={"packages": packages})
     for _ in range(2):  # writing again replaces it
         made.write(tmp_path / "out" / "emoji-drawings.csv")
     rows = list(PICTURES.read(tmp_path / "out" / "emoji-drawings.csv"))
@@ -78,7 +82,7 @@ def test_an_icons_own_size_comes_first():
 def test_without_a_renderer_the_extra_is_named(sets, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "resvg_py", None)
     with pytest.raises(CuetuneError, match=r'pip install "cuetune\[image\]"'):
-        list(read_drawings(sets))
+        list(read_drawings(**sets))
 
 
 @pytest.mark.slow

@@ -10,7 +10,11 @@ import pytest
 
 from cuetune.errors import CuetuneError
 from cuetune_catalog.datasets.readers import emoji_kinds
-from cuetune_catalog.datasets.readers.emoji_kinds import KINDS, kinds_of, read_kinds, subgroups
+from cuetune_catalog.datasets.readers.emoji_kinds import kinds_of, subgroups
+from cuetune_catalog.datasets.readers.emoji_kinds import read as read_kinds
+from cuetune_catalog.datasets.registry import DATASETS
+
+KINDS = DATASETS["emoji-kinds"]
 
 pytest.importorskip("resvg_py")
 
@@ -59,21 +63,21 @@ def test_subgroups_by_code_point(archives):
 
 def test_kinds_with_enough_objects_in_all_styles(archives, monkeypatch):
     monkeypatch.setattr(emoji_kinds, "FEWEST", 2)
-    assert kinds_of(archives) == {"food-fruit": ["apple", "banana"], "animal-bird": ["bird", "duck"]}
-    rows = [(name, cells) for _, name, cells in read_kinds(archives)]
+    assert kinds_of(**archives) == {"food-fruit": ["apple", "banana"], "animal-bird": ["bird", "duck"]}
+    rows = [(name, cells) for _, name, cells in read_kinds(**archives)]
     assert rows[0] == ("noto/bird.png", ("animal bird", "noto", "bird"))
     assert len(rows) == 8
     monkeypatch.setattr(emoji_kinds, "MOST", 1)
-    assert kinds_of(archives) == {"food-fruit": ["apple"], "animal-bird": ["bird"]}
+    assert kinds_of(**archives) == {"food-fruit": ["apple"], "animal-bird": ["bird"]}
     monkeypatch.setattr(emoji_kinds, "FEWEST", 3)
-    assert kinds_of(archives) == {}
+    assert kinds_of(**archives) == {}
 
 
 def test_the_real_kinds_are_what_the_registry_says():
     if shutil.which("npm") is None:
         pytest.skip("npm is not installed here")
     try:
-        found = kinds_of({style: archive.fetch() for style, archive in KINDS.archives.items()})
+        found = kinds_of(**{style: package.fetch() for style, package in KINDS.packages.items()})
     except CuetuneError as error:
         pytest.skip(f"the icon sets cannot be fetched here: {error}")
     assert Counter({kind.replace("-", " "): 4 * len(objects) for kind, objects in found.items()}) == KINDS.labels

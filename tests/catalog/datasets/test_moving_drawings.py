@@ -16,13 +16,15 @@ from cuetune_catalog.datasets.readers.moving_drawings import (
     DIRECTIONS,
     FARTHEST,
     FRAMES,
-    MOVING,
     NEAREST,
     SIDE,
     encoded,
     way,
 )
+from cuetune_catalog.datasets.registry import DATASETS
 from tiny_vision import png
+
+MOVING = DATASETS["moving-drawings"]
 
 pytest.importorskip("av")
 BALL = png(Image.new("RGBA", (50, 50), (0, 0, 120, 255)))

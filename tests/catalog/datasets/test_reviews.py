@@ -1,17 +1,16 @@
 """The review data: what is written from the source archive, and the counts that the catalogue promises."""
 
 import csv
-import dataclasses
 from collections import Counter
 
 import pytest
 
 from cuetune.errors import CuetuneError
 from cuetune.support.cache_dir import cache_dir
-from cuetune_catalog.datasets.readers.reviews import CITATION, REVIEWS
+from cuetune_catalog.datasets.readers import reviews
 from cuetune_catalog.datasets.registry import DATASETS, pull_data
 
-NAMES = [each.name for each in REVIEWS]
+NAMES = ["reviews-amazon", "reviews-movies", "reviews-tweets", "reviews-editorials"]
 
 
 def read(path):
@@ -47,24 +46,21 @@ def test_failures_are_one_line_and_leave_nothing(fake_pip, tmp_path):
     assert not (tmp_path / "data").exists()
 
 
-def change(monkeypatch, name, **values):
-    monkeypatch.setitem(DATASETS, name, dataclasses.replace(DATASETS[name], **values))
-
-
 def test_a_changed_archive_is_refused_and_a_damaged_copy_is_fetched_anew(fake_reviews, tmp_path, monkeypatch):
     pull_data("reviews-tweets", tmp_path)
     kept = cache_dir() / "packages" / "vaderSentiment-3.3.2.tar.gz"
     kept.write_bytes(kept.read_bytes()[:-1])
     pull_data("reviews-tweets", tmp_path)
     assert len(fake_reviews.calls) == 2
-    another = dataclasses.replace(DATASETS["reviews-editorials"].archive, sha256="cd" * 32)
-    change(monkeypatch, "reviews-editorials", archive=another)
+    data = DATASETS["reviews-editorials"]
+    another = {"vader": data.packages["vader"].model_copy(update={"sha256": "cd" * 32})}
+    monkeypatch.setitem(DATASETS, data.name, data.model_copy(update={"packages": another}))
     with pytest.raises(CuetuneError, match="expected cdcdcdcdcdcdcdcd…; it was not kept"):
         pull_data("reviews-editorials", tmp_path)
     assert not (tmp_path / "reviews-editorials.csv").exists()
 
 
-def full(archive):
+def full(**_):
     yield ("first", "positive", "1", "1")
     raise OSError(28, "No space left on device")
 
@@ -72,7 +68,7 @@ def full(archive):
 def test_a_write_that_fails_keeps_the_older_file(fake_reviews, tmp_path, monkeypatch):
     path = pull_data("reviews-amazon", tmp_path)
     before = path.read_bytes()
-    change(monkeypatch, "reviews-amazon", read=full)
+    monkeypatch.setattr(reviews, "read", full)
     with pytest.raises(CuetuneError, match="cannot write: No space left on device"):
         pull_data("reviews-amazon", tmp_path)
     assert path.read_bytes() == before
@@ -80,19 +76,19 @@ def test_a_write_that_fails_keeps_the_older_file(fake_reviews, tmp_path, monkeyp
 
 
 def test_the_cached_copy_is_written_once_and_never_half(fake_reviews, monkeypatch):
-    read_before = DATASETS["reviews-amazon"].read
-    change(monkeypatch, "reviews-amazon", read=full)
+    read_before = reviews.read
+    monkeypatch.setattr(reviews, "read", full)
     with pytest.raises(CuetuneError, match="No space left"):
         DATASETS["reviews-amazon"].source()
-    change(monkeypatch, "reviews-amazon", read=read_before)
+    monkeypatch.setattr(reviews, "read", read_before)
     path = DATASETS["reviews-amazon"].source()
     assert len(read(path)) == 3
-    change(monkeypatch, "reviews-amazon", read=full)
+    monkeypatch.setattr(reviews, "read", full)
     assert DATASETS["reviews-amazon"].source() == path
 
 
 def test_the_card_says_whom_to_cite():
-    assert "Hutto" in CITATION
+    assert all("Hutto" in DATASETS[name].citation for name in NAMES)
     assert [DATASETS[name].rows for name in NAMES] == [2943, 10043, 3362, 2788]
 
 

@@ -7,7 +7,8 @@ from email.message import EmailMessage
 
 import pytest
 
-from cuetune_catalog.datasets.readers.spam_mails import mail_text, read_mails, without_markup
+from cuetune_catalog.datasets.readers.spam_mails import mail_text, without_markup
+from cuetune_catalog.datasets.readers.spam_mails import read as read_mails
 
 TEXTS = {
     "utf-8": "Grüße — 100 € für dich",

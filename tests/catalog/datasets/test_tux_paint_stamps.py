@@ -12,8 +12,13 @@ from cuetune.errors import CuetuneError
 from cuetune.tasks.images import PICTURES
 from cuetune.tasks.pictures import read_picture, read_pictures
 from cuetune_catalog.datasets.readers.emoji_drawings import SIDE
-from cuetune_catalog.datasets.readers.tux_paint_stamps import STAMPS, caption_of, read_stamps
+from cuetune_catalog.datasets.readers.tux_paint_stamps import caption_of
+from cuetune_catalog.datasets.readers.tux_paint_stamps import read as read_stamps
+from cuetune_catalog.datasets.registry import DATASETS
+from cuetune_catalog.fetch.archive import Archive
 from tiny_vision import picture, png
+
+STAMPS = DATASETS["tux-paint-stamps"]
 
 pytest.importorskip("resvg_py")
 
@@ -39,7 +44,7 @@ def package(tmp_path) -> Path:
 
 
 def test_stamps_of_each_kind_are_told_apart(package):
-    rows = {name: (content, cells) for content, name, cells in read_stamps({"stamps": package})}
+    rows = {name: (content, cells) for content, name, cells in read_stamps(package)}
     assert {name: cells for name, (_, cells) in rows.items()} == {
         "animals/drawing/bee.png": ("animals", "drawing", "bee"),
         "animals/cartoon/cats-lion.png": ("animals", "cartoon", "cats lion"),
@@ -53,7 +58,7 @@ def test_stamps_of_each_kind_are_told_apart(package):
 
 
 def test_they_lie_in_folders_beside_their_table(package, tmp_path, monkeypatch):
-    monkeypatch.setattr(type(STAMPS.archive), "fetch", lambda self, progress: package)
+    monkeypatch.setattr(Archive, "fetch", lambda self, progress: package)
     STAMPS.write(tmp_path / "stamps.csv")
     rows = list(PICTURES.read(tmp_path / "stamps.csv"))
     assert [row.values["label"] for row, _ in read_pictures(rows)] == ["animals", "animals", "animals", "food"]

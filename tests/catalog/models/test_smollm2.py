@@ -8,7 +8,7 @@ from cuetune.backbones.loading import load_backbone, load_tokenizer
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
 from cuetune.support.plugins import resolve_model
-from cuetune_catalog.models.bundled import CATALOGUE, pull
+from cuetune_catalog.models.bundled import MODELS, pull
 
 
 def test_the_tokenizer_takes_digits_alone_and_words_with_their_space(smollm2_folder):
@@ -28,7 +28,7 @@ def test_it_speaks_english_and_its_embeddings_are_tied(smollm2_folder):
     written = model.generate(**ids, max_new_tokens=12, do_sample=False)
     assert "Paris" in tokenizer.decode(written[0])
     assert model.lm_head.weight.data_ptr() == model.get_input_embeddings().weight.data_ptr()
-    assert sum(p.numel() for p in model.parameters()) == CATALOGUE["smollm2-135m"].parameters
+    assert sum(p.numel() for p in model.parameters()) == MODELS["smollm2-135m"].parameters
 
 
 def test_packed_compiled_and_mixed_equal_row_by_row(smollm2_folder):

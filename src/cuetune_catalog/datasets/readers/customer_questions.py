@@ -8,14 +8,14 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from cuetune_catalog.datasets.base import Archive, DataSet, first_of_each
+from cuetune_catalog.datasets.readers.distinct import first_of_each
 
 TOPICS = ("ai", "coding", "emotion", "psychology", "trivia")
 
 
-def read_questions(archive: Path) -> Iterable[tuple[str, str]]:
+def read(corpus: Path) -> Iterable[tuple[str, str]]:
     """(text, label) of every different question."""
-    return first_of_each(_every_question(archive))
+    return first_of_each(_every_question(corpus))
 
 
 def _every_question(archive: Path) -> Iterator[tuple[str, str]]:
@@ -27,21 +27,3 @@ def _every_question(archive: Path) -> Iterator[tuple[str, str]]:
             for conversation in content["conversations"]:
                 if isinstance(conversation, list):  # one trivia question and its answer are mistyped as one text
                     yield " ".join(str(conversation[0]).split()), topic
-
-
-QUESTIONS = DataSet(
-    name="customer-questions",
-    description="short questions and remarks put to an assistant, by topic",
-    asked="label",
-    columns=("text", "label"),
-    rows=527,
-    labels={"ai": 61, "coding": 96, "emotion": 48, "psychology": 62, "trivia": 260},
-    licence="BSD",
-    citation="G. Cox and contributors, ChatterBot corpus 1.3.3.",
-    archive=Archive(
-        "chatterbot-corpus==1.3.3",
-        "86de5300afb9a80826386339d3bec79c0a72eb0358abb8327e2ecef5ae0ce154",
-        size=345_706,
-    ),
-    read=read_questions,
-)

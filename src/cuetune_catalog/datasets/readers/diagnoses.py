@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
-from cuetune_catalog.datasets.base import Archive, DataSet, first_of_each
+from cuetune_catalog.datasets.readers.distinct import first_of_each
 
 LIST = "simple_icd_10_cm/data/icd10c-tabular-April-1-2026.xml"
 CHAPTERS = {
@@ -31,9 +31,9 @@ CHAPTERS = {
 REPEATED = re.compile(r"classified elsewhere|^Intraoperative and postprocedural")
 
 
-def read_diagnoses(archive: Path) -> Iterable[tuple[str, str, str]]:
+def read(classification: Path) -> Iterable[tuple[str, str, str]]:
     """(text, label, code) of every category of the chapters above, each text once."""
-    return first_of_each(_every_category(archive))
+    return first_of_each(_every_category(classification))
 
 
 def _every_category(archive: Path) -> Iterator[tuple[str, str, str]]:
@@ -45,35 +45,3 @@ def _every_category(archive: Path) -> Iterator[tuple[str, str, str]]:
             text = " ".join(category.findtext("desc", "").split())
             if label and not REPEATED.search(text):
                 yield text, label, category.findtext("name", "")
-
-
-DIAGNOSES = DataSet(
-    name="diagnoses",
-    description="names of diagnoses by the part of the body they concern",
-    asked="label",
-    columns=("text", "label", "code"),
-    rows=660,
-    labels={
-        "breathing": 60,
-        "circulation": 72,
-        "digestion": 67,
-        "eyes and ears": 52,
-        "kidneys and genitals": 75,
-        "mental health": 70,
-        "muscles and bones": 72,
-        "nerves": 53,
-        "pregnancy": 72,
-        "skin": 67,
-    },
-    licence="MIT (ICD-10 © WHO)",
-    citation=(
-        "National Center for Health Statistics (2026). ICD-10-CM Tabular List of Diseases and Injuries, April 2026; "
-        "packaged by S. Travasci in simple-icd-10-cm 1.5.0."
-    ),
-    archive=Archive(
-        "simple-icd-10-cm==1.5.0",
-        "6d461d71dc26aedc530ae65f02cfb578a154e49507c32e8241e75f701d4b7e42",
-        size=1_076_390,
-    ),
-    read=read_diagnoses,
-)

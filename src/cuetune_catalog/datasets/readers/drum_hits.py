@@ -5,12 +5,11 @@ Names that fit none of the five sounds, or several ("Snare Rimshot"), are left o
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
-from cuetune_catalog.datasets.media_set import MediaSet
-from cuetune_catalog.fetch.debian import DebianArchive, files_of
+from cuetune_catalog.fetch.debian import files_of
 
 ROOT = PurePosixPath("usr/share/hydrogen/data/drumkits")
 HITS = {
@@ -23,11 +22,11 @@ HITS = {
 OTHERS = r"rim|stick|stomp|clap|bell"  # another sound, or two at once
 
 
-def read_drums(archives: Mapping[str, Path]) -> Iterator[tuple[bytes, str, tuple[str, ...]]]:
+def read(drums: Path) -> Iterator[tuple[bytes, str, tuple[str, ...]]]:
     """(recording, "kit/file", (label, kit, name)) of every hit that has one of the labels."""
     kits: dict[str, bytes] = {}
     sounds: dict[tuple[str, str], bytes] = {}
-    with files_of(archives["drums"]) as files:
+    with files_of(drums) as files:
         for name, content in files:
             path = PurePosixPath(name)
             if path.is_relative_to(ROOT) and path.parent.parent == ROOT:
@@ -68,26 +67,3 @@ def _tag(element: ElementTree.Element) -> str:
 
 def _plain(name: str) -> str:
     return name.replace(" ", "_")
-
-
-DRUMS = MediaSet(
-    name="drum-hits",
-    description="single hits of twelve drum kits: what was hit, also in a kit never heard?",
-    asked="label",
-    columns=("audio", "label", "kit", "name"),
-    rows=435,
-    labels={"cymbal": 106, "hi-hat": 124, "kick": 53, "snare": 74, "tom": 78},
-    licence="GPL-2, CC BY, CC BY-SA, CC0",
-    citation=(
-        "Hydrogen drum kits 2017.09.19 as packaged by Debian: A. Pavlov, E. Grilli, M. Guglielmetti, L. Tanguay, "
-        "G. MacArthur, E. Rumpf and others; the licence of each kit is in the package."
-    ),
-    archives={
-        "drums": DebianArchive(
-            "hydrogen-drumkits==2017.09.19~dfsg-1",
-            "6ea3c6df9a67762e2362f946c695e619859126b19fbccf32a2e8f07dfd03b2f4",
-            size=142_675_622,
-        )
-    },
-    read=read_drums,
-)

@@ -11,8 +11,6 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from cuetune_catalog.datasets.base import Archive, DataSet
-
 CATEGORIES = {
     "Activities": "activities",
     "Animals & Nature": "animals and nature",
@@ -33,9 +31,9 @@ VARIED = re.compile(
 )
 
 
-def read_emoji(archive: Path) -> Iterator[tuple[str, str]]:
+def read(twemoji: Path) -> Iterator[tuple[str, str]]:
     """(text, label) of one name for each picture, in the order of the list."""
-    with tarfile.open(archive) as files:
+    with tarfile.open(twemoji) as files:
         listed = files.extractfile("package/metadata.json")
         assert listed is not None
         categories = json.load(listed)["categories"]
@@ -57,31 +55,3 @@ def _core(name: str) -> str:
     """A name without the words of variants; one that is such a word itself stays."""
     core = "-".join(filter(None, VARIED.sub("", name).split("-")))
     return core or name * ("-" not in name)
-
-
-EMOJI = DataSet(
-    name="emoji-names",
-    description="English names of emoji by category, one of each picture's variants",
-    asked="label",
-    columns=("text", "label"),
-    rows=1302,
-    labels={
-        "activities": 83,
-        "animals and nature": 149,
-        "food and drink": 130,
-        "objects": 263,
-        "people and body": 173,
-        "smileys and emotion": 153,
-        "symbols": 170,
-        "travel and places": 181,
-    },
-    licence="CC BY 4.0",
-    citation="Twemoji icons and their names, Twitter and contributors; packaged by Iconify 1.2.5.",
-    archive=Archive(
-        "@iconify-json/twemoji==1.2.5",
-        "19046dff7d8707ce96212ec86468b36ac5f8e60409629dd13f809265c6d0ebb7",
-        size=1_555_888,
-        registry="npm",
-    ),
-    read=read_emoji,
-)

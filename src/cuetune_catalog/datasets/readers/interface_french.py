@@ -11,16 +11,16 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from cuetune_catalog.datasets.base import Archive, DataSet, first_of_each
+from cuetune_catalog.datasets.readers.distinct import first_of_each
 
 CATALOGUES = "jupyterlab_language_pack_fr_FR/locale/fr_FR/LC_MESSAGES/"
 PLACEHOLDER = re.compile(r"%[\w(]|\{\w*\}|\$\{")
 LITTLE_ENDIAN = b"\xde\x12\x04\x95"
 
 
-def read_pairs(archive: Path) -> Iterable[tuple[str, str]]:
+def read(language_pack: Path) -> Iterable[tuple[str, str]]:
     """(english, french) of every string, each English one once, letters' case aside."""
-    return first_of_each(_every_pair(archive))
+    return first_of_each(_every_pair(language_pack))
 
 
 def _every_pair(archive: Path) -> Iterator[tuple[str, str]]:
@@ -56,20 +56,3 @@ def read_catalogue(content: bytes) -> Iterator[tuple[str, str]]:
         )
         if original and "\0" not in original:  # the empty original has the catalogue's own data
             yield original.rpartition("\x04")[2].strip(), translation.strip()
-
-
-PAIRS = DataSet(
-    name="interface-french",
-    description="English strings of a computer program and their French",
-    asked="french",
-    columns=("english", "french"),
-    rows=2621,
-    licence="BSD-3-Clause",
-    citation="Project Jupyter contributors, JupyterLab language pack fr-FR 4.5.post3.",
-    archive=Archive(
-        "jupyterlab-language-pack-fr-fr==4.5.post3",
-        "9f6ce9d4e64b367ff084a2313af29d6ad8a02d1d08000f3e6c53e2856fa9a11f",
-        size=222_292,
-    ),
-    read=read_pairs,
-)

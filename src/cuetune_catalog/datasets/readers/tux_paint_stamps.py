@@ -4,23 +4,22 @@ Each stamp lies in the folder of its category and has a caption in English. Vect
 image of another stamp is left out, and the vector form of a picture that is there too.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from cuetune_catalog.datasets.media_set import MediaSet
 from cuetune_catalog.datasets.readers.emoji_drawings import renderer
-from cuetune_catalog.fetch.debian import DebianArchive, files_of
+from cuetune_catalog.fetch.debian import files_of
 
 ROOT = PurePosixPath("usr/share/tuxpaint/stamps")
 DERIVED = ("_mirror", "_flip")
 CATEGORIES = ("animals", "clothes", "food", "household", "people", "plants", "seasonal", "space", "town", "vehicles")
 
 
-def read_stamps(archives: Mapping[str, Path]) -> Iterator[tuple[bytes, str, tuple[str, ...]]]:
+def read(stamps: Path) -> Iterator[tuple[bytes, str, tuple[str, ...]]]:
     """(picture, "category/style/name.png", (category, style, caption)) of every stamp of the large categories."""
     pictures: dict[PurePosixPath, bytes] = {}
     captions: dict[PurePosixPath, str] = {}
-    with files_of(archives["stamps"]) as files:
+    with files_of(stamps) as files:
         for name, content in files:
             path = PurePosixPath(name)
             if not path.is_relative_to(ROOT) or path.relative_to(ROOT).parts[0] not in CATEGORIES:
@@ -43,34 +42,3 @@ def caption_of(content: bytes) -> str:
     """The English caption: the first line of a stamp's text, behind which stand the translations."""
     first, *_ = content.decode("utf-8", "replace").splitlines() or [""]
     return first.strip()
-
-
-STAMPS = MediaSet(
-    name="tux-paint-stamps",
-    description="photos, drawings and cartoons of things by category, to learn on one kind and to try on another",
-    asked="label",
-    columns=("image", "label", "style", "caption"),
-    rows=651,
-    labels={
-        "animals": 154,
-        "clothes": 48,
-        "food": 74,
-        "household": 73,
-        "people": 30,
-        "plants": 40,
-        "seasonal": 71,
-        "space": 23,
-        "town": 80,
-        "vehicles": 58,
-    },
-    licence="GPL-2",
-    citation="Tux Paint Stamps 2022.06.04 by Bill Kendrick and many others, as packaged by Debian.",
-    archives={
-        "stamps": DebianArchive(
-            "tuxpaint-stamps-default==2022.06.04-1",
-            "6db6c1bfc870a47f1499d6203b083522eacb57c5f9c87d468f2e92eb6d9d5f34",
-            size=160_880_444,
-        )
-    },
-    read=read_stamps,
-)

