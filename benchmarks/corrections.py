@@ -30,8 +30,8 @@ from cuetune.tasks.splits import split_examples
 from cuetune.tasks.task import Example
 from cuetune.tuning.batches import Epochs
 from cuetune.tuning.loop import Tuner
+from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings
-from cuetune.tuning.task_run import TaskData
 from side_by_side import described, keep, machine
 
 

@@ -25,8 +25,8 @@ from cuetune.tasks.task import Example, Task
 from cuetune.tasks.videos import VIDEOS
 from cuetune.tuning.data import Data
 from cuetune.tuning.loop import Tuner
+from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings
-from cuetune.tuning.task_run import TaskData
 from side_by_side import keep, machine, paired_ratios, timed
 
 BATCH = 16

@@ -23,7 +23,7 @@ from cuetune.prompts.building import METHODS, Start
 from cuetune.prompts.initial import initial_embeddings
 from cuetune.tuning.data import Data, prepare
 from cuetune.tuning.loop import Tuner
-from cuetune.tuning.task_run import TaskData
+from cuetune.tuning.runs import TaskData
 from cuetune_catalog.datasets.registry import pull_data
 from side_by_side import RESULTS, keep, machine, timed
 

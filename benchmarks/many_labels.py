@@ -28,8 +28,8 @@ from cuetune.prompts.initial import soft_prompt
 from cuetune.readouts import TextHead
 from cuetune.tasks.task import Example, Task
 from cuetune.tuning.loop import Tuner
+from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings
-from cuetune.tuning.task_run import TaskData
 from side_by_side import RESULTS, Memory, ask, keep, machine, synchronise
 
 SIDES = ("2 labels", "77 labels, no common beginnings", "77 labels, 5 x 4 x 4", "77 labels, whole tree")

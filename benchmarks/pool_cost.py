@@ -26,8 +26,8 @@ from cuetune.prompts.pool import PoolShape
 from cuetune.prompts.pool_coda import CodaPrompt, key_weights
 from cuetune.tasks.task import Example, Task
 from cuetune.tuning.loop import Tuner
+from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings
-from cuetune.tuning.task_run import TaskData
 from side_by_side import Memory, ask, keep, machine, paired_ratios, timed
 
 

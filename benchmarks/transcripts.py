@@ -27,8 +27,8 @@ from cuetune.sound_prediction import SoundPredictor, untuned
 from cuetune.tasks.sounds import SOUNDS, infer_transcripts
 from cuetune.tasks.task import Example, Task
 from cuetune.tuning.loop import Tuner
+from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings
-from cuetune.tuning.task_run import TaskData
 
 METHODS = ("decoder", "decoder-prefix", "shallow", "deep", "prefix")
 RESULTS = Path(__file__).parent / "results"

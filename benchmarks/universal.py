@@ -37,8 +37,8 @@ from cuetune.prompts.initial import soft_prompt
 from cuetune.prompts.words import instructed
 from cuetune.tasks.task import Example
 from cuetune.tuning.loop import Tuner
+from cuetune.tuning.runs import TaskData, TextRun
 from cuetune.tuning.settings import Settings
-from cuetune.tuning.task_run import TaskData, TaskRun
 from side_by_side import RESULTS, described, machine
 
 CHOSEN_ON = "diagnoses"
@@ -108,7 +108,7 @@ def transferred(found: Sequence[Candidate]) -> Callable[[Cell], dict[str, Any]]:
     def run(cell: Cell) -> dict[str, Any]:
         words = soft_prompt(cell.backbone, cell.source.data.task)
         data = TaskData(cell.source.data.task, cell.rows, cell.rows)
-        look = TaskRun(cell.backbone, words, data, Settings().resolved(cell.backbone, len(cell.rows), words), cell.k)
+        look = TextRun(cell.backbone, words, data, Settings().resolved(cell.backbone, len(cell.rows), words), cell.k)
         best = propose(look, found, words, None)[0].candidate
         return {**cell.tuned(SoftPrompt(best.tokens)), "note": best.name}
 

@@ -13,8 +13,8 @@ from cuetune.readouts import GeneratedText, LabelWords, MaskedWords, TextHead, r
 from cuetune.tasks.rendering import Renderer
 from cuetune.tasks.task import Example, Row, Task
 from cuetune.tuning.loop import Tuner
+from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings
-from cuetune.tuning.task_run import TaskData
 from tiny import ENCODERS, backbone, encoder, encoder_backbone, masked_tokenizer, rows
 
 WITH_WORDS = tuple(family for family in ENCODERS if family != "sentence")

@@ -22,8 +22,8 @@ from cuetune.tasks.rendering import Renderer
 from cuetune.tasks.task import Example, Task
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.objectives import cross_entropy
+from cuetune.tuning.runs import TaskData, TextRun
 from cuetune.tuning.settings import Settings
-from cuetune.tuning.task_run import TaskData, TaskRun
 from prompts.test_attempt import made as attempt
 from test_readouts import brute_force, task_with
 from tiny import ENCODER_DECODERS, FAMILIES, backbone, encoder_decoder_backbone
@@ -110,7 +110,7 @@ def test_a_step_costs_the_tokens_of_the_true_label():
     tokens = {}
     for task in (task_with([" pos", " neg"]), hundred(77), hundred(200)):
         examples = labelled([task.labels[n % len(task.labels)] for n in (1, 76, 40, 199)])
-        run = TaskRun(frozen, SoftPrompt(torch.zeros(2, frozen.width)), TaskData(task, examples), Settings(), 0)
+        run = TextRun(frozen, SoftPrompt(torch.zeros(2, frozen.width)), TaskData(task, examples), Settings(), 0)
         tokens[len(task.labels)] = len(run.pack(run.rows).ids)
     assert tokens[2] < max(tokens[77], tokens[200]) <= tokens[2] + 2 * len(TEXTS)
 

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 
 import tiny
 from cuetune.readouts import MultiLabelWords, readout_for
-from cuetune.tasks.rendering import Rendered, Renderer
+from cuetune.tasks.rendering import InputRow, Renderer
 from cuetune.tasks.task import Example, Task
 
 TASK = Task(
@@ -23,7 +23,7 @@ def packed(task=TASK):
         Example("", {"text": "a longer one"}, ()),
         Example("", {"text": "y"}, None),
     ]
-    rows: list[Rendered] = list(renderer.render(examples))
+    rows: list[InputRow] = list(renderer.render(examples))
     return backbone, readout, renderer, rows
 
 

@@ -7,17 +7,17 @@ from cuetune.prediction import Predictor
 from cuetune.prompts import SoftPrompt
 from cuetune.readouts import readout_for
 from cuetune.tasks.task import Example, Task
+from cuetune.tuning.runs import TaskData, TextRun
 from cuetune.tuning.settings import Settings
-from cuetune.tuning.task_run import TaskData, TaskRun
 from tiny import backbone, encoder_decoder_backbone
 
 MANY = tuple(f"class {number} of many" for number in range(60))  # a tree of far more nodes than the model has positions
 
 
-def run_of(frozen, task: Task, label: str) -> TaskRun:
+def run_of(frozen, task: Task, label: str) -> TextRun:
     rows = [Example("row", {"text": "x" * 2000}, label)]
     task = Task(**{**task.to_dict(), "max_tokens": 10_000})
-    return TaskRun(frozen, SoftPrompt(torch.zeros(3, frozen.width)), TaskData(task, rows), Settings(), 0)
+    return TextRun(frozen, SoftPrompt(torch.zeros(3, frozen.width)), TaskData(task, rows), Settings(), 0)
 
 
 def longest_row(frozen, task: Task, label: str) -> int:

@@ -15,8 +15,8 @@ from cuetune.prompts import SoftPrompt
 from cuetune.readouts import GeneratedText
 from cuetune.tasks.rendering import Renderer
 from cuetune.tasks.task import Example, Task
+from cuetune.tuning.runs import TaskData, TextRun
 from cuetune.tuning.settings import Settings
-from cuetune.tuning.task_run import TaskData, TaskRun
 from tiny import tokenizer, write_csv
 
 TASK = Task(template="Q: {text}\nA:", label_column="answer")
@@ -99,7 +99,7 @@ def test_answers_may_be_as_long_as_those_that_they_are_scored_on():
 def test_answers_are_learned_to_their_ends_whatever_their_length():
     answer = " ".join(["good great awful bad"] * 150)  # 1,200 tokens
     frozen = frozen_chain(positions=4096)
-    run = TaskRun(frozen, no_prompt(frozen), TaskData(TASK, rows(answer)), Settings(), 0)
+    run = TextRun(frozen, no_prompt(frozen), TaskData(TASK, rows(answer)), Settings(), 0)
     (target,) = run.readout.answers(run.rows[:1])
     assert (frozen.tokenizer.decode(target[:-1]).strip(), target[-1], run.cut_answers) == (answer, eos(), 0)
 
@@ -107,7 +107,7 @@ def test_answers_are_learned_to_their_ends_whatever_their_length():
 def test_answers_that_no_position_is_left_for_are_counted_and_taught_no_end():
     answer = " ".join(["good great awful bad"] * 150)
     frozen = frozen_chain(positions=256)
-    run = TaskRun(frozen, no_prompt(frozen), TaskData(TASK, [*rows(answer), *rows("good")]), Settings(), 0)
+    run = TextRun(frozen, no_prompt(frozen), TaskData(TASK, [*rows(answer), *rows("good")]), Settings(), 0)
     assert run.cut_answers == 4
     targets = run.readout.answers(run.rows)
     assert [target[-1] == eos() for target in targets] == [False] * 4 + [True] * 4
@@ -116,7 +116,7 @@ def test_answers_that_no_position_is_left_for_are_counted_and_taught_no_end():
 
 def test_a_short_answer_leaves_the_text_more_room_than_a_long_one():
     frozen = frozen_chain(positions=256)
-    runs = [TaskRun(frozen, no_prompt(frozen), TaskData(TASK, rows(each)), Settings(), 0) for each in ("good", LONG)]
+    runs = [TextRun(frozen, no_prompt(frozen), TaskData(TASK, rows(each)), Settings(), 0) for each in ("good", LONG)]
     assert runs[0].renderer.max_text > runs[1].renderer.max_text
 
 
@@ -155,7 +155,7 @@ def test_a_text_that_is_cut_names_the_limit_that_cut_it():
 
     said = []
     for task in (TASK, short):
-        run = TaskRun(frozen, no_prompt(frozen), TaskData(task, long), Settings(), 0)
+        run = TextRun(frozen, no_prompt(frozen), TaskData(task, long), Settings(), 0)
         said += modality_of(frozen).cut_in(run)
     assert "(the model's positions leave no more)" in said[0]
     assert "longer than 9 tokens (--max-tokens)" in said[1]

@@ -1,6 +1,6 @@
 """Answers for any number of pictures in constant memory, in the rows' order."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.prediction import Prediction
 from cuetune.prompts.base import Prompt
 from cuetune.readouts import MediaHead
-from cuetune.tasks.decoding import decode, rows_of
+from cuetune.tasks.decoding import decode
 from cuetune.tasks.skipped import Skipped
 from cuetune.tasks.task import Example, Task
 
@@ -37,15 +37,16 @@ class PicturePredictor:
 
     def predict(self, examples: Iterable[Example]) -> Iterator[Prediction]:
         """One prediction for each example, in order. Raises CuetuneError for a picture that cannot be read."""
-        rows_read = rows_of(examples, self.task)
-        for rows, pixels in decode(rows_read, self.backbone.preprocessing, skipped=self.skipped):
-            for row, answer in zip(rows, self.answers([row.where for row in rows], pixels), strict=True):
-                yield replace(answer, cut=int(row.values.get("repeated", 0)))
+        for rows, pixels, repeated in decode(examples, self.task, self.backbone.preprocessing, self.skipped):
+            for answer, again in zip(self.answers(rows, pixels), repeated, strict=True):
+                yield replace(answer, cut=again)
 
-    def answers(self, where: list[str], pixels: Tensor) -> list[Prediction]:
-        """Predictions for decoded pictures (B, 3, H, W), each named by its place in the data."""
+    def answers(self, examples: Sequence[Example], pixels: Tensor) -> list[Prediction]:
+        """Predictions for examples whose pixels (B, 3, H, W) are decoded."""
         values = self._values(pixels).tolist()
-        return [self.task.answers.prediction(place, each) for place, each in zip(where, values, strict=True)]
+        return [
+            self.task.answers.prediction(example.where, each) for example, each in zip(examples, values, strict=True)
+        ]
 
     @torch.inference_mode()
     def _values(self, pixels: Tensor) -> Tensor:

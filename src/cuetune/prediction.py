@@ -14,7 +14,7 @@ from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.prompts.base import Before, Prompt
 from cuetune.readouts import GeneratedText, Readout, TextReadout, readout_for
-from cuetune.tasks.rendering import Rendered, Renderer
+from cuetune.tasks.rendering import InputRow, Renderer
 from cuetune.tasks.task import Example, Task
 
 ROWS_AT_ONCE = 512  # read, tokenised and sorted by length together
@@ -82,7 +82,7 @@ class Predictor:
                     answers[number] = answer
             yield from (answer for answer in answers if answer is not None)
 
-    def _answer(self, rows: list[list[Rendered]]) -> list[Prediction]:
+    def _answer(self, rows: list[list[InputRow]]) -> list[Prediction]:
         """Predictions for the same rows as each member reads them."""
         if isinstance(self.readout, TextReadout):
             return self._classify(rows, self.readout)
@@ -93,7 +93,7 @@ class Predictor:
         ]
         return [self._said(row, answers) for row, answers in zip(rows[0], zip(*written, strict=True), strict=True)]
 
-    def _said(self, row: Rendered, answers: Sequence[Written]) -> Prediction:
+    def _said(self, row: InputRow, answers: Sequence[Written]) -> Prediction:
         """What most members wrote to one row."""
         texts = [answer.text.strip() for answer in answers]
         text = commonest(texts)
@@ -101,7 +101,7 @@ class Predictor:
         limit = self.readout.max_answer if isinstance(self.readout, GeneratedText) and not ended else 0
         return Prediction(row.where, text, (), row.cut, self.limit(row), limit)
 
-    def limit(self, row: Rendered) -> int:
+    def limit(self, row: InputRow) -> int:
         """Tokens that a row's text was cut to, 0 where it was not."""
         return self.renderer.max_text if row.cut else 0
 
@@ -111,7 +111,7 @@ class Predictor:
         return member.compiled
 
     @torch.inference_mode()
-    def _classify(self, rows: list[list[Rendered]], readout: TextReadout) -> list[Prediction]:
+    def _classify(self, rows: list[list[InputRow]], readout: TextReadout) -> list[Prediction]:
         packed = [readout.rows(own, member.shared) for member, own in zip(self.members, rows, strict=True)]
         parts = [
             (each, member.injection(self.backbone, each)) for member, each in zip(self.members, packed, strict=True)
@@ -144,7 +144,7 @@ class Member:
         """What is added to these rows."""
         return self.compiled or self.prompt.for_rows(backbone, rows).detached(backbone.dtype)
 
-    def rows(self, examples: Sequence[Example], rendered: list[Rendered]) -> list[Rendered]:
+    def rows(self, examples: Sequence[Example], rendered: list[InputRow]) -> list[InputRow]:
         """Rows as this prompt has them read: [its own words][the beginning][the row], or as they are."""
         if self.before is None:
             return rendered
@@ -162,8 +162,8 @@ def _member(backbone: TextBackbone, prompt: Prompt, beginning: Sequence[int]) ->
     return Member(prompt, compiled, () if backbone.causal or before else beginning, beginning, before)
 
 
-def _behind(tokens: list[int], row: Rendered) -> Rendered:
-    return replace(row, ids=tokens + row.ids, roles=["prompt"] * len(tokens) + row.roles)
+def _behind(tokens: list[int], row: InputRow) -> InputRow:
+    return replace(row, ids=[*tokens, *row.ids])
 
 
 def commonest(texts: Sequence[str]) -> str:
@@ -177,7 +177,7 @@ def renderer_for(backbone: TextBackbone, task: Task, used: int) -> Renderer:
     return Renderer(backbone.tokenizer, task, backbone.max_positions - used - shared)
 
 
-def batches_by_length(rows: Sequence[Rendered], behind: int = 0) -> Iterator[list[int]]:
+def batches_by_length(rows: Sequence[InputRow], behind: int = 0) -> Iterator[list[int]]:
     """Numbers of rows in batches of similar length, each within `TOKENS_AT_ONCE`. behind: tokens put behind each."""
     batch: list[int] = []
     tokens = 0

@@ -23,8 +23,8 @@ from cuetune.readouts import GeneratedText, LabelWords, TextHead, readout_for
 from cuetune.tasks.rendering import Renderer
 from cuetune.tasks.task import Example, Row, Task
 from cuetune.tuning.loop import Tuner
+from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings
-from cuetune.tuning.task_run import TaskData
 from tiny import ENCODER_DECODERS, LAYERS, WIDTH, encoder_decoder, encoder_decoder_backbone, rows, tokenizer_of
 
 few = settings(

@@ -12,8 +12,8 @@ from cuetune.errors import CuetuneError
 from cuetune.methods.adaptation import FINE_TUNING_RATE, LORA_RATE, RANK, ModelWeights, fine_tuning, lora
 from cuetune.tasks.task import Row, Task
 from cuetune.tuning.loop import Tuner
+from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings
-from cuetune.tuning.task_run import TaskData
 
 TASK = Task("Text: {text}\nLabel:", labels=("pos", "neg"), label_words=(" pos", " neg"))
 EXAMPLES = [TASK.example(Row(f"row {number}", row)) for number, row in enumerate(tiny.rows(6))]

@@ -12,8 +12,8 @@ from cuetune.methods.vocabulary import words_of_vocabulary
 from cuetune.readouts import readout_for
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.objectives import Batch
+from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings
-from cuetune.tuning.task_run import TaskData
 from tiny import backbone, model, stock_logits
 
 TAIL = [200, 200]

@@ -12,8 +12,8 @@ from cuetune.prompts.attempt import attempt_from
 from cuetune.tasks.reading import read_rows
 from cuetune.tasks.task import Task
 from cuetune.tuning.loop import Tuner
+from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings
-from cuetune.tuning.task_run import TaskData
 from tiny import backbone, encoder_backbone, rows
 
 TASK = Task(template="Say {text} =", labels=("pos", "neg"), name="mood")

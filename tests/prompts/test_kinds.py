@@ -21,8 +21,8 @@ from cuetune.support.ownership import MARKER
 from cuetune.tasks.reading import read_rows
 from cuetune.tasks.task import Task
 from cuetune.tuning.loop import Tuner
+from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings
-from cuetune.tuning.task_run import TaskData
 from tiny import FAMILIES, LAYERS, backbone, model, rows, tokenizer
 
 TASK = Task(template="{text} =", labels=("pos", "neg"), instruction="Is it good or bad?")
@@ -168,7 +168,7 @@ def test_a_late_prompt_learns_the_same_from_cached_states(tmp_path, monkeypatch,
 
 
 def test_a_large_cache_of_states_goes_to_a_file_that_vanishes(tmp_path, monkeypatch):
-    monkeypatch.setattr("cuetune.tuning.states.IN_MEMORY", 0)
+    monkeypatch.setattr("cuetune.support.spill_table.IN_MEMORY", 0)
     mapped = tuner("late", {}, tmp_path / "run")
     mapped.run()
     monkeypatch.undo()

@@ -11,8 +11,8 @@ from cuetune.readouts import readout_for
 from cuetune.tasks.rendering import Renderer
 from cuetune.tasks.task import Row, Task
 from cuetune.tuning.loop import Tuner
+from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings
-from cuetune.tuning.task_run import TaskData
 from tiny import encoder_backbone, encoder_decoder_backbone, rows
 
 TASK = Task(template="{text} =", labels=("pos", "neg"), instruction="Is it good or bad?")

@@ -11,8 +11,8 @@ from cuetune.backbones.outline import load_outline
 from cuetune.prompts import SoftPrompt
 from cuetune.tasks.checking import check_data
 from cuetune.tasks.task import Example, Task
+from cuetune.tuning.runs import TaskData, TextRun
 from cuetune.tuning.settings import Settings
-from cuetune.tuning.task_run import TaskData, TaskRun
 from tiny import encoder, masked_tokenizer, tokenizer, write_csv
 
 FREE = Task(template="Q: {text}\nA:", label_column="answer")
@@ -47,11 +47,11 @@ def test_texts_that_the_positions_cut_are_told_from_those_that_max_tokens_cuts(f
 
 @pytest.mark.parametrize("size", [70, 400])
 def test_check_names_the_limits_of_the_run(folder, size):
-    """The same numbers as `TaskRun` works with, for a prompt of the usual length."""
+    """The same numbers as `TextRun` works with, for a prompt of the usual length."""
     rows = [("x" * 300, "z" * size), ("y", "zz")]
     report, examples = found(folder, FREE, rows)
     frozen = load_text_backbone(str(folder))
-    run = TaskRun(frozen, SoftPrompt(torch.zeros(20, frozen.width)), TaskData(FREE, examples), Settings(), 0)
+    run = TextRun(frozen, SoftPrompt(torch.zeros(20, frozen.width)), TaskData(FREE, examples), Settings(), 0)
     answers = [each for each in report.findings if "answers longer" in each.what]
     assert sum(each.count for each in answers) == run.cut_answers
     assert report.max_answer == run.readout.max_answer

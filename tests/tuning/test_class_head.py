@@ -14,8 +14,8 @@ from cuetune.readouts.class_mapping import ClassMapping
 from cuetune.tasks.task import Example, Task
 from cuetune.tuning.head_start import states_of_all
 from cuetune.tuning.loop import Tuner
+from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings
-from cuetune.tuning.task_run import TaskData
 from tiny_conv import conv_backbone
 from tiny_conv import pixels as conv_pixels
 from tiny_vision import image_backbone
@@ -92,7 +92,7 @@ def test_labels_are_scored_as_the_model_scores_their_classes():
     one, rows = run.runs[0], range(4)
     states = one.states_of(run.prompt, rows)
     logits = one.head.scores(run.backbone, states)
-    pixels = run.backbone.normalised(one.pack(one.rendered(rows)).pixels)
+    pixels = run.backbone.normalised(one.pack(rows).pixels)
     with torch.no_grad():
         wanted = ClassMapping(one.head.sources).scores(run.backbone.class_logits(pixels, run.prompt.injection()))
     assert torch.allclose(logits, wanted, atol=1e-4 * float(wanted.abs().max()))

@@ -14,8 +14,8 @@ from cuetune.prompts.initial import soft_prompt
 from cuetune.readouts import Head
 from cuetune.tasks.task import Row, Task
 from cuetune.tuning.loop import Tuner
+from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings
-from cuetune.tuning.task_run import TaskData
 from tiny import backbone, encoder_backbone, folder, rows, write_csv
 
 TASK = Task(template="{text} =", labels=("pos", "neg"), instruction="Is it good or bad?")

@@ -11,8 +11,8 @@ from cuetune.tasks.splits import first_of_each_label
 from cuetune.tasks.task import Example, Task
 from cuetune.tuning.head_start import begin_as_probe, states_of_all
 from cuetune.tuning.loop import Tuner
+from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings
-from cuetune.tuning.task_run import TaskData
 from tiny_vision import image_backbone
 
 LABELS = ("red", "green", "blue")

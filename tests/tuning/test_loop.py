@@ -12,8 +12,8 @@ from cuetune.tasks.reading import read_rows
 from cuetune.tasks.task import Task
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.progress import JsonLog
+from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings
-from cuetune.tuning.task_run import TaskData
 from tiny import backbone, model, rows, tokenizer
 
 TASK = Task(template="{text} =", labels=("pos", "neg"), instruction="Is it good or bad?")

@@ -9,8 +9,8 @@ from cuetune.prompts.building import Start, build
 from cuetune.prompts.initial import initial_embeddings
 from cuetune.tasks.task import Example, Task
 from cuetune.tuning.loop import Tuner
+from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings
-from cuetune.tuning.task_run import TaskData
 from tiny import backbone, rows
 
 TASK = Task(labels=("neg", "pos"), instruction="Classify the text.")

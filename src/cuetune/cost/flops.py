@@ -9,7 +9,9 @@ Symbols: B rows of T tokens, P virtual tokens, W label words; a model's L layers
 size d_h, width d, vocabulary V (`Shape`).
 """
 
+import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 from cuetune.cost.shapes import Shape
@@ -104,9 +106,15 @@ def lora_parameters(shape: Shape, rank: int) -> int:
 
 
 def count(function: Callable[[], Any]) -> int:
-    """Floating-point operations of calling `function`, backward passes in it included, as PyTorch counts them."""
+    """Floating-point operations of calling `function`, backward passes in it included, as PyTorch counts them.
+
+    Nothing is compiled meanwhile, because only eager operations are seen.
+    """
+    import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    with FlopCounterMode(display=False) as counter:
+    compiles = "torch._dynamo" in sys.modules  # importing it takes seconds
+    eager = torch.compiler.set_stance("force_eager") if compiles else nullcontext()
+    with eager, FlopCounterMode(display=False) as counter:
         function()
     return int(counter.get_total_flops())

@@ -26,9 +26,9 @@ from cuetune.support import console
 from cuetune.support.locking import alone
 from cuetune.tasks.inference import describe
 from cuetune.tasks.task import Task
-from cuetune.tuning.augmentation import COPIES
 from cuetune.tuning.data import Data, prepare
 from cuetune.tuning.recording import device_name, versions
+from cuetune.tuning.runs.augmentation import COPIES
 from cuetune.tuning.session import backbone_for_rows
 from cuetune.tuning.settings import Settings
 
@@ -78,7 +78,7 @@ def compare(
     rows: training rows drawn anew for each seed, as many validation rows, at most 200, and the same held-out rows.
     Tuned methods have `steps` steps, early stopping, and a search over learning rates. head_layer: the layer whose
     states heads on pictures read. augment: changes pictures that are learned from at random, for the probe too, which
-    then learns from copies (`tuning.augmentation`). price_per_hour, prices, watts: what time and energy cost here.
+    then learns from copies (`tuning.runs.augmentation`). price_per_hour, prices, watts: what time and energy cost here.
     data, validation, test, model, task, skip_unreadable, task_options (and group_by, hold_out): as in `tune`. Calling
     it again with the same arguments goes on where it was stopped; more methods, sizes or seeds add to what is there.
     Raises CuetuneError for anything the user can mend.

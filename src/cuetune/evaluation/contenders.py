@@ -25,11 +25,11 @@ from cuetune.prompts.video_building import VIDEO_METHODS
 from cuetune.prompts.visual_building import IMAGE_METHODS
 from cuetune.prompts.words import instructed
 from cuetune.tasks.splits import Splits
-from cuetune.tuning.augmentation import COPIES
 from cuetune.tuning.data import Data
 from cuetune.tuning.deciding import decided
 from cuetune.tuning.loop import Tuner
-from cuetune.tuning.task_run import TaskData
+from cuetune.tuning.runs import TaskData
+from cuetune.tuning.runs.augmentation import COPIES
 
 SHOTS = 8
 

@@ -22,7 +22,7 @@ from cuetune.methods.scoring import Scorer, rank, validation_scores
 from cuetune.methods.searching import Found, SearchJob, text_of
 from cuetune.methods.vocabulary import survives, words_of_vocabulary, words_to_change
 from cuetune.prompts.hard import HardPrompt
-from cuetune.tasks.rendering import Rendered
+from cuetune.tasks.rendering import InputRow
 from cuetune.tuning.checkpoint import run_key
 
 FINALISTS = 4  # of the candidates, scored again on fresh rows beside the prompt as it stands
@@ -175,7 +175,7 @@ class CoordinateSearch:
         tried_and_losses = list(zip(tried, losses.tolist(), strict=True))
         return Move(finalists[chosen], again[chosen].mean().item(), chosen > 0, tried_and_losses)
 
-    def gradient(self, ids: Sequence[int], rows: Sequence[Rendered]) -> Tensor:
+    def gradient(self, ids: Sequence[int], rows: Sequence[InputRow]) -> Tensor:
         """dL/de_i for each of the P tokens, (P, d) in float32, of the mean loss over the rows."""
         words = self._embedded([*ids, *self.tail]).float().requires_grad_()
         packed = self.scorer.readout.rows(rows, self.scorer.renderer.shared)
@@ -203,7 +203,7 @@ class CoordinateSearch:
                 break
         return kept[: self.candidates]
 
-    def batches(self, number: int) -> tuple[list[Rendered], list[Rendered]]:
+    def batches(self, number: int) -> tuple[list[InputRow], list[InputRow]]:
         """A step's rows: a batch to find candidates on, and twice as many that have no part in that."""
         order = torch.randperm(len(self.rows), generator=self._generator(number)).tolist()
         picked = [self.rows[each] for each in order[: 3 * self.batch_size]]
@@ -212,7 +212,7 @@ class CoordinateSearch:
     def _generator(self, number: int) -> torch.Generator:
         return torch.Generator().manual_seed(self.seed * 1_000_003 + number)
 
-    def _losses(self, prompts: Sequence[list[int]], rows: Sequence[Rendered], base: list[int]) -> Tensor:
+    def _losses(self, prompts: Sequence[list[int]], rows: Sequence[InputRow], base: list[int]) -> Tensor:
         return self.scorer.losses([[*each, *self.tail] for each in prompts], rows, [*base, *self.tail])
 
     def _embedded(self, ids: Sequence[int]) -> Tensor:

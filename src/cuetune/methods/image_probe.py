@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from cuetune.backbones.seeing import SeeingBackbone
-from cuetune.tasks.decoding import decode, rows_of
+from cuetune.tasks.decoding import decode
 from cuetune.tasks.task import Example, Task
-from cuetune.tuning.augmentation import Augmentation
+from cuetune.tuning.runs.augmentation import Augmentation
 
 AT_ONCE = 32  # pictures in one pass
 
@@ -45,7 +45,7 @@ class PictureFeatures:
     def _of(self, examples: Iterable[Example], change: Callable[[Tensor, int], Tensor]) -> dict[str, np.ndarray]:
         found: dict[str, list[np.ndarray]] = {}
         done = 0
-        for _, pixels in decode(rows_of(examples, self.task), self.backbone.preprocessing):
+        for _, pixels, _ in decode(examples, self.task, self.backbone.preprocessing):
             for batch in change(pixels, done).split(AT_ONCE):
                 for name, read in self.read(self.backbone.normalised(batch)).items():
                     found.setdefault(name, []).append(read.float().cpu().numpy())

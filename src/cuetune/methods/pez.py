@@ -23,8 +23,8 @@ from cuetune.prompts.base import Prompt
 from cuetune.prompts.hard import HardPrompt
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.objectives import Batch, Objective, cross_entropy
+from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings, embedding_rms
-from cuetune.tuning.task_run import TaskData
 
 Size = Annotated[int, Field(ge=1)]
 

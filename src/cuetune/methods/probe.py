@@ -16,7 +16,7 @@ from cuetune.errors import CuetuneError
 from cuetune.prediction import Prediction, batches_by_length, renderer_for
 from cuetune.prompts.words import hard_prompt
 from cuetune.readouts import TextHead
-from cuetune.tasks.rendering import Rendered
+from cuetune.tasks.rendering import InputRow
 from cuetune.tasks.splits import first_of_each
 from cuetune.tasks.task import Example, Task
 
@@ -90,7 +90,7 @@ class Features:
                 found.setdefault(name, np.empty((len(rows), values.shape[1]), dtype=np.float32))[batch] = values
         return found
 
-    def _batch(self, rows: Sequence[Rendered]) -> dict[str, np.ndarray]:
+    def _batch(self, rows: Sequence[InputRow]) -> dict[str, np.ndarray]:
         if self.heads:
             pooled = {head.pooling: self.backbone.hidden(head.rows(rows, self.shared)) for head in self.heads}
             return {f"last layer, {pooling}": states.float().cpu().numpy() for pooling, states in pooled.items()}

@@ -13,7 +13,7 @@ from cuetune.evaluation.metrics import negative_log_likelihood
 from cuetune.prediction import Predictor, renderer_for
 from cuetune.prompts.base import Prompt
 from cuetune.readouts import LabelReadout, LinearHead, readout_for
-from cuetune.tasks.rendering import Rendered
+from cuetune.tasks.rendering import InputRow
 from cuetune.tasks.task import Example, Task
 
 TOKENS_AT_ONCE = 16_384  # in one packed pass
@@ -39,11 +39,11 @@ class Scorer:
         self.tokens = 0
         self._base: tuple[list[int], Injection] = ([], Injection())
 
-    def render(self, examples: Sequence[Example]) -> list[Rendered]:
+    def render(self, examples: Sequence[Example]) -> list[InputRow]:
         return list(self.renderer.render(examples))
 
     @torch.no_grad()
-    def losses(self, prompts: Sequence[Sequence[int]], rows: Sequence[Rendered], base: Sequence[int] = ()) -> Tensor:
+    def losses(self, prompts: Sequence[Sequence[int]], rows: Sequence[InputRow], base: Sequence[int] = ()) -> Tensor:
         """(M, B) the loss of each prompt on each row, on the CPU. base: a prompt that the others are variations of."""
         self._compile(list(base))
         packed = self.readout.rows(rows, self.renderer.shared)
@@ -65,7 +65,7 @@ class Scorer:
         self._base = (base, self.backbone.compile(injection))
         self.tokens += len(base)
 
-    def _part(self, prompt: list[int], rows: Sequence[Rendered]) -> tuple[Rows, Injection]:
+    def _part(self, prompt: list[int], rows: Sequence[InputRow]) -> tuple[Rows, Injection]:
         """The rows behind one prompt: what it begins with as keys and values, the rest as text that all rows share."""
         if not self.backbone.causal:
             injection = Injection(tokens={0: self._embedded(prompt)}) if prompt else Injection()

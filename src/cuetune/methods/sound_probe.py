@@ -10,7 +10,7 @@ from torch import Tensor
 from cuetune.backbones.audio import AudioBackbone
 from cuetune.backbones.sounds import batches_by_length
 from cuetune.tasks.task import Example, Task
-from cuetune.tuning.heard import HeardSounds
+from cuetune.tuning.runs.cache import AudioCache
 
 
 class SoundFeatures:
@@ -38,10 +38,10 @@ class SoundFeatures:
     @torch.inference_mode()
     def of(self, examples: Iterable[Example]) -> dict[str, np.ndarray]:
         """Name of a kind of feature -> (N, d). Raises CuetuneError for a recording that cannot be read."""
-        heard = HeardSounds(self.backbone, list(examples), self.task)
-        found = {read: torch.empty(len(heard), self.backbone.state_width) for read in self.reads}
-        for numbers in batches_by_length(heard.lengths):
-            sounds = heard.sounds(numbers)
+        audio = AudioCache(self.backbone).read(list(examples), self.task)
+        found = {read: torch.empty(len(audio), self.backbone.state_width) for read in self.reads}
+        for numbers in batches_by_length(audio.lengths):
+            sounds = audio.batch(numbers)
             for layer, pooling in self.reads:
                 read: Tensor = self.backbone.features(replace(sounds, layer=layer, pooling=pooling)).cpu()
                 found[layer, pooling][numbers] = read

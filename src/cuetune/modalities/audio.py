@@ -72,7 +72,7 @@ class AudioModality(MediaModality):
         return start_from, build_for_sounds
 
     def run(self, backbone: Any, prompt: Any, data: Any, settings: Any, rows: int, folder: Path | None) -> Any:
-        from cuetune.tuning.audio_run import AudioRun
+        from cuetune.tuning.runs import AudioRun
 
         return AudioRun(backbone, prompt, data, settings, rows, folder)
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from cuetune.tasks.skipped import Skipped
     from cuetune.tasks.task import Example, Row, Task
     from cuetune.tuning.data import Data
+    from cuetune.tuning.runs import Run, TaskData
     from cuetune.tuning.settings import Settings
-    from cuetune.tuning.task_run import Run, TaskData
 
 AT_ONCE = 64  # rows that are looked at together
 

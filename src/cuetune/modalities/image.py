@@ -41,11 +41,9 @@ class ImageModality(MediaModality):
 
     def seen(self, model: str, task: Any, example: Any) -> list[str]:
         from cuetune.backbones.image_loading import load_preprocessing
-        from cuetune.tasks.decoding import rows_of
         from cuetune.tasks.pictures import read_picture
 
-        (row,) = rows_of([example], task)
-        width, height = read_picture(row.values["image"], row.where).size
+        width, height = read_picture(example.fields[task.fields[0]], example.where).size
         prepared = load_preprocessing(model)
         return [f"{example.where}: {width} x {height} pixels; {model} sees {prepared.size[1]} x {prepared.size[0]}"]
 
@@ -65,12 +63,12 @@ class ImageModality(MediaModality):
         return start_from, build_for_images
 
     def run(self, backbone: Any, prompt: Any, data: Any, settings: Any, rows: int, folder: Path | None) -> Any:
-        from cuetune.tuning.image_run import ImageRun
+        from cuetune.tuning.runs import ImageRun
 
         return ImageRun(backbone, prompt, data, settings, rows, folder)
 
     def augmentation(self, kind: str, seed: int) -> Any:
-        from cuetune.tuning.augmentation import Augmentation
+        from cuetune.tuning.runs.augmentation import Augmentation
 
         return None if kind == "none" else Augmentation(kind, seed)
 

@@ -121,9 +121,9 @@ class TextModality(Modality):
         return replace(task, max_answer=max(lengths, default=None))
 
     def run(self, backbone: Any, prompt: Any, data: Any, settings: Any, rows: int, folder: Path | None) -> Any:
-        from cuetune.tuning.task_run import TaskRun
+        from cuetune.tuning.runs import TextRun
 
-        return TaskRun(backbone, prompt, data, settings, rows)
+        return TextRun(backbone, prompt, data, settings, rows)
 
     def predictor(
         self, backbone: Any, task: Any, prompt: Any, head: Any = None, *, writing: Any = None, skipped: Any = None

@@ -38,11 +38,9 @@ class VideoModality(ImageModality):
         from cuetune.backbones.clips import evenly
         from cuetune.backbones.video_loading import load_clip_preprocessing
         from cuetune.tasks.clips import read_clip
-        from cuetune.tasks.decoding import rows_of
 
-        (row,) = rows_of([example], task)
         prepared = load_clip_preprocessing(model)
-        pictures, length = read_clip(row.values["image"], row.where, prepared.frames)
+        pictures, length = read_clip(example.fields[task.fields[0]], example.where, prepared.frames)
         width, height = [picture.size for picture in pictures][0]
         taken = ", ".join(str(number + 1) for number in evenly(length, prepared.frames))
         return [

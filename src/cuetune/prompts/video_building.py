@@ -11,7 +11,7 @@ from cuetune.prompts.base import Prompt
 from cuetune.prompts.building import Method, build_from
 from cuetune.prompts.temporal import TemporalPrompt
 from cuetune.prompts.visual_building import IMAGE_METHODS, SEEN, ImageStart, _check_layer
-from cuetune.tasks.decoding import pixels_of, rows_of
+from cuetune.tasks.decoding import decode
 from cuetune.tasks.task import Example, Task
 
 
@@ -44,10 +44,9 @@ def start_from(
     reads: int | None = None,
 ) -> ImageStart:
     """What a prompt begins from where these examples are tuned on; their frames where each is seen alone."""
-    shown = [pixels_of(row, "image", backbone.preprocessing)[1] for row in rows_of(examples[:SEEN], task)]
-    pixels = [backbone.normalised(each) for each in shown]
-    joined = torch.cat(pixels) if isinstance(backbone, FramesBackbone) else torch.stack(pixels)
-    return ImageStart(backbone, length, seed, joined, reads)
+    pixels = torch.cat([part for _, part, _ in decode(examples[:SEEN], task, backbone.preprocessing)])
+    pixels = pixels.flatten(0, 1) if isinstance(backbone, FramesBackbone) else pixels
+    return ImageStart(backbone, length, seed, backbone.normalised(pixels), reads)
 
 
 def build_for_clips(method: str, start: ImageStart, options: Mapping[str, Any]) -> Prompt:

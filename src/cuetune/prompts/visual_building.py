@@ -16,8 +16,7 @@ from cuetune.prompts.late import LatePrompt
 from cuetune.prompts.pixels import FramePrompt, PatchPrompt
 from cuetune.prompts.prefix import PrefixPrompt
 from cuetune.prompts.visual import VisualPrompt
-from cuetune.tasks.decoding import rows_of
-from cuetune.tasks.pictures import read_picture
+from cuetune.tasks.decoding import decode
 from cuetune.tasks.task import Example, Task
 
 SEEN = 8  # pictures that a prefix may begin from
@@ -79,8 +78,8 @@ def start_from(
     reads: int | None = None,
 ) -> ImageStart:
     """What a prompt begins from where these examples are tuned on. Raises CuetuneError for pictures that are none."""
-    shown = [read_picture(row.values["image"], row.where) for row in rows_of(examples[:SEEN], task)]
-    return ImageStart(backbone, length, seed, backbone.pixels(shown), reads)
+    ((_, pixels, _),) = decode(examples[:SEEN], task, backbone.preprocessing)
+    return ImageStart(backbone, length, seed, backbone.normalised(pixels), reads)
 
 
 def vpt(start: ImageStart, layer: int = 0, begin: str = "patches") -> Prompt:

@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
-from cuetune.tasks.rendering import Rendered
+from cuetune.tasks.rendering import InputRow
 from cuetune.tasks.task import Task
 
 POSITIONS_AT_ONCE = 256  # full-vocabulary logits are made for this many positions at a time
@@ -37,7 +37,7 @@ class LabelReadout(ABC):
         """Be made anew from states (N, d) of rows with these labels, where `remaps`."""
         raise NotImplementedError
 
-    def row_losses(self, backbone: TextBackbone, hidden: Tensor, rendered: Sequence[Rendered]) -> Tensor:
+    def row_losses(self, backbone: TextBackbone, hidden: Tensor, rendered: Sequence[InputRow]) -> Tensor:
         """Loss of each row by the kind of its answers, (B,): of one label the cross-entropy over all."""
         return self.answers.losses(self.scores(backbone, hidden), [row.label for row in rendered])
 
@@ -60,8 +60,8 @@ class TextReadout(LabelReadout):
         return self
 
     @abstractmethod
-    def rows(self, rendered: Sequence[Rendered], shared: Sequence[int]) -> Rows:
-        """Rendered rows as they go through the backbone, and which of their states are wanted."""
+    def rows(self, rendered: Sequence[InputRow], shared: Sequence[int]) -> Rows:
+        """InputRow rows as they go through the backbone, and which of their states are wanted."""
 
 
 def in_chunks(function: Any, *tensors: Tensor) -> Tensor:

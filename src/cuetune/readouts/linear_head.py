@@ -18,7 +18,7 @@ from cuetune.backbones.tokens import surroundings
 from cuetune.errors import CuetuneError
 from cuetune.readouts.base import LabelReadout, TextReadout
 from cuetune.readouts.class_mapping import ClassMapping
-from cuetune.tasks.rendering import Rendered
+from cuetune.tasks.rendering import InputRow
 from cuetune.tasks.task import Task
 
 POOLINGS = ("first", "last", "mean")
@@ -113,7 +113,7 @@ class TextHead(LinearHead, TextReadout):
     def n_answer(self) -> int:
         return len(self._behind)
 
-    def rows(self, rendered: Sequence[Rendered], shared: Sequence[int]) -> Rows:
+    def rows(self, rendered: Sequence[InputRow], shared: Sequence[int]) -> Rows:
         """Pack rows, in an encoder as whole texts, beginning and end tokens included."""
         start, apart = ((), shared) if self._apart else (shared, ())
         whole = Rows.of([[*start, *row.ids, *self._behind] for row in rendered], apart)

@@ -9,7 +9,7 @@ from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
 from cuetune.readouts.base import TextReadout
 from cuetune.readouts.words import LabelWords, MaskedWords
-from cuetune.tasks.rendering import Rendered
+from cuetune.tasks.rendering import InputRow
 from cuetune.tasks.task import Task
 
 NONE = (" none", " nothing", " neither", " empty")  # the first that no label is called
@@ -42,7 +42,7 @@ class MultiLabelWords(TextReadout):
     def n_answer(self) -> int:
         return self.words.n_answer
 
-    def rows(self, rendered: Sequence[Rendered], shared: Sequence[int]) -> Rows:
+    def rows(self, rendered: Sequence[InputRow], shared: Sequence[int]) -> Rows:
         """Pack rows as label words do; whatever is right for a row, all words are scored."""
         return self.words.rows([replace(row, label=None) for row in rendered], shared)
 

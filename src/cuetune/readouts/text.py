@@ -11,7 +11,7 @@ from cuetune.backbones.generation import MAX_TOKENS
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
 from cuetune.readouts.base import in_chunks
-from cuetune.tasks.rendering import Rendered, Renderer, answer_ids
+from cuetune.tasks.rendering import InputRow, Renderer, answer_ids
 from cuetune.tasks.task import Task
 
 
@@ -56,7 +56,7 @@ class GeneratedText:
         """What rows are learned from."""
         return self
 
-    def answers(self, rendered: Sequence[Rendered]) -> list[list[int]]:
+    def answers(self, rendered: Sequence[InputRow]) -> list[list[int]]:
         """Target tokens of each row, a space in front as words stand in running text, an end token behind."""
         texts = self._encoded([str(row.label) for row in rendered])
         return [(text + self.ends[:1])[: self.max_answer] for text in texts]
@@ -65,7 +65,7 @@ class GeneratedText:
         said = [self.task.answer(text) for text in texts]
         return answer_ids(self.tokenizer, self.task, said, control_tokens=False)
 
-    def rows(self, rendered: Sequence[Rendered], shared: Sequence[int]) -> Rows:
+    def rows(self, rendered: Sequence[InputRow], shared: Sequence[int]) -> Rows:
         """Pack rows with their targets; read the positions that predict a target token."""
         answers = self.answers(rendered)
         whole = [row.ids + answer[:-1] for row, answer in zip(rendered, answers, strict=True)]
@@ -77,7 +77,7 @@ class GeneratedText:
         ids = torch.tensor([token for tokens in whole for token in tokens])
         return Rows(ids, [len(tokens) for tokens in whole], torch.tensor(read), torch.tensor(shared, dtype=torch.long))
 
-    def row_losses(self, backbone: TextBackbone, hidden: Tensor, rendered: Sequence[Rendered]) -> Tensor:
+    def row_losses(self, backbone: TextBackbone, hidden: Tensor, rendered: Sequence[InputRow]) -> Tensor:
         """Mean cross-entropy per target token for each row, (B,)."""
         answers = self.answers(rendered)
         targets = torch.tensor([token for answer in answers for token in answer], device=hidden.device)

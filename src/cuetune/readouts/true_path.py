@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
-from cuetune.tasks.rendering import Rendered
+from cuetune.tasks.rendering import InputRow
 
 if TYPE_CHECKING:
     from cuetune.readouts.words import LabelWords
@@ -34,7 +34,7 @@ class TruePath:
         """Positions that an answer takes behind a row."""
         return self.words.n_answer
 
-    def rows(self, rendered: Sequence[Rendered], shared: Sequence[int]) -> Rows:
+    def rows(self, rendered: Sequence[InputRow], shared: Sequence[int]) -> Rows:
         """Pack rendered rows with their label's tokens behind each; read the row's end and every one of those."""
         answers = [self._ids[label] for label in self._labels(rendered)]
         whole = [row.ids + answer for row, answer in zip(rendered, answers, strict=True)]
@@ -44,7 +44,7 @@ class TruePath:
         ids = torch.tensor([token for row in whole for token in row])
         return Rows(ids, lengths, torch.tensor(read), torch.tensor(shared, dtype=torch.long), behind=behind)
 
-    def row_losses(self, backbone: TextBackbone, hidden: Tensor, rendered: Sequence[Rendered]) -> Tensor:
+    def row_losses(self, backbone: TextBackbone, hidden: Tensor, rendered: Sequence[InputRow]) -> Tensor:
         """-log Pr(label | row) of each row, (B,), from the hidden states (K, d) that `rows` asked for."""
         labels, device = self._labels(rendered), hidden.device
         nodes = torch.tensor([node for label in labels for node in self._passed[label]])
@@ -54,5 +54,5 @@ class TruePath:
         losses = F.cross_entropy(logits, wanted, reduction="none")
         return torch.stack([part.sum() for part in losses.split([len(self._passed[label]) for label in labels])])
 
-    def _labels(self, rendered: Sequence[Rendered]) -> list[int]:
+    def _labels(self, rendered: Sequence[InputRow]) -> list[int]:
         return [self.words.index[str(row.label)] for row in rendered]

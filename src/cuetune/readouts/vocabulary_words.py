@@ -11,7 +11,7 @@ from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
 from cuetune.readouts.base import in_chunks
 from cuetune.readouts.words import LabelWords
-from cuetune.tasks.rendering import Rendered
+from cuetune.tasks.rendering import InputRow
 
 
 class VocabularyWords(LabelWords):
@@ -29,7 +29,7 @@ class VocabularyWords(LabelWords):
         beginnings = {tuple(word[:end]) for word in words for end in range(len(word))}
         return [word + close for word in words] if any(tuple(word) in beginnings for word in words) else words
 
-    def rows(self, rendered: Sequence[Rendered], shared: Sequence[int]) -> Rows:
+    def rows(self, rendered: Sequence[InputRow], shared: Sequence[int]) -> Rows:
         """As `LabelWords.rows`; a prompt that looks at rows was tuned to see the tree as a part of them."""
         return replace(super().rows(rendered, shared), behind=None)
 

@@ -14,7 +14,7 @@ from cuetune.errors import CuetuneError
 from cuetune.readouts.answer_tree import AnswerTree
 from cuetune.readouts.base import TextReadout
 from cuetune.readouts.true_path import TruePath
-from cuetune.tasks.rendering import Rendered, answer_ids, encode
+from cuetune.tasks.rendering import InputRow, answer_ids, encode
 from cuetune.tasks.task import Task
 
 
@@ -93,7 +93,7 @@ class LabelWords(TextReadout):
         """What rows are learned from: the walk to the true label alone, where that is less than the whole tree."""
         return TruePath(self) if len(self.tree.ids) else self
 
-    def rows(self, rendered: Sequence[Rendered], shared: Sequence[int]) -> Rows:
+    def rows(self, rendered: Sequence[InputRow], shared: Sequence[int]) -> Rows:
         """Pack rendered rows with the answer tree behind each; read the row's end and every node of the tree."""
         tree = self.tree.ids.tolist()
         ids = [token for row in rendered for token in row.ids + tree]
@@ -161,7 +161,7 @@ class MaskedWords(LabelWords):
     def n_answer(self) -> int:
         return len(self._behind)
 
-    def rows(self, rendered: Sequence[Rendered], shared: Sequence[int]) -> Rows:
+    def rows(self, rendered: Sequence[InputRow], shared: Sequence[int]) -> Rows:
         """Pack whole texts, beginning and end tokens included; read the mask of each."""
         whole = Rows.of([[*shared, *row.ids, *self._behind] for row in rendered])
         return replace(whole, read=torch.eq(whole.ids, self.mask).nonzero().squeeze(1))

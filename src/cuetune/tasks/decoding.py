@@ -1,10 +1,12 @@
-"""From rows with pictures or clips to pixels: decoded by several threads, in order, few at a time."""
+"""From examples with images or video to pixels: decoded by several threads, in order, few at a time."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,89 +14,101 @@ from torch import Tensor
 from cuetune.backbones.clips import ClipPreprocessing
 from cuetune.backbones.preprocessing import Preprocessing
 from cuetune.errors import CuetuneError
+from cuetune.support.spill_table import SpillTable
 from cuetune.tasks.clips import read_clip
-from cuetune.tasks.pictures import read_pictures
+from cuetune.tasks.decoded import Decoded, source_of
+from cuetune.tasks.pictures import read_picture
 from cuetune.tasks.skipped import Skipped
-from cuetune.tasks.task import Example, Row, Task
+from cuetune.tasks.task import Example, Task
 
-AT_ONCE = 64  # pictures in memory
-CHECKED = 32  # frames of a clip that must be there for it to count as whole
-
-
-def decode(
-    rows: Iterable[Row], preprocessing: Preprocessing, column: str = "image", skipped: Skipped | None = None
-) -> Iterator[tuple[list[Row], Tensor]]:
-    """Rows and their pixels (B, 3, H, W) uint8, up to `AT_ONCE` at a time and in order; rows left out are counted.
-
-    Of clips the pixels are (B, T, 3, H, W), and "repeated" of a row says how many of its T frames were taken again.
-    Pillow and PyAV decode and resize outside of Python's lock, so threads share the work.
-    """
-    source, at_once = iter(rows), max(1, AT_ONCE // getattr(preprocessing, "frames", 1))
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        while chunk := list(islice(source, at_once)):
-            kept = []
-            for read in threads.map(lambda row: _read(row, preprocessing, column), chunk):
-                if not isinstance(read, CuetuneError):
-                    kept.append(read)
-                elif skipped is None:
-                    raise read
-                else:
-                    skipped.add(str(read))
-            if kept:
-                yield [row for row, _ in kept], torch.stack([pixels for _, pixels in kept])
+AT_ONCE = 64  # images in memory
+CHECKED = 32  # frames of a video that must be there for it to count as whole
 
 
-def _read(row: Row, preprocessing: Preprocessing, column: str) -> tuple[Row, Tensor] | CuetuneError:
-    """The row and its pixels, or what is wrong with it."""
-    try:
-        return pixels_of(row, column, preprocessing)
-    except CuetuneError as error:
-        return error
-
-
-def pixels_of(row: Row, column: str, preprocessing: Preprocessing) -> tuple[Row, Tensor]:
-    """A row and the pixels, (3, H, W) or (T, 3, H, W), of what its column holds.
+def pixels_of(content: Any, where: str, preprocessing: Preprocessing) -> tuple[Tensor, int]:
+    """The pixels, (3, H, W) or (T, 3, H, W) uint8, of what a cell holds, and how many of T frames were taken again.
 
     Raises CuetuneError for what cannot be read.
     """
+    if isinstance(content, Decoded) and content.preparation == preprocessing:
+        return content.values, content.repeated
     if not isinstance(preprocessing, ClipPreprocessing):
-        (_, picture), *_ = read_pictures([row], column)
-        return row, preprocessing.bytes_of(picture)
-    pictures, length = read_clip(row.values[column], row.where, preprocessing.frames)
-    pixels = preprocessing.bytes_of_frames(pictures)
-    if length < preprocessing.frames:
-        row = replace(row, values={**row.values, "repeated": preprocessing.frames - length})
-    return row, pixels
+        return preprocessing.bytes_of(read_picture(source_of(content), where)), 0
+    frames, length = read_clip(source_of(content), where, preprocessing.frames)
+    return preprocessing.bytes_of_frames(frames), max(0, preprocessing.frames - length)
+
+
+def decode(
+    examples: Iterable[Example], task: Task, preprocessing: Preprocessing, skipped: Skipped | None = None
+) -> Iterator[tuple[list[Example], Tensor, list[int]]]:
+    """Examples, their pixels (B, 3, H, W) uint8 and how many frames were taken again, up to `AT_ONCE` at a time and in
+    order. Of video the pixels are (B, T, 3, H, W).
+
+    skipped: counts the rows that cannot be read; without it the first is an error.
+    Pillow and PyAV decode and resize outside of Python's lock, so threads share the work.
+    """
+    source, at_once = iter(examples), max(1, AT_ONCE // getattr(preprocessing, "frames", 1))
+    column = task.fields[0]
+
+    def read(example: Example) -> tuple[Example, Tensor, int] | CuetuneError:
+        try:
+            return (example, *pixels_of(example.fields[column], example.where, preprocessing))
+        except CuetuneError as error:
+            return error
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        while chunk := list(islice(source, at_once)):
+            kept = []
+            for row in threads.map(read, chunk):
+                if not isinstance(row, CuetuneError):
+                    kept.append(row)
+                elif skipped is None:
+                    raise row
+                else:
+                    skipped.add(str(row))
+            if kept:
+                rows, pixels, repeated = zip(*kept, strict=True)
+                yield list(rows), torch.stack(pixels), list(repeated)
+
+
+def decoded(
+    examples: Sequence[Example], task: Task, preprocessing: Preprocessing, folder: Path | None = None
+) -> list[Example]:
+    """The examples with their content decoded and kept (`Decoded`); what is kept already stays as it is.
+
+    folder: of what is too large for memory; 150 kB for an image of 224 x 224.
+    """
+    column, table = task.fields[0], SpillTable(folder, "It keeps the pixels of this run.")
+    contents = [example.fields[column] for example in examples]
+    fresh = [
+        n for n, each in enumerate(contents) if not (isinstance(each, Decoded) and each.preparation == preprocessing)
+    ]
+    made, number = list(examples), iter(fresh)
+    for rows, pixels, repeated in decode([examples[n] for n in fresh], task, preprocessing):
+        for example, values, again in zip(rows, pixels, repeated, strict=True):
+            place = next(number)
+            table.put(place, values)
+            content = Decoded(example.fields[column], preprocessing, table, place, again)
+            made[place] = replace(example, fields={**example.fields, column: content})
+    return made
 
 
 def faults(examples: Sequence[Example], task: Task) -> list[CuetuneError | None]:
-    """What is wrong with each example's picture or clip; None where it can be decoded. Nothing of it is kept."""
-    fault = _clip_fault if task.modality == "video" else _fault
+    """What is wrong with each example's image or video; None where it can be decoded. Nothing of it is kept."""
+    column, check = task.fields[0], _check_video if task.modality == "video" else read_picture
+
+    def fault(example: Example) -> CuetuneError | None:
+        try:
+            check(source_of(example.fields[column]), example.where)
+        except CuetuneError as error:
+            return error
+        return None
+
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        return list(threads.map(fault, rows_of(examples, task)))
+        return list(threads.map(fault, examples))
 
 
-def _fault(row: Row) -> CuetuneError | None:
-    """What is wrong with a row's picture."""
-    try:
-        list(read_pictures([row]))
-    except CuetuneError as error:
-        return error
-    return None
-
-
-def _clip_fault(row: Row) -> CuetuneError | None:
-    """What is wrong with a row's clip."""
-    try:
-        pictures, _ = read_clip(row.values["image"], row.where, CHECKED)
-        for _ in pictures:
-            pass
-    except CuetuneError as error:
-        return error
-    return None
-
-
-def rows_of(examples: Iterable[Example], task: Task) -> Iterator[Row]:
-    """Examples of a task on pictures or clips as rows whose "image" is that of each."""
-    for example in examples:
-        yield Row(example.where, {"image": example.fields[task.fields[0]]})
+def _check_video(source: Any, where: str) -> None:
+    frames, _ = read_clip(source, where, CHECKED)
+    for _ in frames:
+        pass

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from cuetune.backbones.tokens import UnknownTokenError, begins_anew, refuse_unknown, surroundings, token_ids
@@ -13,16 +13,16 @@ CHUNK = 512  # examples tokenised at once
 
 
 @dataclass(frozen=True)
-class Rendered:
-    """One example as tokens: what follows the shared beginning, up to where the answer starts.
+class InputRow:
+    """One example as a run or a predictor handles it.
 
-    ids: the row's tokens. roles: "template" or "text" for each of them. cut: tokens taken out of an overlong text.
+    ids: of a text its tokens, from behind the shared beginning up to where the answer starts. cut: what did not fit:
+    tokens taken out of an overlong text; of a video with too few frames, how many were taken again.
     """
 
     where: str
-    ids: list[int]
-    roles: list[str]
     label: str | None
+    ids: list[int] = field(default_factory=list)
     cut: int = 0
 
 
@@ -52,7 +52,7 @@ class Renderer:
         if self.max_text < 1:
             raise CuetuneError(f"the template and prompt leave no room for the text ({room} positions); shorten them.")
 
-    def render(self, examples: Iterable[Example]) -> Iterator[Rendered]:
+    def render(self, examples: Iterable[Example]) -> Iterator[InputRow]:
         """Tokens of each example, in order; memory does not grow with their number."""
         chunk: list[Example] = []
         for example in examples:
@@ -62,7 +62,17 @@ class Renderer:
                 chunk = []
         yield from self._render_chunk(chunk)
 
-    def _render_chunk(self, chunk: Sequence[Example]) -> Iterator[Rendered]:
+    def _render_chunk(self, chunk: Sequence[Example]) -> Iterator[InputRow]:
+        for example, (pieces, cut) in zip(chunk, self.pieces(chunk), strict=True):
+            ids = [token for _, piece in pieces for token in piece]
+            if not ids:
+                raise CuetuneError(
+                    f"{example.where}: nothing to read: the text is empty and so is the template around it."
+                )
+            yield InputRow(example.where, example.label, ids, cut)
+
+    def pieces(self, chunk: Sequence[Example]) -> Iterator[tuple[list[tuple[str, list[int]]], int]]:
+        """Each example's tokens in pieces, each "template" or "text", and how many were taken out of its text."""
         columns, before, begins = [], self.template_start, self._begins
         for role, name in self._pieces:
             if role == "template":
@@ -70,9 +80,9 @@ class Renderer:
                 continue
             columns.append(self._column(chunk, name, role == "spaced", begins or begins_anew(self.tokenizer, before)))
             before, begins = [], False
-        for row, example in enumerate(chunk):
+        for row in range(len(chunk)):
             texts, cut = cut_middle([column[row] for column in columns], self.max_text)
-            yield self._join(example, texts, cut)
+            yield self._in_pieces(texts), cut
 
     def _column(self, chunk: Sequence[Example], name: str, spaced: bool, begins: bool) -> list[list[int]]:
         """The tokens of one field of each example. Raises CuetuneError naming the row whose tokens no model has."""
@@ -83,17 +93,12 @@ class Renderer:
             column = self.task.columns.get(name, name)
             raise CuetuneError(f"{chunk[fault.number].where}, column {column!r}: {fault}") from fault
 
-    def _join(self, example: Example, texts: list[list[int]], cut: int) -> Rendered:
-        ids: list[int] = []
-        roles: list[str] = []
+    def _in_pieces(self, texts: list[list[int]]) -> list[tuple[str, list[int]]]:
         remaining = iter(texts)
-        for role, text in self._pieces:
-            piece = self._literals[text] if role == "template" else next(remaining)
-            ids += piece
-            roles += ["template" if role == "template" else "text"] * len(piece)
-        if not ids:
-            raise CuetuneError(f"{example.where}: nothing to read: the text is empty and so is the template around it.")
-        return Rendered(example.where, ids, roles, example.label, cut)
+        return [
+            ("template", self._literals[text]) if role == "template" else ("text", next(remaining))
+            for role, text in self._pieces
+        ]
 
 
 def encode(tokenizer: Any, texts: list[str], *, control_tokens: bool, begins: bool = False) -> list[list[int]]:

@@ -11,8 +11,8 @@ from torch import Tensor
 from cuetune.errors import CuetuneError
 from cuetune.methods.probe import probe_on
 from cuetune.prompts.base import Prompt
+from cuetune.tuning.runs import Run
 from cuetune.tuning.settings import Settings
-from cuetune.tuning.task_run import Run
 
 AT_ONCE = 32  # rows in one pass
 
@@ -37,6 +37,7 @@ def per_pass(run: Run, settings: Settings) -> int:
 
 def remap(run: Run, prompt: Prompt) -> None:
     """Let the model's classes stand for labels anew, by what it says of the run's rows under the prompt as it is."""
+    assert run.head is not None
     run.head.remap(states_of_all(run, prompt), [row.label for row in run.rows])
 
 
@@ -50,6 +51,7 @@ def begin_as_probe(run: Run, prompt: Prompt) -> None:
     except CuetuneError:
         return
     weight, bias = probe.linear(run.task.labels)
+    assert run.head is not None
     with torch.no_grad():
         run.head.weight.copy_(weight)
         run.head.bias.copy_(bias)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from cuetune import compat
 from cuetune.backbones.base import Backbone
+from cuetune.cost.flops import count as count_flops
 from cuetune.cost.meter import peak_memory, reset_peak
 from cuetune.errors import CuetuneError
 from cuetune.modalities import modality_of
@@ -31,12 +32,12 @@ from cuetune.tuning.early_stopping import count
 from cuetune.tuning.head_start import begin as begin_head
 from cuetune.tuning.head_start import per_pass, remap, remaps
 from cuetune.tuning.objectives import Objective, cross_entropy
-from cuetune.tuning.operations import between_steps, counted, one_validation
+from cuetune.tuning.operations import between_steps, one_validation
 from cuetune.tuning.progress import Reporter
+from cuetune.tuning.runs import Run, TaskData
 from cuetune.tuning.settings import Settings
 from cuetune.tuning.step_pass import StepPass
 from cuetune.tuning.task_embedding import EARLY, embedding, virtual_tokens
-from cuetune.tuning.task_run import Run, TaskData
 
 FIRST = 16  # rows by whose states a head's rate is set
 
@@ -267,7 +268,7 @@ class Tuner:
         last, tokens = self.progress.step - 1, self.progress.tokens
         if not self._is_ready:
             self._ready(range(last, last + 1))
-        step = counted(lambda: self._loss(self.batches.of(last)).backward())
+        step = float(count_flops(lambda: self._loss(self.batches.of(last)).backward()))
         self.optimizer.zero_grad(set_to_none=True)
         self.progress.tokens = tokens
         return step

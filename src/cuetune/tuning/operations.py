@@ -1,27 +1,14 @@
 """How many floating-point operations a run takes, counted by PyTorch on a few rows and multiplied."""
 
-import sys
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Sequence
 
-import torch
-from torch.utils.flop_counter import FlopCounterMode
-
+from cuetune.cost.flops import count
 from cuetune.prompts.base import Prompt
 from cuetune.tuning.head_start import per_pass, remaps
+from cuetune.tuning.runs import Run
 from cuetune.tuning.settings import Settings
-from cuetune.tuning.task_run import Run
 
 FEW = 16  # rows that are counted for all
-
-
-def counted(work: Callable[[], object]) -> float:
-    """The operations of what is done here; nothing is compiled meanwhile, because only eager ones are seen."""
-    compiles = "torch._dynamo" in sys.modules  # importing it takes seconds
-    eager = torch.compiler.set_stance("force_eager") if compiles else nullcontext()
-    with eager, FlopCounterMode(display=False) as counter:
-        work()
-    return float(counter.get_total_flops())
 
 
 def between_steps(runs: Sequence[Run], prompt: Prompt, settings: Settings, steps: int) -> float:
@@ -44,7 +31,7 @@ def _passes(run: Run, settings: Settings, steps: int) -> int:
 def _pass_over(run: Run, prompt: Prompt) -> float:
     """All rows of a run under its prompt."""
     some = range(min(FEW, len(run.rows)))
-    return counted(lambda: run.states_of(prompt, some)) * len(run.rows) / len(some)
+    return count(lambda: run.states_of(prompt, some)) * len(run.rows) / len(some)
 
 
 def one_validation(runs: Sequence[Run], prompt: Prompt) -> float:
@@ -56,6 +43,6 @@ def _scoring(run: Run, prompt: Prompt) -> float:
     whole = run.validation
     run.validation = whole[:FEW]
     try:
-        return counted(lambda: run.scores(prompt)) * len(whole) / len(run.validation)
+        return count(lambda: run.scores(prompt)) * len(whole) / len(run.validation)
     finally:
         run.validation = whole

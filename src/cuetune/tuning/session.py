@@ -27,8 +27,8 @@ from cuetune.tuning.loop import Outcome, Tuner
 from cuetune.tuning.progress import Bar, JsonLog, Reporter, TensorBoard
 from cuetune.tuning.recording import record
 from cuetune.tuning.run_folder import CHECKPOINT, RUN, finished_run, may_replace, run_folder_of, unfinished_run
+from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings
-from cuetune.tuning.task_run import TaskData
 
 
 @alone("to")

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from cuetune.backbones.base import Backbone
 from cuetune.prompts.base import Prompt
-from cuetune.tuning.augmentation import Kind
 
 # AdamW moves each number by about the learning rate per step, so a step is stated relative to the size of the numbers
 # it moves: for virtual tokens the root mean square of the embedding table (SmolLM2: 0.136, so 0.01).
@@ -16,6 +15,9 @@ RATE_PER_RMS = 0.075
 # A head's step is stated by what it does: how far it can move a logit at the usual rate of the prompt beside it. From a
 # probe, steps of 1 lead away from the answers first, and a run has to come back (benchmarks, "Pictures").
 LOGIT_STEP = {"random": 1.0, "probe": 0.1}
+
+
+Augment = Literal["none", "crop", "flip", "crop,flip"]
 
 
 class Settings(BaseModel):
@@ -26,7 +28,7 @@ class Settings(BaseModel):
     readout, pooling: how answers are read (see `readouts.readout_for`); a head is trained with the prompt.
     head_init: where a head begins, as a linear probe on the frozen model or at random (see `tuning.head_start`).
     head_layer: a head on pictures reads the states that enter this layer; None reads the final ones.
-    augment: how pictures that are learned from are changed at random in every step (see `tuning.augmentation`).
+    augment: how pictures that are learned from are changed at random in every step (see `tuning.runs.augmentation`).
     steps, batch_size: how long and how many rows at a time. learning_rate: AdamW's, reached after `warmup` steps and
     then lowered along a cosine to zero. clip: largest gradient norm. evaluate_every, patience: validation every so many
     steps, and after how many without a better score to stop. validation_rows: at most so many are scored each time.
@@ -41,7 +43,7 @@ class Settings(BaseModel):
     readout: str = "auto"
     pooling: str | None = None
     head_layer: int | None = Field(None, ge=1)
-    augment: Kind = "none"
+    augment: Augment = "none"
     head_init: Literal["probe", "random"] = "probe"
     steps: int | None = Field(None, ge=1)
     batch_size: int = Field(16, ge=1)

@@ -10,10 +10,10 @@ from torch import Tensor
 from cuetune.backbones.base import Backbone
 from cuetune.prompts.base import Prompt
 from cuetune.prompts.query import with_queries
-from cuetune.tuning.augmentation import Augmentation
 from cuetune.tuning.batches import StepRows
 from cuetune.tuning.objectives import Batch
-from cuetune.tuning.task_run import Run
+from cuetune.tuning.runs import Run
+from cuetune.tuning.runs.augmentation import Augmentation
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,8 @@ class StepPass:
 
     def __call__(self, chosen: StepRows, step: int) -> tuple[list[Batch], int]:
         """A batch for each task of step 0, 1, …, and how many tokens went through the model."""
-        rendered = [self.runs[task].rendered(numbers) for task, numbers in chosen]
-        asked = [
-            self._packed(task, numbers, rows, step) for (task, numbers), rows in zip(chosen, rendered, strict=True)
-        ]
+        rendered = [self.runs[task].rows_of(numbers) for task, numbers in chosen]
+        asked = [self._packed(task, numbers, step) for task, numbers in chosen]
         widely = self.backbone.keeps_states and self.reads_text
         wide = [replace(rows, read=torch.arange(len(rows.ids)), pool=None) if widely else rows for rows in asked]
         injections = [
@@ -63,9 +61,9 @@ class StepPass:
         ]
         return batches, tokens
 
-    def _packed(self, task: int, numbers: Sequence[int], rows: Sequence[Any], step: int) -> Any:
+    def _packed(self, task: int, numbers: Sequence[int], step: int) -> Any:
         """A task's rows as they go through the backbone, with their queries where the prompt goes by them."""
-        packed = self.runs[task].pack(rows)
+        packed = self.runs[task].pack(numbers)
         if self.augmentation:
             packed = replace(packed, pixels=self.augmentation(packed.pixels, step, task))
         if self.queries:

@@ -6,7 +6,7 @@ from PIL import Image
 
 from cuetune.tasks.images import PICTURES
 from cuetune.tasks.task import Task
-from cuetune.tuning.task_run import TaskData
+from cuetune.tuning.runs import TaskData
 
 
 @pytest.fixture(scope="module")

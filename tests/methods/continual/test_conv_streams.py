@@ -6,8 +6,8 @@ from cuetune.errors import CuetuneError
 from cuetune.methods.continual.learner import Learner
 from cuetune.tasks.images import PICTURES
 from cuetune.tasks.task import Task
+from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings
-from cuetune.tuning.task_run import TaskData
 from tiny_conv import conv_backbone
 from tiny_vision import dark_and_light
 

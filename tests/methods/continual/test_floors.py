@@ -11,8 +11,8 @@ from cuetune.methods.continual.floors import RanPAC, SimpleCIL
 from cuetune.methods.continual.learner import Learner
 from cuetune.methods.continual.ridge import RIDGES, RandomRidge, Sums, best_ridge, of_few, of_sums
 from cuetune.tasks.task import Example, Task
+from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings
-from cuetune.tuning.task_run import TaskData
 from tiny_vision import image_backbone
 
 D, LABELS = 32, ("ant", "bee", "cat", "dog", "eel", "fox")

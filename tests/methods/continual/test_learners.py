@@ -16,8 +16,8 @@ from cuetune.methods.continual.weights import joint_data
 from cuetune.tasks.reading import read_rows
 from cuetune.tasks.task import Task
 from cuetune.tuning.loop import Tuner
+from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings
-from cuetune.tuning.task_run import TaskData
 from tiny import backbone
 from tiny_vision import image_backbone
 

@@ -10,8 +10,8 @@ from cuetune.tasks.reading import read_rows
 from cuetune.tasks.task import Task
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.objectives import cross_entropy
+from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings
-from cuetune.tuning.task_run import TaskData
 from tiny import backbone, encoder_backbone, encoder_decoder_backbone, model, rows
 
 WEIGHT = 0.7

@@ -15,7 +15,7 @@ from cuetune.backbones.text import TextBackbone
 from cuetune.prediction import renderer_for
 from cuetune.prompts.query import query_of
 from cuetune.readouts import MediaHead, TextHead
-from cuetune.tasks.decoding import decode, rows_of
+from cuetune.tasks.decoding import decode
 from cuetune.tasks.task import Example, Task
 
 AT_ONCE = 64  # rows in one pass
@@ -55,7 +55,7 @@ class FrozenFeatures:
         """The examples in order as they go through a backbone, some at a time, one state to be read of each."""
         if isinstance(self.backbone, SeeingBackbone):
             head = MediaHead(self.backbone, task, self.pooling, self.head_layer)
-            for _, pixels in decode(rows_of(examples, task), self.backbone.preprocessing):
+            for _, pixels, _ in decode(examples, task, self.backbone.preprocessing):
                 yield head.rows(Pictures(pixels, self.backbone.n_states))
         else:
             readout = TextHead(self.backbone, task, self.pooling)

@@ -18,7 +18,7 @@ from cuetune.methods.continual.ridge import FIT, WIDTH, RandomRidge, one_hot
 from cuetune.tasks.splits import first_of_each_label
 from cuetune.tasks.task import Example, Task
 from cuetune.tuning.progress import Reporter
-from cuetune.tuning.task_run import TaskData
+from cuetune.tuning.runs import TaskData
 
 ROWS_AT_ONCE = 256
 

@@ -20,8 +20,8 @@ from cuetune.prompts.building import given_options
 from cuetune.support.strict_json import DAMAGED, reason_of
 from cuetune.tasks.task import Example, Task
 from cuetune.tuning.progress import Reporter
+from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings
-from cuetune.tuning.task_run import TaskData
 
 
 class Learner(ABC):

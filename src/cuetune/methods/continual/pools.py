@@ -19,7 +19,7 @@ from cuetune.prompts.pool_l2p import L2PPrefixPrompt, L2PPrompt
 from cuetune.prompts.pool_tasks import TaskPrompts
 from cuetune.tasks.splits import first_of_each_label
 from cuetune.tuning.progress import Reporter
-from cuetune.tuning.task_run import TaskData
+from cuetune.tuning.runs import TaskData
 
 HEADS = ("trained", "ridge")
 # Options of every pool.

@@ -16,7 +16,7 @@ from cuetune.tasks.parting import cell
 from cuetune.tasks.skipped import Skipped
 from cuetune.tasks.stream import Kind, Source, StreamSpec, read_stream_file
 from cuetune.tasks.task import Example, Row, Task, default_words, format_value
-from cuetune.tuning.task_run import TaskData
+from cuetune.tuning.runs import TaskData
 
 
 @dataclass(frozen=True)

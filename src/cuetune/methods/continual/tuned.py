@@ -22,8 +22,8 @@ from cuetune.tasks.task import Example, Task
 from cuetune.tuning.loop import Outcome, Tuner
 from cuetune.tuning.objectives import Batch, Objective, cross_entropy
 from cuetune.tuning.progress import Reporter
+from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings
-from cuetune.tuning.task_run import TaskData
 
 
 class PoolPenalty(Objective):

@@ -9,7 +9,7 @@ from torch import Tensor
 from cuetune.errors import CuetuneError
 from cuetune.methods.adaptation import ModelWeights, fine_tuning
 from cuetune.methods.continual.tuned import TunedLearner
-from cuetune.tuning.task_run import TaskData
+from cuetune.tuning.runs import TaskData
 
 
 class FineTuning(TunedLearner):

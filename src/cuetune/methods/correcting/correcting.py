@@ -31,8 +31,8 @@ from cuetune.tasks.reading import read_rows
 from cuetune.tasks.task import Example
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.progress import Bar, Reporter
+from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings
-from cuetune.tuning.task_run import TaskData
 
 STEPS, LENGTH, BATCH = 20, 2, 32
 

@@ -11,9 +11,10 @@ from torch import Tensor
 from cuetune.backbones.injection import Injection
 from cuetune.prompts.base import Prompt
 from cuetune.readouts import LabelReadout
+from cuetune.support.spill_table import SpillTable
 from cuetune.tuning.objectives import Batch, Objective
-from cuetune.tuning.states import StateTable, batches_of, packed_sizes
-from cuetune.tuning.task_run import TaskRun
+from cuetune.tuning.runs import TextRun
+from cuetune.tuning.runs.text import batches_of
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Taught:
     """
 
     answers: dict[int, Tensor]
-    states: StateTable
+    states: SpillTable
 
 
 class Distillation(Objective):
@@ -55,7 +56,7 @@ class Distillation(Objective):
         self.use_answers, self.use_states = answers, states
         self._taught: list[Taught] = []
 
-    def prepare(self, runs: Sequence[TaskRun], visited: Sequence[Sequence[int]]) -> None:
+    def prepare(self, runs: Sequence[TextRun], visited: Sequence[Sequence[int]]) -> None:
         self._taught = [
             _teach(run, teacher, numbers, self.folder)
             for run, teacher, numbers in zip(runs, self.teachers, visited, strict=True)
@@ -70,28 +71,26 @@ class Distillation(Objective):
             terms.append(F.kl_div(student, teacher, reduction="batchmean"))
         if self.use_states:
             assert batch.states is not None, "the loop gives states to objectives that read them"
-            wanted = taught.states.of(batch.numbers).to(batch.states.device)
+            wanted = torch.cat([taught.states.of(number) for number in batch.numbers]).to(batch.states.device)
             terms.append(F.mse_loss(batch.states.float(), wanted.float()))
         return self.weight * torch.stack(terms).sum()
 
 
 @torch.no_grad()
-def _teach(run: TaskRun, teacher: Prompt, numbers: Sequence[int], folder: Path | None) -> Taught:
+def _teach(run: TextRun, teacher: Prompt, numbers: Sequence[int], folder: Path | None) -> Taught:
     """One teacher's outputs for these rows of its task, many rows to a pass."""
     backbone, shared = run.backbone, run.renderer.shared
     wide = backbone.keeps_states
-    lengths = packed_sizes(run.readout, run.rows, shared, numbers)
-    if not wide:
-        lengths = {number: len(run.pack(run.rendered([number])).read) for number in numbers}
     answers: dict[int, Tensor] = {}
-    table = StateTable(lengths, backbone.state_width, backbone.dtype, folder)
+    table = SpillTable(folder, "It keeps what the teachers make of the rows.")
     compiled = _compiled(run, teacher)
     for batch in batches_of(run.rows, numbers):
-        rendered = run.rendered(batch)
-        packed = run.readout.rows(rendered, () if backbone.causal else shared)
+        packed = run.readout.rows(run.rows_of(batch), () if backbone.causal else shared)
         asked = replace(packed, read=torch.arange(len(packed.ids)), pool=None) if wide else packed
         found = backbone.hidden(asked, compiled)
-        table.put(batch, found.cpu())
+        lengths = packed.lengths if wide else [len(run.pack([number]).read) for number in batch]
+        for number, states in zip(batch, found.cpu().split(list(lengths)), strict=True):
+            table.put(number, states)
         if isinstance(run.readout, LabelReadout):
             here = packed.to(backbone.device)
             hidden = here.wanted(found, here.read) if wide else found
@@ -100,6 +99,6 @@ def _teach(run: TaskRun, teacher: Prompt, numbers: Sequence[int], folder: Path |
     return Taught(answers, table)
 
 
-def _compiled(run: TaskRun, teacher: Prompt) -> Injection:
+def _compiled(run: TextRun, teacher: Prompt) -> Injection:
     """The teacher's prompt with the template's beginning behind it, where the model lets it be computed once."""
     return run.backbone.compile(teacher.injection(), run.renderer.shared if run.backbone.causal else ())

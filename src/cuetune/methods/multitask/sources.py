@@ -13,8 +13,8 @@ from cuetune.prompts.words import instructed
 from cuetune.tasks.splits import Splits
 from cuetune.tasks.suite import Suite, TaskSpec, read_suite
 from cuetune.tuning.data import Data, prepare
+from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings
-from cuetune.tuning.task_run import TaskData
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from cuetune.errors import CuetuneError
 from cuetune.library.collection import PromptLibrary
 from cuetune.library.tuned import TunedPrompt
 from cuetune.prompts import Prompt, SoftPrompt
+from cuetune.tuning.runs import TextRun
 from cuetune.tuning.task_embedding import read_embedding, virtual_tokens
-from cuetune.tuning.task_run import TaskRun
 
 RANKINGS = ("loss", "similarity")
 
@@ -82,7 +82,7 @@ def candidate_of(name: str, digest: str, tuned: TunedPrompt) -> Candidate | None
 
 
 def propose(
-    run: TaskRun, found: Sequence[Candidate], words: Prompt, embedding: Tensor | None, *, rank_by: str = "loss"
+    run: TextRun, found: Sequence[Candidate], words: Prompt, embedding: Tensor | None, *, rank_by: str = "loss"
 ) -> list[Proposal]:
     """The candidates, the most promising first.
 

@@ -22,10 +22,10 @@ from cuetune.tuning.loop import Outcome
 from cuetune.tuning.progress import Bar, JsonLog, Reporter
 from cuetune.tuning.recording import record
 from cuetune.tuning.run_folder import CHECKPOINT, RUN, may_replace, run_folder_of, unfinished_run
+from cuetune.tuning.runs import TaskData, TextRun
 from cuetune.tuning.session import run as run_once
 from cuetune.tuning.settings import Settings
 from cuetune.tuning.task_embedding import read_embedding
-from cuetune.tuning.task_run import TaskData, TaskRun
 
 LOOKED_AT = 128  # rows to learn from on which candidates are tried before any step
 WORDS = "words"
@@ -112,11 +112,11 @@ class _Work:
     folder: Path
     reporters: Sequence[Reporter] | None
 
-    def task_run(self, prompt: Prompt) -> TaskRun:
+    def task_run(self, prompt: Prompt) -> TextRun:
         """The task with the rows to learn from as those that are looked at."""
         train = self.data.splits.train
         data = TaskData(self.data.task, train, train)
-        return TaskRun(self.backbone, prompt, data, self._resolved(prompt), LOOKED_AT)
+        return TextRun(self.backbone, prompt, data, self._resolved(prompt), LOOKED_AT)
 
     def _resolved(self, prompt: Prompt) -> Settings:
         resolved = self.settings.resolved(self.backbone, len(self.data.splits.train), prompt)
@@ -132,7 +132,7 @@ class _Work:
             raise KeyboardInterrupt
         return outcome
 
-    def judged(self, run: TaskRun, prompt: Prompt, outcome: Outcome) -> dict[str, float]:
+    def judged(self, run: TextRun, prompt: Prompt, outcome: Outcome) -> dict[str, float]:
         """What starts are compared by: validation scores, or those on the rows they learned from."""
         return outcome.progress.best_scores if self.data.splits.validation else run.scores(prompt)
 

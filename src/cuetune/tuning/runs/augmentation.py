@@ -2,16 +2,16 @@
 
 import math
 from hashlib import sha256
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from cuetune.errors import CuetuneError
+from cuetune.tuning.settings import Augment
 
-Kind = Literal["none", "crop", "flip", "crop,flip"]
-KINDS: tuple[str, ...] = get_args(Kind)
+KINDS: tuple[str, ...] = get_args(Augment)
 AREA = 0.5, 1.0  # of a cut, as a share of the picture
 SIDES = 3 / 4, 4 / 3  # width : height of a cut, before it is drawn at the picture's size again
 MIRRORED = 0.5  # of the pictures

@@ -11,14 +11,14 @@ from cuetune.prompts import EnsemblePrompt, Prompt
 from cuetune.prompts.sound_building import build_for_sounds, start_from
 from cuetune.readouts import MediaHead, audio_readout
 from cuetune.sound_prediction import SoundPredictor, untuned
+from cuetune.support import spill_table
+from cuetune.support.spill_table import SpillTable
 from cuetune.tasks.sounds import SOUNDS, infer_transcripts
 from cuetune.tasks.task import Task
-from cuetune.tuning import heard
-from cuetune.tuning.audio_run import AudioRun
-from cuetune.tuning.heard import HeardSounds, SoundTable
 from cuetune.tuning.loop import Tuner
+from cuetune.tuning.runs import AudioRun, TaskData
+from cuetune.tuning.runs.cache import AudioCache
 from cuetune.tuning.settings import Settings
-from cuetune.tuning.task_run import TaskData
 from stopping import stop_after
 from tiny_audio import LAYERS, RATE, audio_backbone, whisper_backbone
 
@@ -157,14 +157,14 @@ def test_an_ensemble_combines_its_members(examples):
 
 
 def test_what_a_run_keeps_may_lie_in_a_file(examples, monkeypatch, tmp_path):
-    whole = HeardSounds(audio_backbone("whisper"), examples, TASK)
-    monkeypatch.setattr(heard, "IN_MEMORY", whole.table.bytes // 3)
-    filed = HeardSounds(audio_backbone("whisper"), examples, TASK, folder=tmp_path / "run")
+    whole = AudioCache(audio_backbone("whisper")).read(examples, TASK)
+    monkeypatch.setattr(spill_table, "IN_MEMORY", whole.table.bytes // 3)
+    filed = AudioCache(audio_backbone("whisper"), folder=tmp_path / "run").read(examples, TASK)
     numbers = [3, 15, 0, 9]
     assert torch.equal(filed.of(numbers), whole.of(numbers))
-    assert torch.equal(filed.frozen(LAYERS - 1).of(numbers), whole.frozen(LAYERS - 1).of(numbers))
+    assert torch.equal(filed.at_layer(LAYERS - 1).of(numbers), whole.at_layer(LAYERS - 1).of(numbers))
     assert list((tmp_path / "run").iterdir()) == []  # the file has no name
-    table = SoundTable(2, tmp_path)
+    table = SpillTable(tmp_path)
     for number in (0, 1):
         table.put(number, torch.full((3, 4), number, dtype=torch.bfloat16))
     assert torch.equal(table.of(1), torch.ones(3, 4, dtype=torch.bfloat16))
@@ -172,7 +172,7 @@ def test_what_a_run_keeps_may_lie_in_a_file(examples, monkeypatch, tmp_path):
 
 def test_what_cannot_be_read_or_written_is_refused(examples, spoken):
     prompt = build_for_sounds("deep", start_from(audio_backbone("whisper"), TASK, examples, 2), {})
-    with pytest.raises(CuetuneError, match="tones: no recordings to tune on"):
+    with pytest.raises(CuetuneError, match="tones: no rows to tune on"):
         AudioRun(audio_backbone("whisper"), prompt, TaskData(TASK, []), Settings(), 4)
     with pytest.raises(CuetuneError, match="tiny-wav2vec2 hears and writes nothing"):
         audio_readout(audio_backbone("wav2vec2"), spoken[0])

@@ -7,10 +7,10 @@ from cuetune.errors import CuetuneError
 from cuetune.prompts.visual_building import build_for_images, start_from
 from cuetune.tasks.images import PICTURES
 from cuetune.tasks.task import Task
-from cuetune.tuning.augmentation import AREA, SIDES, Augmentation
 from cuetune.tuning.loop import Tuner
+from cuetune.tuning.runs import TaskData
+from cuetune.tuning.runs.augmentation import AREA, SIDES, Augmentation
 from cuetune.tuning.settings import Settings
-from cuetune.tuning.task_run import TaskData
 from stopping import stop_after
 from tiny_vision import dark_and_light, image_backbone
 

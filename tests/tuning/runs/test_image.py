@@ -12,10 +12,9 @@ from cuetune.prompts.visual_building import IMAGE_METHODS, ImageStart, build_for
 from cuetune.readouts import MediaHead
 from cuetune.tasks.images import PICTURES
 from cuetune.tasks.task import Task
-from cuetune.tuning.image_run import ImageRun
 from cuetune.tuning.loop import Tuner
+from cuetune.tuning.runs import ImageRun, TaskData
 from cuetune.tuning.settings import Settings
-from cuetune.tuning.task_run import TaskData
 from stopping import stop_after
 from tiny_vision import dark_and_light, image_backbone
 
@@ -119,5 +118,5 @@ def test_a_head_reads_the_layer_it_is_told(examples):
 
 def test_a_run_without_pictures_is_refused(examples):
     prompt = build_for_images("vpt", ImageStart(image_backbone(), 2, 0, torch.empty(0)), {"begin": "random"})
-    with pytest.raises(CuetuneError, match="shades: no pictures to tune on"):
+    with pytest.raises(CuetuneError, match="shades: no rows to tune on"):
         ImageRun(image_backbone(), prompt, TaskData(TASK, []), Settings(), 4)
