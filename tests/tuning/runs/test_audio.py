@@ -182,3 +182,13 @@ def test_what_cannot_be_read_or_written_is_refused(examples, spoken):
         MediaHead(audio_backbone("whisper"), TASK, pooling="last")
     with pytest.raises(CuetuneError, match="no first state before those of a row"):
         audio_backbone("whisper").hidden(Sounds([torch.randn(900)], pooling="first"))
+
+
+def test_validation_of_many_recordings_is_counted(examples):
+    """Operations are counted on the first of them, after all were decoded."""
+    made = tuner(TASK, examples, audio_backbone("whisper"), steps=2, evaluate_every=2)
+    made.runs[0].validation = [*examples, *examples[:4]]
+    made.run()
+    few = made.validation_flops()
+    assert few > 0
+    assert len(made.runs[0].validation) == 20
