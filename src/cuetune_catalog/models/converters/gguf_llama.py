@@ -1,7 +1,8 @@
 """From a GGUF file to a transformers folder, once: weights restored from 4 bits, the tokenizer rebuilt.
 
-Both are read with `gguf`'s own reader and arithmetic. transformers reads GGUF too, but wants `accelerate` for it and
-takes SmolLM2's pre-tokenizer for GPT-2's, which cuts "½" and the like differently.
+Both are read with `gguf`'s own reader and arithmetic. transformers reads GGUF too, but takes SmolLM2's pre-tokenizer
+for GPT-2's, which splits "½" and the like differently (transformers 5.23), keeps the weights packed by default, and
+needs `accelerate`.
 """
 
 import re
