@@ -5,8 +5,9 @@
     python benchmarks/many_labels.py --quick --model FOLDER
 
 cost: steps and answers with 2 labels of one token and with 77 of three, on the same texts, in turn in one process; peak
-memory of steps in a process of its own. "whole tree" is what cuetune did before: every label's tokens behind every row,
-normalised over the vocabulary. accuracy: the walk beside the whole tree on WordNet's 41 files of nouns and verbs.
+memory of steps in a process of its own. Answers: the likeliest label with its probability (predict), or every label's.
+"whole tree" is what cuetune did before: every label's tokens behind every row, normalised over the vocabulary.
+accuracy: the walk beside the whole tree on WordNet's 41 files of nouns and verbs.
 heads: label words beside a trained head, for growing numbers of labels. What was measured is kept after each run, so
 that a run that was stopped goes on.
 """
@@ -17,7 +18,7 @@ import random
 import re
 import statistics
 import time
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from dataclasses import replace
 from typing import Any
 
@@ -84,13 +85,18 @@ def cost(backbone: Any, arguments: argparse.Namespace) -> dict[str, Any]:
     tuners = {side: tuner(backbone, side, arguments.batch) for side in SIDES}
     predictors = {side: Predictor(backbone, task_of(backbone, side), each.prompt) for side, each in tuners.items()}
     asked = texts(backbone, arguments.predicted)
-    taken: dict[str, dict[str, list[float]]] = {"step": defaultdict(list), "predict": defaultdict(list)}
+    taken: dict[str, dict[str, list[float]]] = {what: defaultdict(list) for what in ("step", "predict", "all")}
     for number in range(arguments.repeats + 1):  # the first round warms up
         for side in SIDES if number == 1 else SIDES[:-1]:
             rows = tuners[side].batches.of(number)
             device = arguments.device
             taken["step"][side].append(seconds_of(lambda side=side, rows=rows: tuners[side]._step(rows), device))
-            taken["predict"][side].append(seconds_of(lambda side=side: list(predictors[side].predict(asked)), device))
+            for what in ("predict", "all"):
+
+                def answered(side: str = side, best_only: bool = what == "predict") -> None:
+                    deque(predictors[side].predict(asked, best_only=best_only), maxlen=0)
+
+                taken[what][side].append(seconds_of(answered, device))
     timed = {what: {side: each[len(each) > 1 :] for side, each in sides.items()} for what, sides in taken.items()}
     peaks = {side: ask(__file__, vars(arguments) | {"side": side, "worker": None}) for side in SIDES}
     nodes = {side: len(each.runs[0].readout.tree.ids) for side, each in tuners.items()}
@@ -184,14 +190,17 @@ def summary(result: dict[str, Any]) -> list[str]:
 
 
 def _costs(cost: dict[str, Any]) -> list[str]:
-    head = ["", "tokens behind a row", "CPU s/step", "times", "peak memory", "times", "rows per CPU s", "times"]
+    head = ["", "tokens behind a row", "CPU s/step", "times", "peak memory", "times"]
+    head += ["rows per CPU s", "times", "with all probabilities", "times"]
     lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
     for side in SIDES:
-        step, predict = (statistics.median(cost["seconds"][what][side]) for what in ("step", "predict"))
+        step = statistics.median(cost["seconds"]["step"][side])
         peak, least = cost["peaks"][side], cost["peaks"][SIDES[0]]
         cells = [side, str(cost["nodes"][side]), f"{step:.2f}", f"{_ratio(cost, 'step', side):.2f}"]
         cells += [f"{peak / 2**20:,.0f} MiB", f"{peak / max(1, least):.2f}"]
-        cells += [f"{cost['rows'] / predict:.0f}", f"{1 / _ratio(cost, 'predict', side):.2f}"]
+        for what in ("predict", "all"):
+            taken = statistics.median(cost["seconds"][what][side])
+            cells += [f"{cost['rows'] / taken:.0f}", f"{1 / _ratio(cost, what, side):.2f}"]
         lines.append(f"| {' | '.join(cells)} |")
     return [*lines, ""]
 

@@ -1,11 +1,14 @@
 """Label words of several tokens: what is learned is what is answered, and it costs the true label's own tokens."""
 
 import json
+import random
 from dataclasses import replace
 
 import pytest
 import torch
 
+from cuetune.backbones.groups import Past
+from cuetune.backbones.injection import Injection
 from cuetune.backbones.packing import Rows
 from cuetune.library.digest import digest
 from cuetune.library.record import RECORD
@@ -15,9 +18,11 @@ from cuetune.methods.multitask.distillation import Distillation
 from cuetune.prediction import Predictor
 from cuetune.prompts import SoftPrompt
 from cuetune.prompts.corrected import queries_of
+from cuetune.prompts.dept import OffsetPrompt
 from cuetune.prompts.late import LatePrompt
+from cuetune.prompts.prefix import PrefixPrompt
 from cuetune.prompts.query import query_of
-from cuetune.readouts import LabelWords, VocabularyWords
+from cuetune.readouts import LabelWords, VocabularyWords, best_walk
 from cuetune.tasks.rendering import Renderer
 from cuetune.tasks.task import Example, Task
 from cuetune.tuning.loop import Tuner
@@ -111,7 +116,7 @@ def test_a_step_costs_the_tokens_of_the_true_label():
     for task in (task_with([" pos", " neg"]), hundred(77), hundred(200)):
         examples = labelled([task.labels[n % len(task.labels)] for n in (1, 76, 40, 199)])
         run = TextRun(frozen, SoftPrompt(torch.zeros(2, frozen.width)), TaskData(task, examples), Settings(), 0)
-        tokens[len(task.labels)] = len(run.pack(run.rows).ids)
+        tokens[len(task.labels)] = len(run.pack(range(len(run.rows))).ids)
     assert tokens[2] < max(tokens[77], tokens[200]) <= tokens[2] + 2 * len(TEXTS)
 
 
@@ -209,3 +214,72 @@ def test_an_ensemble_of_both_walks(tmp_path):
         saved(tmp_path / name, frozen, scoring)
     both = ensemble([tmp_path / "former", tmp_path / "new"], tmp_path / "both")
     assert TunedPrompt.load(both).task.scoring == "walk"
+
+
+def many_texts(count: int = 40) -> list[Example]:
+    draw = random.Random(0)
+    texts = ("".join(draw.choice("abcdefgh xyz") for _ in range(draw.randint(1, 40))) for _ in range(count))
+    return [Example(f"row {n}", {"text": text}, None) for n, text in enumerate(texts)]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("words", [WORDS, hundred(200).label_words, ["a0", "a1", "a11", "a110"]], ids=len)
+def test_the_best_walk_finds_what_the_whole_tree_finds(family, words, monkeypatch):
+    monkeypatch.setattr(best_walk, "WALK_FROM", 1)
+    frozen, task = backbone(family), task_with(list(words))
+    for scale in (0.1, 3.0):
+        prompt = SoftPrompt(scale * torch.randn(3, frozen.width, generator=torch.Generator().manual_seed(6)))
+        predictor = Predictor(frozen, task, prompt)
+        whole, best = (list(predictor.predict(many_texts(), best_only=best)) for best in (False, True))
+        assert [each.label for each in best] == [each.label for each in whole]
+        assert not any(each.probabilities for each in best)
+        confidences = ([each.confidence for each in answers] for answers in (whole, best))
+        torch.testing.assert_close(*map(torch.tensor, confidences), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["prefix", "dept", "late"])
+def test_the_best_walk_goes_behind_every_kind_of_compiled_prompt(kind, monkeypatch):
+    monkeypatch.setattr(best_walk, "WALK_FROM", 1)
+    frozen, generator = backbone("mistral"), torch.Generator().manual_seed(7)
+
+    def numbers(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    layers, heads, size = frozen.kv_shape
+    offsets = OffsetPrompt(numbers(2, frozen.width), 20, 2)
+    torch.nn.init.normal_(offsets.right, generator=generator)
+    prompt = {
+        "prefix": PrefixPrompt(numbers(layers, heads, 5, size), numbers(layers, heads, 5, size)),
+        "dept": offsets,
+        "late": LatePrompt(numbers(1, 3, frozen.width), layer=1),
+    }[kind]
+    predictor = Predictor(frozen, hundred(200), prompt)
+    whole, best = (list(predictor.predict(many_texts(), best_only=best)) for best in (False, True))
+    assert [each.label for each in best] == [each.label for each in whole]
+    confidences = ([each.confidence for each in answers] for answers in (whole, best))
+    torch.testing.assert_close(*map(torch.tensor, confidences), rtol=1e-4, atol=1e-6)
+
+
+def test_the_best_walk_reads_few_branches(monkeypatch):
+    frozen, read = backbone("llama"), []
+    predictor = Predictor(frozen, hundred(200), SoftPrompt(torch.zeros(3, frozen.width)))
+    behind = frozen.hidden_behind
+
+    def counted(past: Past, rows: Rows, prompt: Injection) -> torch.Tensor:
+        read.extend(rows.lengths)
+        return behind(past, rows, prompt)
+
+    monkeypatch.setattr(frozen, "hidden_behind", counted)
+    table = frozen._head.weight
+    monkeypatch.setattr(frozen, "logits", lambda states, words=None: 40 * states @ table[words].t())  # a sure model
+    list(predictor.predict(many_texts(), best_only=True))
+    assert 40 <= len(read) <= 100  # of 25 forks for each of 40 rows
+
+
+def test_all_probabilities_are_computed_where_prompts_weigh_them(tmp_path):
+    frozen = backbone("llama")
+    for name in ("first", "second"):
+        saved(tmp_path / name, frozen, "walk")
+    both = TunedPrompt.load(ensemble([tmp_path / "first", tmp_path / "second"], tmp_path / "both"))
+    (answer, *_) = both.predictor(frozen).predict(labelled(), best_only=True)
+    assert len(answer.probabilities) == len(WORDS)

@@ -35,10 +35,10 @@ class CorrectedPredictor(Predictor):
         super().__init__(backbone, task, prompt, writing, readout)
         self.former = Predictor(backbone, task, prompt.base, self.writing, self.readout)
 
-    def predict(self, examples: Iterable[Example]) -> Iterator[Prediction]:
+    def predict(self, examples: Iterable[Example], *, best_only: bool = False) -> Iterator[Prediction]:
         source = iter(examples)
         while chunk := list(islice(source, ROWS_AT_ONCE)):
-            answers = list(self.former.predict(chunk))
+            answers = list(self.former.predict(chunk, best_only=best_only))
             reached = (self.weights(chunk).amax(dim=1) > 0).nonzero().squeeze(1).tolist()
             anew = super().predict([chunk[number] for number in reached])
             for number, answer in zip(reached, anew, strict=True):

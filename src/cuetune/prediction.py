@@ -13,7 +13,8 @@ from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.prompts.base import Before, Prompt
-from cuetune.readouts import GeneratedText, Readout, TextReadout, readout_for
+from cuetune.readouts import GeneratedText, LabelWords, Readout, TextReadout, readout_for
+from cuetune.readouts.best_walk import BestWalk
 from cuetune.tasks.rendering import InputRow, Renderer
 from cuetune.tasks.task import Example, Task
 
@@ -26,6 +27,7 @@ class Prediction:
     """The answer for one row: a label, or a tuple of several, with the probability of every label; written text, or a
     number (`probabilities` empty).
 
+    probability: of the label, where it alone was computed (`probabilities` empty too).
     cut: tokens that were taken out of the row's text, of which `limit` were left. unfinished: tokens of a written
     answer that did not end within the longest length, else 0.
     """
@@ -36,6 +38,16 @@ class Prediction:
     cut: int = 0
     limit: int = 0
     unfinished: int = 0
+    probability: float = 0.0
+
+    @property
+    def confidence(self) -> float:
+        """The probability of the answer."""
+        return max(self.probabilities, default=self.probability)
+
+    def alone(self) -> "Prediction":
+        """The same without the other labels' probabilities."""
+        return replace(self, probabilities=(), probability=self.confidence)
 
 
 class Predictor:
@@ -62,6 +74,14 @@ class Predictor:
         self._n_behind = self.readout.n_behind if isinstance(self.readout, TextReadout) else 0
         self.expect()
         self.members = [_member(backbone, each, self.renderer.shared) for each in prompt.members]
+        self._walk = self._best_walk()
+
+    def _best_walk(self) -> BestWalk | None:
+        """What finds the likeliest label without all the others; None where that is not possible or does not pay."""
+        one_prompt = type(self.prompt).combine is Prompt.combine and self.members[0].compiled is not None
+        if not one_prompt or self.task.answers.kind != "classification" or type(self.readout) is not LabelWords:
+            return None
+        return BestWalk(self.readout) if BestWalk.pays(self.readout, self.backbone) else None
 
     def expect(self, answers: Sequence[str] = ()) -> None:
         """Leave room for answers: for the longest of these, where they are written and `writing` sets no limit."""
@@ -69,16 +89,22 @@ class Predictor:
             self.readout.fit(answers, self.prompt.length, self.writing.max_tokens)
         self.renderer = renderer_for(self.backbone, self.task, self.prompt.length + self.readout.n_answer)
 
-    def predict(self, examples: Iterable[Example]) -> Iterator[Prediction]:
-        """One prediction for each example, in order; memory does not grow with their number."""
+    def predict(self, examples: Iterable[Example], *, best_only: bool = False) -> Iterator[Prediction]:
+        """One prediction for each example, in order; memory does not grow with their number.
+
+        best_only: the label and its probability are enough, which costs less where labels are many.
+        """
+        walk = self._walk if best_only else None
         source = iter(examples)
         while chunk := list(islice(source, ROWS_AT_ONCE)):
             rendered = list(self.renderer.render(chunk))
             rows = [member.rows(chunk, rendered) for member in self.members]
             longest = [max(each, key=lambda row: len(row.ids)) for each in zip(*rows, strict=True)]
             answers: list[Prediction | None] = [None] * len(chunk)
-            for batch in batches_by_length(longest, self._n_behind):
-                for number, answer in zip(batch, self._answer([[own[n] for n in batch] for own in rows]), strict=True):
+            for batch in batches_by_length(longest, len(walk.beginning) if walk else self._n_behind):
+                chosen = [[own[n] for n in batch] for own in rows]
+                found = self._walked(chosen[0], walk) if walk else self._answer(chosen)
+                for number, answer in zip(batch, found, strict=True):
                     answers[number] = answer
             yield from (answer for answer in answers if answer is not None)
 
@@ -109,6 +135,15 @@ class Predictor:
         if member.compiled is None:
             raise CuetuneError(f"a {member.prompt.kind!r} prompt looks at each row and writes no text; give labels.")
         return member.compiled
+
+    @torch.inference_mode()
+    def _walked(self, rows: list[InputRow], walk: BestWalk) -> list[Prediction]:
+        """The likeliest labels alone."""
+        found = walk.answers(self.backbone, rows, self._static(self.members[0]))
+        return [
+            Prediction(row.where, self.task.labels[label], (), row.cut, self.limit(row), probability=probability)
+            for row, (label, probability) in zip(rows, found, strict=True)
+        ]
 
     @torch.inference_mode()
     def _classify(self, rows: list[list[InputRow]], readout: TextReadout) -> list[Prediction]:

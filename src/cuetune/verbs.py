@@ -12,7 +12,7 @@ from cuetune.backbones.base import Backbone
 from cuetune.backbones.generation import Writing
 from cuetune.backbones.loading import load_backbone
 from cuetune.errors import CuetuneError
-from cuetune.evaluation.evaluate import Evaluation, Source, evaluate_sources, own_name
+from cuetune.evaluation.evaluate import Evaluation, Source, best_answers, evaluate_sources, own_name
 from cuetune.library.record import RECORD
 from cuetune.library.tuned import TunedPrompt
 from cuetune.methods.continual.learned import is_learned
@@ -73,15 +73,17 @@ def predict(
     writing: Writing | None = None,
     encoding: str = "utf-8",
     skipped: Skipped | None = None,
+    best_only: bool = False,
     **options: Any,
 ) -> Iterator[Prediction]:
     """One `Prediction` for each row of `data`, in order, in memory that does not grow with their number.
 
+    best_only: of a row's label only its own probability is wanted, `confidence`; cheaper where labels are many.
     skipped: counts rows that cannot be read, which then get none; without it the first is an error. Of several splits
     that `data` has, the one for tests is answered.
     """
-    answers = predict_rows(prompt, data, model=model, writing=writing, encoding=encoding, skipped=skipped, **options)
-    for _, _, prediction in answers:
+    options |= {"writing": writing, "encoding": encoding, "skipped": skipped, "best_only": best_only}
+    for _, _, prediction in predict_rows(prompt, data, model=model, **options):
         yield prediction
 
 
@@ -94,6 +96,7 @@ def predict_rows(
     encoding: str = "utf-8",
     labels: bool = False,
     skipped: Skipped | None = None,
+    best_only: bool = False,
     **options: Any,
 ) -> Iterator[tuple[Row, Example, Prediction]]:
     """As `predict`, with each row and example beside its answer; labels=True reads and checks the label column too.
@@ -119,11 +122,15 @@ def predict_rows(
             yield example
 
     unreadable = skipped if modality.name != "text" else None  # texts that cannot be read are left out above
-    for prediction in tuned.predictor(backbone, writing, unreadable).predict(examples()):
+    predictor, alone = (
+        tuned.predictor(backbone, writing, unreadable),
+        best_only and task.answers.kind == "classification",
+    )
+    for prediction in best_answers(predictor, examples()) if best_only else predictor.predict(examples()):
         row, example = waiting.popleft()
         while unreadable is not None and example.where != prediction.where:  # a row that was left out
             row, example = waiting.popleft()
-        yield row, example, prediction
+        yield row, example, prediction.alone() if alone else prediction
     source_of(source).notes.extend(unlabelled.said("answered without a label to compare with"))
 
 

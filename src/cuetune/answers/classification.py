@@ -56,7 +56,7 @@ class OneLabel(Answers):
         found = [index[p.label] for p in predictions]
         counts = confusion([index[label] for label in truth], found, len(self.task.labels))
         right = [p.label == label for p, label in zip(predictions, truth, strict=True)]
-        error = calibration_error([max(p.probabilities) for p in predictions], right)
+        error = calibration_error([p.confidence for p in predictions], right)
         return Measured(classification_scores(counts), counts, error)
 
     def probe(self, strength: float) -> Any:
@@ -88,7 +88,12 @@ class OneLabel(Answers):
         return []
 
     def shown(self, prediction: "Prediction") -> list[str]:
-        return [prediction.label, f"{max(prediction.probabilities):.3f}"]
+        return [prediction.label, f"{prediction.confidence:.3f}"]
+
+    def columns(self, prediction: "Prediction") -> dict[str, Any]:
+        if prediction.probabilities:
+            return super().columns(prediction)
+        return {"predicted": prediction.label, "p(predicted)": round(prediction.confidence, 6)}
 
     def counts(self, targets: Mapping[Any, int]) -> dict[str, int]:
         return {label: targets.get(label, 0) for label in self.task.labels}

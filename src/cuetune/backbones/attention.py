@@ -186,6 +186,11 @@ def _attend_block(
     block = group.blocks[number]
     batch, width = block.rows.shape
     before = [part[block.numbers] if part.dim() == 4 else part for part in before]
+    if group.past is not None:
+        past = group.past.of_rows(how.layer, block.numbers)
+        before = [
+            torch.cat([first.expand(batch, -1, -1, -1), read], dim=2) for first, read in zip(before, past, strict=True)
+        ]
     tuned = how.sinks is not None and how.sinks.requires_grad  # fine-tuning, for which nothing is written by hand
     if how.softcap is None and not tuned and not _fused(query, width, before[0].shape[-2] + width):
 

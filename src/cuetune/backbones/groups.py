@@ -31,6 +31,35 @@ class Block:
     slots: Tensor | None = None
 
 
+@dataclass(frozen=True)
+class Past:
+    """Keys and values of tokens that were read in an earlier pass, and stand between the shared part and each row.
+
+    kv: layer -> (keys, values), each (B, h_kv, M, d_h), right-padded. lengths: (B,) how many of the M are real.
+    owners: (P,) which of the B each row of this pass goes on from; several rows may go on from one.
+    """
+
+    kv: Mapping[int, KeyValue]
+    lengths: Tensor
+    owners: Tensor
+
+    @property
+    def width(self) -> int:
+        """M, the most tokens that stand before a row."""
+        return int(next(iter(self.kv.values()))[0].shape[2])
+
+    @property
+    def row_lengths(self) -> Tensor:
+        """(P,) how many tokens stand before each row of this pass."""
+        return self.lengths[self.owners]
+
+    def of_rows(self, layer: int, numbers: Tensor) -> KeyValue:
+        """Keys and values (b, h_kv, M, d_h) before these rows of the pass."""
+        keys, values = self.kv[layer]
+        owners = self.owners[numbers]
+        return keys[owners], values[owners]
+
+
 @dataclass
 class Group:
     """Rows that see the same shared part. `Layout` places groups one after another in the packed sequence.
@@ -41,7 +70,7 @@ class Group:
         fewer than the longest has the last of the K positions.
     kv_lengths: (B,) valid leading positions of per-row `kv`, or None when all are.
     tokens: layer -> virtual token states (P, d) or (B, P, d); slots: (P,) or (B, P) where they stand when packed.
-    causal: whether its rows read from left to right.
+    causal: whether its rows read from left to right. past: what each row goes on from, read in an earlier pass.
     """
 
     start: int
@@ -53,6 +82,7 @@ class Group:
     tokens: Mapping[int, Tensor] = field(default_factory=dict)
     slots: Tensor | None = None
     causal: bool = True
+    past: Past | None = None
     _made: dict[Any, Any] = field(default_factory=dict)
 
     @property
@@ -85,7 +115,7 @@ class Group:
         return visible
 
     def row_visible(self, asleep: bool, n_kv: int, number: int, rule: MaskRule) -> Tensor:
-        """(b, T, K + S + T) what the rows of one block see: what is before them, and themselves."""
+        """(b, T, K + S + M + T) what the rows of one block see: what is before them, and themselves."""
         block, before = self.blocks[number], self._before(n_kv)
         batch, width = block.rows.shape
         memory = torch.ones(batch, before.numel(), dtype=torch.bool, device=before.device)
@@ -96,6 +126,10 @@ class Group:
             memory[:, self._hidden() + n_kv] = False
         elif asleep and block.slots is not None:
             own = own & (~block.slots[:, None] | torch.eye(width, dtype=torch.bool, device=own.device))
+        if self.past is not None:
+            place = torch.arange(self.past.width, device=before.device)
+            memory = torch.cat([memory, place < self.past.row_lengths[block.numbers, None]], dim=1)
+            before = torch.cat([before, self.n_kv + self.n_shared + place])
         visible = torch.cat([memory[:, None].expand(-1, width, -1), own], dim=-1)
         if rule.sees is not None:
             keys = torch.cat([before.expand(batch, -1), block.positions], dim=1)

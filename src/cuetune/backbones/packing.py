@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cuetune.backbones.groups import Block, Group, Layout
+from cuetune.backbones.groups import Block, Group, Layout, Past
 from cuetune.backbones.injection import Injection
 
 BLOCK, MOST_BLOCKS = 16, 8  # rows per block at least, and blocks at most: more cost more in calls than they save
@@ -28,6 +28,7 @@ class Rows:
     behind: how many of each row's last tokens are its answer, or the tree of all; None where no such tokens are told
         apart. Nothing but the readout may look at them.
     query: (B, D) what the frozen model alone says of each row, where that is known already (`prompts.query`).
+    past: keys and values of the tokens that stand before each row, where those were read in an earlier pass.
     """
 
     ids: Tensor
@@ -40,6 +41,7 @@ class Rows:
     causal: bool = True
     query: Tensor | None = None
     behind: Sequence[int] | None = None
+    past: Past | None = None
 
     @staticmethod
     def of(rows: Sequence[Sequence[int]], shared: Sequence[int] = ()) -> "Rows":
@@ -155,9 +157,12 @@ def _shared_once(rows: Rows, injection: Injection, embed: Callable[[Tensor], Ten
     states = torch.cat([_virtual(injection, text), text])
     n_shared = n_tokens + len(rows.shared)
     shared_positions = injection.n_kv + torch.arange(n_shared, device=device)
-    blocks = _blocks(rows, injection.n_kv + n_shared)
+    first = injection.n_kv + n_shared
+    blocks = _blocks(rows, first if rows.past is None else first + rows.past.row_lengths)
     slots = start + torch.arange(n_tokens, device=device)
-    group = Group(start, n_shared, blocks, shared_positions, injection.kv, None, injection.tokens, slots)
+    group = Group(
+        start, n_shared, blocks, shared_positions, injection.kv, None, injection.tokens, slots, past=rows.past
+    )
     positions = torch.cat([shared_positions, *(_real(block) for block in blocks)])
     return states, positions, group, start + n_shared + rows.read
 
@@ -206,6 +211,8 @@ def _in_row(rows: Rows) -> Tensor:
     lengths = torch.tensor(rows.lengths, dtype=torch.long, device=rows.ids.device)
     starts = torch.repeat_interleave(lengths.cumsum(0) - lengths, lengths)
     column = torch.arange(len(rows.ids), device=rows.ids.device) - starts
+    if rows.past is not None:
+        column = column + torch.repeat_interleave(rows.past.row_lengths, lengths)
     if rows.depth is None:
         return column
     own = torch.repeat_interleave(lengths, lengths) - len(rows.depth)  # tokens of the row before the tree

@@ -15,7 +15,7 @@ from cuetune import compat
 from cuetune.backbones import frozen
 from cuetune.backbones.base import Backbone, relative
 from cuetune.backbones.end_tokens import end_tokens
-from cuetune.backbones.groups import Group
+from cuetune.backbones.groups import Group, Past
 from cuetune.backbones.identity import BackboneIdentity, hash_in_float16, tokenizer_hash, weights_hash
 from cuetune.backbones.injection import Injection, KeyValue
 from cuetune.backbones.packing import Packed, Rows, embedded_text, of_rows, pack, positions_of, same_length
@@ -334,6 +334,13 @@ class TextBackbone(Backbone):
 
         own = {layer: (padded(keys), padded(values)) for layer, (keys, values) in captured.items()}
         return states.index_select(0, read), own
+
+    @torch.no_grad()
+    def hidden_behind(self, past: Past, rows: Rows, injection: Injection) -> Tensor:
+        """As `hidden`, for rows that go on from tokens read before (`hidden_and_kv`) under the same injection."""
+        here = replace(self._here(rows), past=past)
+        packed = pack([(here, injection)], self.embed, by_length=False)
+        return self._run(packed)[0].index_select(0, packed.read[0])
 
     @torch.no_grad()
     def layer_inputs(self, ids: Sequence[int], injection: Injection | None = None) -> list[Tensor]:

@@ -11,6 +11,8 @@ from cuetune.errors import CuetuneError
 from cuetune.support import console
 from cuetune.support.named_paths import possible
 
+MANY_LABELS = 20  # words of more labels are scored as far as the answer needs it, unless all are asked for
+
 
 def predict(
     prompt: Annotated[Path, typer.Argument(help="Folder of a saved prompt.")],
@@ -33,6 +35,13 @@ def predict(
     top_p: Annotated[float, typer.Option(help="Sample from the likeliest tokens of this total probability.")] = 1.0,
     stop: Annotated[list[str] | None, typer.Option(help="A text that ends a written answer; repeatable.")] = None,
     seed: Annotated[int, typer.Option(help="For sampling.")] = 0,
+    probabilities: Annotated[
+        str | None,
+        typer.Option(
+            help="all: a column for each label's; best: the predicted label's alone, which is faster with label words. "
+            f"Default: all, or best for label words of more than {MANY_LABELS} labels.",
+        ),
+    ] = None,
     ignore_labels: Annotated[bool, typer.Option("--ignore-labels", help="Do not read a label column.")] = False,
     skip_unreadable: o.SkipUnreadable = False,
     media_root: o.MediaRoot = None,
@@ -47,7 +56,7 @@ def predict(
     device: o.Device = "auto",
     trust_remote_code: o.TrustRemoteCode = False,
 ) -> None:
-    """Answer rows with a saved prompt: the label and every label's probability, or a number, in the rows' order.
+    """Answer rows with a saved prompt: the label and the labels' probabilities, or a number, in the rows' order.
 
     `cuetune predict prompts/reviews new.csv --to answers.csv`
 
@@ -74,6 +83,7 @@ def predict(
     ):
         raise CuetuneError(f"{to}: holds the rows that are to be answered; choose another --to.")
     tuned = load(prompt)
+    best_only = only_best(tuned, probabilities, to)
     skipped = Skipped() if skip_unreadable else None
     source: Any = spoken(tuned.task, inputs or [], allow_download)
     if data is not None:
@@ -85,6 +95,7 @@ def predict(
         encoding=encoding,
         labels=data is not None and not ignore_labels,
         skipped=skipped,
+        best_only=best_only,
         writing=Writing(max_new_tokens, temperature, top_p, tuple(stop or ()), seed),
         log=console.say,
         **o.model_options(revision, dtype, device, trust_remote_code),
@@ -95,6 +106,22 @@ def predict(
         _write(tuned.task, answers, to)
     report_skipped(skipped)
     report_notes(source)
+
+
+def only_best(tuned: Any, probabilities: str | None, to: Path | None) -> bool:
+    """Whether the probability of the predicted label is enough, as it is on the screen."""
+    task = tuned.task
+    if probabilities not in (None, "all", "best"):
+        raise CuetuneError(f"--probabilities {probabilities}: choose all or best.")
+    if probabilities == "all":
+        return False
+    many = task.modality == "text" and getattr(tuned, "head", None) is None and len(task.labels) > MANY_LABELS
+    if to is not None and probabilities is None and many and task.answers.kind == "classification":
+        console.say(
+            f"{len(task.labels)} labels: the answers' own probabilities are written; --probabilities all writes a "
+            "column for each label, which takes longer."
+        )
+    return to is None or probabilities == "best" or many
 
 
 def spoken(task: Any, texts: list[str], allow_download: bool = False) -> list[dict[str, str]]:

@@ -12,7 +12,7 @@ from cuetune.cost.energy import EnergyMeter
 from cuetune.cost.flops import count
 from cuetune.cost.meter import peak_memory, weight_bytes
 from cuetune.errors import CuetuneError
-from cuetune.evaluation.evaluate import in_words
+from cuetune.evaluation.evaluate import best_answers, in_words
 from cuetune.evaluation.outcome import Curve, Job, Outcome, measured, scored
 from cuetune.methods.adaptation import ModelWeights, fine_tuning, lora
 from cuetune.methods.probe import fit_probe, predict_probe
@@ -88,7 +88,7 @@ def _bytes_of(prompt: Prompt) -> int:
 def answered(job: Job, predictor: Predictor, note: str) -> Outcome:
     """The outcome of a prompt that is found without training; kept are its token ids."""
     outcome = Outcome(stored_bytes=4 * predictor.prompt.length, note=note)
-    scored(outcome, job, lambda rows: list(predictor.predict(rows)))
+    scored(outcome, job, lambda rows: list(best_answers(predictor, rows)))
     outcome.peak_memory_bytes = peak_memory(job.backbone.device)
     return outcome
 
@@ -149,7 +149,7 @@ def tune_and_score(job: Job, prompt: Prompt, backbone: Backbone) -> Outcome:
     modality = modality_of(backbone)
     task = decided(job.task, lambda: modality.predictor(backbone, job.task, kept, done.head), job.rows.validation)
     predictor = modality.predictor(backbone, task, kept, done.head)
-    return scored(measured(outcome, meter), job, lambda rows: list(predictor.predict(rows)))
+    return scored(measured(outcome, meter), job, lambda rows: list(best_answers(predictor, rows)))
 
 
 def _probe(job: Job) -> Outcome:

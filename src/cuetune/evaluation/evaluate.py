@@ -94,12 +94,17 @@ def evaluate_sources(
             source.expect([str(example.label) for example in examples])
         started = time.perf_counter()
         predictions = []
-        for prediction in source.predict(examples):
+        for prediction in best_answers(source, examples):
             predictions.append(prediction)
             if on_row is not None:
                 on_row(method)
         results[method] = _result(task, predictions, examples, time.perf_counter() - started)
     return Evaluation(task, len(examples), results)
+
+
+def best_answers(source: Source, examples: Iterable[Example]) -> Iterator[Prediction]:
+    """The answers with their own probabilities; those of other labels too where they cost nothing."""
+    return source.predict(examples, best_only=True) if isinstance(source, Predictor) else source.predict(examples)
 
 
 def _result(task: Task, predictions: Sequence[Prediction], examples: Sequence[Example], seconds: float) -> Result:
