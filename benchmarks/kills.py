@@ -4,7 +4,7 @@
     python benchmarks/kills.py --kills 5 --verbs tune,fix
 
 For each verb a run that nobody stops gives the result that all others must come to. Then the command is started again
-and again in a fresh place, gets SIGKILL, SIGTERM or SIGINT at a random moment, and is given once more. A result is a
+and again in a fresh place, gets SIGKILL, SIGTERM, SIGINT or SIGHUP at a random moment, and is given once more. A result is a
 digest of what was saved; leftovers are temporary files, locks and checkpoints; a user's own files lie beside
 everything and must stay as they are. At last two and eight processes run the verb in one place at the same time.
 Processes are forked from one that has imported everything, so that a kill meets work and not an import.
@@ -42,8 +42,8 @@ from cuetune.library.universal import UniversalPrompt  # noqa: E402
 from cuetune.methods.continual.learned import Learned  # noqa: E402
 from cuetune.support.leftovers import LOCK, NAME  # noqa: E402
 
-SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-ENDS = {signal.SIGKILL: {-9}, signal.SIGTERM: {143, -15}, signal.SIGINT: {130}}
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+ENDS = {signal.SIGKILL: {-9}, signal.SIGTERM: {143, -15}, signal.SIGINT: {130}, signal.SIGHUP: {129, -1}}
 USERS = {".git/config": "mine", "notes.txt": "mine", ".old.partial": "mine", "p.txt": "mine"}
 UNFINISHED = {"checkpoint.safetensors", "search.jsonl"}
 
@@ -307,7 +307,7 @@ def measure(home: Path, name: str, verb: Verb, kills: int, seed: int) -> Count:
 
 def table(counts: list[Count]) -> str:
     lines = [
-        "| verb | kills (KILL, TERM, INT) | at work | other result | leftovers | touched | 2 at once | 8 at once |",
+        "| verb | kills (KILL, TERM, INT, HUP) | at work | other result | leftovers | touched | 2 at once | 8 at once |",
         "| --- | ---: | ---: | ---: | ---: | ---: | --- | --- |",
     ]
     for each in counts:
