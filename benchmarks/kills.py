@@ -4,9 +4,9 @@
     python benchmarks/kills.py --kills 5 --verbs tune,fix
 
 For each verb a run that nobody stops gives the result that all others must come to. Then the command is started again
-and again in a fresh place, gets SIGKILL, SIGTERM, SIGINT or SIGHUP at a random moment, and is given once more. A result is a
-digest of what was saved; leftovers are temporary files, locks and checkpoints; a user's own files lie beside
-everything and must stay as they are. At last two and eight processes run the verb in one place at the same time.
+and again in a fresh place, gets SIGKILL, SIGTERM, SIGINT or SIGHUP at a random moment, and is given once more. A
+result is a digest of what was saved; leftovers are temporary files, locks and checkpoints; a user's own files lie
+beside everything and must stay as they are. At last two and eight processes run the verb in one place at the same time.
 Processes are forked from one that has imported everything, so that a kill meets work and not an import.
 """
 
@@ -307,7 +307,7 @@ def measure(home: Path, name: str, verb: Verb, kills: int, seed: int) -> Count:
 
 def table(counts: list[Count]) -> str:
     lines = [
-        "| verb | kills (KILL, TERM, INT, HUP) | at work | other result | leftovers | touched | 2 at once | 8 at once |",
+        "| verb | KILL, TERM, INT, HUP | at work | other result | leftovers | touched | 2 at once | 8 at once |",
         "| --- | ---: | ---: | ---: | ---: | ---: | --- | --- |",
     ]
     for each in counts:

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from cuetune.errors import CuetuneError
+from cuetune.support.files import atomic_file
 from cuetune.support.locking import alone, locked
 
 HOLDS = """
@@ -112,3 +113,47 @@ def test_without_locks_a_line_says_so_and_work_goes_on(tmp_path, monkeypatch, ca
     said = capsys.readouterr().err
     assert "no locks" in said
     assert said.count("\n") == 1
+
+
+def a_pipe(path):
+    os.mkfifo(path)
+
+
+def a_folder(path):
+    path.mkdir()
+
+
+def a_note(path):
+    path.write_text("mine")
+
+
+def a_link(path):
+    path.with_name("mine.txt").write_text("mine")
+    path.symlink_to(path.with_name("mine.txt"))
+
+
+@pytest.mark.parametrize("make", [a_pipe, a_folder, a_note, a_link])
+def test_what_only_has_the_name_of_a_lock_stays(tmp_path, make):
+    path = tmp_path / ".p.cuetune-lock"
+    make(path)
+    before = path.lstat()
+    with (
+        pytest.raises(CuetuneError, match=r"\.p\.cuetune-lock: is in the way, and cuetune did not write it"),
+        locked(tmp_path / "p"),
+    ):
+        pass
+    with atomic_file(tmp_path / "other.txt") as stream:  # sweeps
+        stream.write("x")
+    assert os.path.samestat(path.lstat(), before)
+    assert path.is_fifo() or path.is_dir() or path.read_text() == "mine"
+
+
+def test_the_lock_of_a_process_that_died_is_taken_and_swept(tmp_path):
+    for text in ("", "12345\n"):
+        (tmp_path / ".p.cuetune-lock").write_text(text)
+        with locked(tmp_path / "p"):
+            assert (tmp_path / ".p.cuetune-lock").exists()
+        (tmp_path / ".q.cuetune-lock").write_text(text)
+        with atomic_file(tmp_path / "other.txt") as stream:
+            stream.write("x")
+        assert not list(tmp_path.glob(".*"))

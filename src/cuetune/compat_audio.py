@@ -16,7 +16,7 @@ from transformers import (
 from transformers.feature_extraction_utils import FeatureExtractionMixin
 
 from cuetune import compat
-from cuetune.backbones.whole_weights import load_whole
+from cuetune.backbones.whole_weights import check_preprocessing, load_whole
 
 # Families of transformers over sound, with the states that stand before a sound's own: AST has two for all of it.
 FAMILIES = {"whisper": 0, "audio-spectrogram-transformer": 2, "wav2vec2": 0, "hubert": 0}
@@ -51,6 +51,7 @@ def as_wav2vec2(model: PreTrainedModel) -> PreTrainedModel:
 
 def extractor_config(source: str, **options: Any) -> dict[str, Any]:
     """What `preprocessor_config.json` holds, of a folder or of the hub. Raises OSError where there is none."""
+    check_preprocessing(source)
     config, _ = FeatureExtractionMixin.get_feature_extractor_dict(source, **options)
     return config
 

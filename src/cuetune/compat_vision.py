@@ -10,7 +10,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
 
 from cuetune import compat
-from cuetune.backbones.whole_weights import load_whole
+from cuetune.backbones.whole_weights import check_preprocessing, load_whole
 
 # Models of pictures and words in one, of which the part that sees is loaded alone.
 SEES_AND_READS = {"clip": "CLIPVisionModel", "siglip": "SiglipVisionModel"}
@@ -44,6 +44,7 @@ def load_vision(source: str, **options: Any) -> PreTrainedModel:
 
 def processor_config(source: str, **options: Any) -> dict[str, Any]:
     """What `preprocessor_config.json` holds, of a folder or of the hub. Raises OSError where there is none."""
+    check_preprocessing(source)
     config, _ = ImageProcessingMixin.get_image_processor_dict(source, **options)
     return config
 

@@ -58,7 +58,7 @@ def backbone_for(
     else:
         options.setdefault("revision", tuned.backbone.revision)
         options.setdefault("reads", of_kind(tuned.backbone.kind).name)
-        backbone = load_backbone(model or tuned.backbone.name, **options)
+        backbone = load_backbone(model or tuned.model, **options)
     tuned.backbone.check(backbone.identity, where)
     if (note := tuned.other_precision(backbone)) is not None:
         (log or logging.getLogger("cuetune").warning)(f"{where}: {note}")

@@ -79,3 +79,12 @@ def test_batches_are_of_similar_length_and_hold_every_sound_once():
     assert sorted(number for batch in batches for number in batch) == list(range(6))
     assert batches == [[0, 5, 2], [1, 3], [4]]
     assert batches_by_length([]) == []
+
+
+@pytest.mark.parametrize("name", ["sampling_rate", "hop_length", "n_fft", "chunk_length", "feature_size", "max_length"])
+@pytest.mark.parametrize("value", [0, -1, 1.5, None, True, "16000", [16000], 10**9])
+def test_settings_that_no_audio_is_prepared_by_are_refused(name, value):
+    with pytest.raises(
+        CuetuneError, match=f"mine: preprocessor_config.json: {name} is .*, expected a whole number from 1"
+    ):
+        hearing_of({"feature_extractor_type": "WhisperFeatureExtractor", name: value}, "mine")

@@ -1,5 +1,7 @@
 """Pixels as image processors of transformers make them, for every form in which sizes are written."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,9 @@ from transformers.models.auto.image_processing_auto import (
     get_image_processor_class_from_name,
 )
 
+from cuetune.backbones.audio_loading import load_hearing
 from cuetune.backbones.clips import ClipPreprocessing
+from cuetune.backbones.image_loading import load_preprocessing
 from cuetune.backbones.preprocessing import Preprocessing
 from cuetune.errors import CuetuneError
 from tiny_vision import image_backbone, picture
@@ -231,3 +235,41 @@ def test_pictures_become_a_batch_on_the_models_device():
     assert batch.dtype == frozen.dtype
     assert batch.min() >= -1
     assert batch.max() <= 1
+
+
+@pytest.mark.parametrize("size", [10**6, {"height": 10**5, "width": 3.5}, {"shortest_edge": 10**7}, [9000, 9000]])
+@pytest.mark.parametrize("setting", ["size", "crop_size"])
+def test_sizes_that_no_memory_holds_are_refused_before_anything_is_made(setting, size):
+    with pytest.raises(CuetuneError, match=f"{setting} is .* pixels, expected at most 8,192") as caught:
+        Preprocessing.from_config({**DINO, setting: size}, "dino")
+    assert "\n" not in str(caught.value)
+
+
+HOSTILE = {
+    "1e400": "beyond floating-point numbers",
+    "NaN": "no number",
+    "9" * 400: "an integer of 400 digits",
+    "9" * 20: "expected at most",
+    "1e300": "expected at most",
+    "[" * 900 + "]" * 900: "nested more than 64 deep",
+    '"\\ud800"': "not JSON",
+}
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+@pytest.mark.parametrize("key", ["image_mean", "sampling_rate", "auto_map"])
+@pytest.mark.parametrize("read", [load_preprocessing, load_hearing])
+def test_the_file_of_a_stranger_is_read_within_limits(tmp_path, read, key, value):
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({**DINO, key: "@"}).replace('"@"', value))
+    with pytest.raises(CuetuneError, match=HOSTILE[value]) as caught:
+        read(str(tmp_path))
+    assert str(caught.value).startswith(f"{tmp_path / 'preprocessor_config.json'}: ")
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("content", ["", "[]", "null", "3", "{", '"text"'])
+def test_a_file_without_settings_is_one_line(tmp_path, content):
+    (tmp_path / "preprocessor_config.json").write_text(content)
+    for read in (load_preprocessing, load_hearing):
+        with pytest.raises(CuetuneError, match=r"preprocessor_config\.json: (not JSON|holds no settings)"):
+            read(str(tmp_path))

@@ -35,7 +35,8 @@ class Backbone(ABC):
     computed without what stands behind it, and so can be shared and compiled. writes: whether answers can be written
     behind the input. keeps_states: whether rows' states at a layer can be kept (`states_at`) and gone on from
     (`hidden_from`). kv_shape: L, h_kv and d_h, what an injection's `kv` must fit. stand_in: a bundled model of this
-    kind, for whoever brought one that does not take injections.
+    kind, for whoever brought one that does not take injections. folder: where its files lie, from the working folder;
+    None for a model that is found by its name, or that lies elsewhere on this machine.
     "Rows" are what goes through one pass under one prompt: `packing.Rows` of texts, `pictures.Pictures`, ….
     """
 
@@ -50,6 +51,7 @@ class Backbone(ABC):
     identity: BackboneIdentity
     kv_shape: tuple[int, int, int]
     pooling: str
+    folder: str | None = None
 
     @property
     def device(self) -> torch.device:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cuetune.errors import CuetuneError
+from cuetune.visible import visible
 
 LONGEST = 30.0  # seconds of a sound that a model without a limit of its own hears
 
@@ -125,9 +126,31 @@ class SpectrogramHearing(Hearing):
         return made["input_values"].to(waves)
 
 
+# Whole numbers in a `preprocessor_config.json` of audio, with the largest that is sensible.
+MOST = {
+    "sampling_rate": 768_000,
+    "hop_length": 2**16,
+    "n_fft": 2**16,
+    "chunk_length": 3600,
+    "feature_size": 2**12,
+    "num_mel_bins": 2**12,
+    "max_length": 2**16,
+}
+
+
 def hearing_of(config: Mapping[str, Any], where: str) -> Hearing:
-    """As `preprocessor_config.json` says. where: the model. Raises CuetuneError for a kind that is not known."""
-    kind, rate = str(config.get("feature_extractor_type")), int(config.get("sampling_rate", 16000))
+    """As `preprocessor_config.json` says. where: the model.
+
+    Raises CuetuneError for a kind that is not known, or settings that no audio is prepared by.
+    """
+    for name, most in MOST.items():
+        value = config.get(name, 1)
+        if type(value) is not int or not 0 < value <= most:
+            shown = visible(json.dumps(value))[:40]
+            raise CuetuneError(
+                f"{where}: preprocessor_config.json: {name} is {shown}, expected a whole number from 1 to {most:,}."
+            )
+    kind, rate = str(config.get("feature_extractor_type")), config.get("sampling_rate", 16000)
     if kind == "WhisperFeatureExtractor":
         hop, window = int(config.get("hop_length", 160)), int(config.get("n_fft", 400))
         seconds = int(config.get("chunk_length", 30))

@@ -20,6 +20,7 @@ UNTRUE = (ValueError, TypeError, LookupError, AttributeError, ImportError, Runti
 STAND_INS: dict[str, tuple[str, dict[str, Any]]] = {
     "DINOv3ViTImageProcessor": (PLAIN, {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]})
 }
+LARGEST_SIDE = 8192  # pixels; the largest images that models take are an eighth of it
 NOISE = ((40, 56), (300, 260))  # (H, W): smaller and larger than most models' images, upright and not
 
 
@@ -29,6 +30,8 @@ def instantiated(config: Mapping[str, Any], model_type: str, where: str) -> Any:
     model_type: decides where the file names no processor that transformers knows. where: the model, for errors.
     Raises CuetuneError for one that needs a library that is missing, or settings that it refuses.
     """
+    for setting in ("size", "crop_size"):
+        check_side(config.get(setting), setting, where)
     name = _name(config, model_type)
     kind, defaults = STAND_INS.get(name, (name, {}))
     settings = {key: value for key, value in config.items() if key not in NAMES}
@@ -42,6 +45,16 @@ def instantiated(config: Mapping[str, Any], model_type: str, where: str) -> Any:
     except UNTRUE as error:
         reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
         raise CuetuneError(f"{where}: preprocessor_config.json does not fit {name} ({reason}).") from error
+
+
+def check_side(value: Any, setting: str, where: str) -> None:
+    """Raise CuetuneError for a size of images that would not fit into memory, before any is made."""
+    sides = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else [value]
+    for side in sides:
+        if isinstance(side, int | float) and side > LARGEST_SIDE:
+            raise CuetuneError(
+                f"{where}: preprocessor_config.json: {setting} is {side:g} pixels, expected at most {LARGEST_SIDE:,}."
+            )
 
 
 def _name(config: Mapping[str, Any], model_type: str) -> str:

@@ -1,11 +1,13 @@
 """Loading a backbone by name: bundled models, local folders, the Hugging Face hub. No remote code unless asked for."""
 
 import logging
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cuetune.errors import CuetuneError
+from cuetune.support.named_paths import relative_to_here
 from cuetune.support.plugins import MODELS, advice, resolve_model
 
 if TYPE_CHECKING:
@@ -36,7 +38,15 @@ def load_backbone(
     from cuetune.modalities import of_model
 
     code: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
-    return of_model(name, reads, **code).load(name, dtype=dtype, device=device, **code)
+    backbone = of_model(name, reads, **code).load(name, dtype=dtype, device=device, **code)
+    backbone.folder = relative_to_here(name) if model_folder(name) is not None else None
+    return backbone
+
+
+def model_folder(name: str) -> Path | None:
+    """The folder that a model's name names, with or without a size behind it (`folder@98`); None for other names."""
+    places = (Path(each) for each in (name, name.rpartition("@")[0]) if each)
+    return next((place for place in places if os.path.isdir(place)), None)
 
 
 def text_backbone(model: "str | Backbone", **options: Any) -> "TextBackbone":

@@ -1,6 +1,7 @@
 """Loading a model's weights, and whether they are whole: what is missing would be random, in silence."""
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 NEEDLESS = ("pooler", "position_ids", "masked_spec_embed", "mask_token")  # no answer goes through them
 LARGEST_LAYERS = 10_000
 LARGEST_SIDE = 2**31
+LARGEST_PREPARED = 2**27  # of pixels, samples, frames that are prepared at a time; some files count pixels
 DEPTHS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "encoder_layers", "decoder_layers", "depth")
 
 
@@ -75,15 +77,40 @@ def check_whole(model: Any, found: dict[str, Any], source: str) -> None:
 def check_config(source: str) -> None:
     """Raise CuetuneError for a folder whose config.json is damaged, or names sizes that no model has."""
     path = Path(source) / "config.json"
-    if not path.is_file():
-        return
-    config = read_json(path, remedy="copy the model again")
-    parts = [config, *config.values()] if isinstance(config, dict) else []
-    for part in (each for each in parts if isinstance(each, dict)):
-        for name, value in part.items():
-            largest = LARGEST_LAYERS if name in DEPTHS else LARGEST_SIDE
-            if isinstance(value, int) and abs(value) > largest:
-                raise CuetuneError(f"{path}: {name} is {value}, expected at most {largest}; copy the model again.")
+    for name, value in _numbers(_settings(path)):
+        largest = LARGEST_LAYERS if name in DEPTHS else LARGEST_SIDE
+        if isinstance(value, int) and abs(value) > largest:
+            raise CuetuneError(f"{path}: {name} is {value}, expected at most {largest}; copy the model again.")
+
+
+def check_preprocessing(source: str) -> None:
+    """The same for the file that says how a model's images, audio or video are prepared."""
+    path = Path(source) / "preprocessor_config.json"
+    for name, value in _numbers(_settings(path)):
+        if abs(value) > LARGEST_PREPARED:
+            raise CuetuneError(f"{path}: {name} is {value:g}, expected at most {LARGEST_PREPARED:,}; copy it again.")
+
+
+def _settings(path: Path) -> Any:
+    """What a JSON file of a model's folder holds; nothing where there is none. Raises CuetuneError unless an object."""
+    if not os.path.lexists(path):
+        return {}
+    settings = read_json(path, remedy="copy the model again")
+    if not isinstance(settings, dict):
+        raise CuetuneError(f"{path}: holds no settings; copy the model again.")
+    return settings
+
+
+def _numbers(values: Any, name: str = "") -> Iterator[tuple[str, float]]:
+    """Every number in JSON values, with the name of the setting that it is part of."""
+    if isinstance(values, dict):
+        for key, value in values.items():
+            yield from _numbers(value, key)
+    elif isinstance(values, list):
+        for value in values:
+            yield from _numbers(value, name)
+    elif isinstance(values, int | float):
+        yield name, values
 
 
 def _needless(name: str) -> bool:

@@ -101,6 +101,7 @@ class Record(Open):
     score, over scored_rows held-out rows. created: an ISO date. license: of the prompt, when its maker chose one.
     lineage: the prompts that it was made from. added: when a library took it in, an ISO date and time (UTC).
     fixes: the corrections made to it, the last one last. former: the record that it had before the last of them.
+    model: the folder of its model, from the folder where it was tuned, where it was no bundled model or hub id.
     """
 
     data: Data | None = None
@@ -120,6 +121,7 @@ class Record(Open):
     added: str | None = None
     fixes: list[Fix] | None = None
     former: dict[str, Any] | None = None
+    model: str | None = None
 
     @model_validator(mode="after")
     def _said_or_left_out(self) -> Self:

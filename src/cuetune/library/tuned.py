@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cuetune.backbones.identity import BackboneIdentity
+from cuetune.backbones.loading import model_folder
 from cuetune.prompts import Prompt
 from cuetune.readouts import Head
 from cuetune.tasks.task import Task
@@ -40,6 +41,14 @@ class TunedPrompt:
     def n_trained(self) -> int:
         """How many numbers were learned, the head's included."""
         return self.prompt.n_trained + (self.head.n_trained if self.head else 0)
+
+    @property
+    def model(self) -> str:
+        """Where the model is looked for: the folder that the record names, if there is one here; else its name."""
+        given = self.record.get("model")
+        if isinstance(given, str) and not Path(given).is_absolute() and model_folder(given) is not None:
+            return given
+        return self.backbone.name
 
     def other_precision(self, backbone: "Backbone") -> str | None:
         """What to say where a backbone runs in another precision than the prompt was tuned in; None where it does not.

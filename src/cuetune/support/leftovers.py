@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +22,7 @@ except ImportError:  # no such locks on Windows; age decides there
 
 NAME = re.compile(r"\.(?P<name>.+)\.cuetune-[0-9a-f]{16}\.(?P<state>partial|old|removed)", re.DOTALL)
 LOCK = re.compile(r"\..+\.cuetune-lock|\.cuetune-lock", re.DOTALL)  # see `locking`
+HOLDER = re.compile(rb"(\d+\n)?")  # what a lock's file holds
 LONGEST = 180  # bytes of NAME in a temporary name; file systems take 255 in all
 STALE = 24 * 3600  # seconds after which a leftover has no owner any more, where the file system knows no locks
 NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EBADF}
@@ -56,12 +58,20 @@ def same_file(descriptor: int, path: Path) -> bool:
         return False
 
 
+def is_lock(path: Path) -> bool:
+    """Whether a file with the name of a lock is one: empty, or with the number of the process that holds it."""
+    if not stat.S_ISREG(path.lstat().st_mode):
+        return False
+    with path.open("rb") as stream:
+        return HOLDER.fullmatch(stream.read(100)) is not None
+
+
 def sweep(folder: Path) -> None:
     """Remove what processes that have died left in `folder`, and put back what one of them had just moved aside."""
     with suppress(OSError):  # a folder that cannot be listed holds nothing that we may remove
         for name in [item.name for item in os.scandir(folder) if item.name.startswith(".")]:
-            if (found := NAME.fullmatch(name)) or LOCK.fullmatch(name):
-                with suppress(OSError):
+            with suppress(OSError):
+                if (found := NAME.fullmatch(name)) or (LOCK.fullmatch(name) and is_lock(folder / name)):
                     _sweep_one(folder / name, found)
 
 

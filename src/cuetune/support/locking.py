@@ -17,7 +17,7 @@ from typing import Any, ParamSpec, TypeVar
 from cuetune.errors import CuetuneError
 from cuetune.support import console
 from cuetune.support.files import behind_links, disk_error
-from cuetune.support.leftovers import hold, same_file
+from cuetune.support.leftovers import hold, is_lock, same_file
 from cuetune.support.named_paths import possible
 from cuetune.support.ownership import LOCK_INSIDE, MARKER
 
@@ -119,6 +119,7 @@ def alone(
 def _take(path: Path, folder: Path) -> int:
     """An open file that is locked, where the file system has locks."""
     while True:
+        _check_lock(path)
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
         except FileNotFoundError:  # another command has just taken back the empty folder that it had made
@@ -147,6 +148,15 @@ def _take(path: Path, folder: Path) -> int:
             os.truncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         return descriptor
+
+
+def _check_lock(path: Path) -> None:
+    """Raise CuetuneError where something that is no lock of ours has the lock's name."""
+    with suppress(OSError):
+        if not is_lock(path):
+            raise CuetuneError(
+                f"{path}: is in the way, and cuetune did not write it (it would be a lock); move it away."
+            )
 
 
 def _make(folder: Path) -> list[Path]:

@@ -25,3 +25,14 @@ def possible(path: AnyPath) -> AnyPath:
         reason = getattr(error, "strerror", None) or str(error)
         raise CuetuneError(f"{shown}: no path that can be used ({reason}); name another.") from error
     return path
+
+
+def relative_to_here(path: str | Path) -> str | None:
+    """A path as it is named from the working folder; None for one that leads elsewhere and was given as a whole path.
+
+    Where it is written down it names nothing of the machine beyond the project.
+    """
+    path = Path(path)
+    if not path.is_absolute():
+        return str(path)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else None

@@ -18,6 +18,7 @@ from urllib.request import (
 
 from cuetune.errors import CuetuneError
 from cuetune.support.cache_dir import cache_dir
+from cuetune.support.files import atomic_file
 
 LARGEST = 200_000_000  # bytes of one file
 LONGEST = 60.0  # seconds for one file
@@ -40,10 +41,8 @@ def fetched(address: str, where: str) -> Path:
         raise CuetuneError(
             f"{where}: {address[:200]}: cannot be fetched ({reason}); save the file and give its path."
         ) from error
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{time.monotonic_ns()}.partial")
-    partial.write_bytes(content)
-    partial.replace(path)
+    with atomic_file(path, "wb") as stream:
+        stream.write(content)
     return path
 
 

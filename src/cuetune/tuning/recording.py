@@ -20,6 +20,8 @@ def record(backbone: Backbone, prompt: Prompt, data: Data, outcome: Outcome | No
         "versions": versions(),
         "created": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
+    if backbone.folder is not None:
+        kept["model"] = backbone.folder
     if outcome is not None:
         progress, head = outcome.progress, outcome.head
         in_head, in_file = (head.n_trained, head.n_kept) if head else (0, 0)

@@ -150,7 +150,7 @@ def _backbone(
         backbone: Any = model
     else:
         known = {"revision": tuned.backbone.revision, "reads": "text"}
-        backbone = load_backbone(model or tuned.backbone.name, **{**known, **options})
+        backbone = load_backbone(model or tuned.model, **{**known, **options})
     tuned.backbone.check(backbone.identity, where)
     if not (isinstance(backbone, TextBackbone) and backbone.writes and backbone.causal):
         raise CuetuneError(f"{where}: corrections need a causal language model, and {backbone.identity.name} is none.")
