@@ -16,6 +16,7 @@ import pytest
 
 from cuetune.errors import CuetuneError
 from cuetune.modalities import of_data
+from cuetune.support.cache_dir import cache_dir
 from cuetune.tasks import fetching
 from cuetune.tasks.images import PICTURES
 from cuetune.tasks.opening import opened
@@ -185,12 +186,16 @@ def server(monkeypatch, tmp_path):
 def test_addresses_are_fetched_once_and_only_where_it_is_allowed(server, folder):
     path = with_rows(folder / "rows.csv", [f"{server}/a.png", f"{server}/to-image"])
     assert of_data(path, {}).name == "image"
+    left = cache_dir() / "fetched" / ".a.png.cuetune-0123456789abcdef.partial"  # by a process that was killed
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half")
     for _ in range(2):
         rows = list(PICTURES.read(Source(path, allow_download=True)))
         task = PICTURES.infer(rows)
         for row in rows:
             assert read_picture(task.example(row).fields["image"], row.where).size == (40, 30)
     assert Answers.asked == ["/a.png", "/to-image", "/a.png"]
+    assert not left.exists()
     rows = list(PICTURES.read(path))
     with pytest.raises(CuetuneError, match="--allow-download"):
         read_picture(rows[0].values["image"], "row 1")
