@@ -245,6 +245,12 @@ def test_sizes_that_no_memory_holds_are_refused_before_anything_is_made(setting,
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("std", [0, [0, 0.5, 0.5]])
+def test_settings_that_make_no_finite_numbers_are_refused(std):
+    with pytest.raises(CuetuneError, match="makes numbers that are not finite; take another model"):
+        Preprocessing.from_config({**DINO, "image_std": std}, "dino")
+
+
 HOSTILE = {
     "1e400": "beyond floating-point numbers",
     "NaN": "no number",

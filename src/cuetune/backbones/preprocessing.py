@@ -90,6 +90,8 @@ class Preprocessing:
         """Whether pixels of noise are the processor's own."""
         for image in image_processors.noise():
             theirs = image_processors.pixels_of(processor, image)
+            if not np.isfinite(theirs).all():
+                raise ValueError("makes numbers that are not finite")
             if theirs.shape != self.shape:
                 if self.asked:
                     raise ValueError("makes images of different sizes")
