@@ -193,13 +193,15 @@ def _set_aside(
 
 
 def check(
-    data: Any, task: Task | None = None, *, tokenizer: Any = None, encoding: str = "utf-8", **task_options: Any
+    data: Any, task: Task | str | None = None, *, tokenizer: Any = None, encoding: str = "utf-8", **task_options: Any
 ) -> Report:
     """Look for what spoils a task before it is tuned: copies, conflicts, rare labels, empty and overlong rows.
 
     data: a source of labelled rows, or a dictionary part -> source ({"train": …, "test": …}). The task is inferred from
     the first part unless it is given. tokenizer: for lengths in tokens.
     """
+    if isinstance(task, str):
+        task, task_options["kind"] = None, task
     sources = data if isinstance(data, Mapping) else {"data": data}
     first = next(iter(sources.values()))
     modality = of_task(task) if task else of_data(first, task_options, encoding)

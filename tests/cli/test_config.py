@@ -3,8 +3,12 @@
 import json
 
 import pytest
+import typer
 
 import tiny
+from cuetune.cli.compare import compare
+from cuetune.cli.config import from_file
+from cuetune.cli.expand import command_of
 
 
 @pytest.fixture
@@ -38,6 +42,13 @@ def test_a_file_says_what_the_command_line_would_and_gives_way_to_it(cuetune, st
     assert set(made["record"]["scores"]) == {"tuned"}
 
 
+def test_numbers_may_be_a_list(tmp_path):
+    (tmp_path / "c.toml").write_text("sizes = [64, 1000]\n", encoding="utf-8")
+    context = typer.Context(command_of(compare))
+    from_file(context, tmp_path / "c.toml")
+    assert context.default_map == {"sizes": "64,1000"}
+
+
 def test_tables_are_pairs(cuetune, started, tmp_path):
     more = "steps = 1\nprompt = 'ultra-low'\ntemplate = '{text} is'\n"
     more += 'prompt-options = {rank = 4}\ncolumns = {text = "body"}\n'
@@ -51,7 +62,7 @@ def test_tables_are_pairs(cuetune, started, tmp_path):
     ("line", "told"),
     [
         ("stepz = 3", "run.toml: unknown key 'stepz'; did you mean 'steps'?"),
-        ("config = 'a'", "run.toml: unknown key 'config'; known: data, to, "),
+        ("config = 'a'", "run.toml: unknown key 'config'; known: data, "),
         ("steps = 'many'", "run.toml, key 'steps': 'many': input should be a valid integer"),
         ("steps = 1.5", "run.toml, key 'steps': 1.5: input should be a valid integer"),
         ("labels = 3", "run.toml, key 'labels': 3: input should be a valid list"),

@@ -76,7 +76,7 @@ def test_own_prices(tmp_path):
         (["--gpu", "abacus"], "--gpu 'abacus'"),
         (["--method", "soft,magic"], "--method 'magic'"),
         (["--tasks", "1,x"], "--tasks '1,x'"),
-        (["--tasks", "0"], "--tasks '0'"),
+        (["--tasks", "0"], "--tasks 0"),
         (["--layer", "99", "--method", "late"], "--layer 99"),
         (["--prices", "nowhere.toml"], "nowhere.toml"),
         (["--model", "./nowhere"], "--model ./nowhere"),

@@ -4,11 +4,10 @@ import json
 
 import pytest
 
-from cuetune.cli.search import METHODS
 from cuetune.errors import CuetuneError
 from cuetune.library.tuned import TunedPrompt
 from cuetune.methods import searching
-from cuetune.methods.searching import SEARCHES, Found, search
+from cuetune.methods.searching import Found, search
 from cuetune.prompts.hard import HardPrompt
 from tiny import backbone, folder, rows, write_csv
 
@@ -19,10 +18,6 @@ FEW = {"greedy": {"steps": 2, "candidates": 4, "batch_size": 4}, "pez": {"steps"
 
 def options(method):
     return [word for name, value in FEW[method].items() for word in ("--method-option", f"{name}={value}")]
-
-
-def test_the_help_names_every_search():
-    assert tuple(SEARCHES) == METHODS
 
 
 @pytest.mark.parametrize("method", FEW)

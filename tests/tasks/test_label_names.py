@@ -5,7 +5,7 @@ import json
 import pandas
 import pytest
 
-from cuetune.cli.options import as_list
+from cuetune.cli.parsing import as_list
 from cuetune.errors import CuetuneError
 from cuetune.tasks.inference import describe, infer_task
 from cuetune.tasks.reading import read_rows

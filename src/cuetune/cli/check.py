@@ -17,102 +17,69 @@ SEVERITIES = {"error": "red", "warning": "yellow", "note": ""}
 
 def check(
     data: Annotated[
-        list[str], typer.Argument(help="Files with labelled rows; several are several parts (train, test, …).")
+        list[str], typer.Argument(help="Labelled rows: files, folders or names; several are parts (train, test, …).")
     ],
-    text: o.Text = None,
-    image: o.Image = None,
-    audio: o.Audio = None,
-    video: o.Video = None,
-    label: o.Label = None,
-    labels: o.Labels = None,
-    kind: o.TaskKind = None,
-    labels_from: o.LabelsFrom = None,
-    label_delimiter: o.LabelDelimiter = None,
-    label_words: o.LabelWords = None,
-    template: o.Template = None,
-    instruction: o.Instruction = None,
-    columns: o.Columns = None,
-    max_tokens: o.MaxTokens = None,
-    generate: Annotated[bool, typer.Option("--generate", help="The answer is free text, not one of a set.")] = False,
-    skip_unreadable: o.SkipUnreadable = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
-    encoding: o.Encoding = "utf-8",
-    no_splits: o.NoSplits = False,
-    media_root: o.MediaRoot = None,
-    allow_download: o.AllowDownload = False,
-    delimiter: o.Delimiter = None,
-    quoting: o.Quoting = "standard",
-    column_names: o.ColumnNames = None,
-    model: o.AnyModel = None,
+    task: o.TaskOptions,
+    reading: o.ReadOptions,
+    model: o.ModelOptions,
+    json: o.Json = False,
 ) -> None:
-    """Find copies across parts, conflicting and rare labels, empty and overlong texts; show one example as tokens.
+    """Check labelled data: duplicates across parts, conflicting and rare labels, empty and overlong rows.
+
+    One row is shown as the model reads it. The exit code is 1 if an error was found.
 
     `cuetune check reviews.csv`
 
     `cuetune check train.csv test.csv --label topic`
 
-    `cuetune check pictures/`
-
-    Ends with exit code 1 when something is found that would make results wrong.
+    `cuetune check images/`
     """
     from cuetune.cli.report import report_skipped
     from cuetune.tasks.checking import check_data
     from cuetune.tasks.examples import examples_of, has_no_labels, row_notes, understood
     from cuetune.tasks.inference import describe, head_proposal
-    from cuetune.tasks.skipped import Skipped
     from cuetune.tasks.sources import notes_of
     from cuetune.tuning.data import modality_for
 
-    given: dict[str, Any] = {
-        "text": text,
-        "image": image,
-        "audio": audio,
-        "video": video,
-        "label": label,
-        "labels": o.as_list(labels),
-        "kind": kind,
-        "labels_from": o.as_list(labels_from),
-        "label_delimiter": label_delimiter,
-        "label_words": o.as_list(label_words),
-        "template": template,
-        "instruction": instruction,
-        "columns": o.as_mapping(columns),
-        "max_tokens": max_tokens,
-        "generate": generate or None,
-    }
-    said = {key: value for key, value in given.items() if value is not None}
-    table = (delimiter, quoting, column_names)
-    sources = [o.source(each, no_splits, media_root, allow_download, table) for each in data]
-    modality = modality_for(sources[0], model, said, encoding)
-    splits = modality.parts(sources[0], encoding=encoding) if len(sources) == 1 else {}
-    rows = {name: list(found) for name, found in splits.items()} or {
-        _part(name, number): list(modality.read(name, encoding=encoding)) for number, name in enumerate(sources)
-    }
+    asked = task.given()
+    if "task" in asked:
+        asked["kind"] = asked.pop("task")
+    sources, encoding = [reading.source(each) for each in data], reading.encoding
+    modality = modality_for(sources[0], model.model, asked, encoding)
+    rows = _parts(modality, sources, encoding)
     first = next(iter(rows.values()))
-    model = model or modality.model
-    task = modality.infer(first, **said, **modality.chat_options(model, said))
-    outline = modality.outline(model)
-    tokenizer = outline.tokenizer if outline is not None else modality.tokenizer(model)
-    skipped = Skipped() if skip_unreadable else None
-    secret = [part for part, each in rows.items() if each is not first and has_no_labels(each, task)]
+    name = model.model or modality.model
+    known = modality.infer(first, **asked, **modality.chat_options(name, asked))
+    outline = modality.outline(name)
+    tokenizer = outline.tokenizer if outline is not None else modality.tokenizer(name)
+    skipped = reading.skipped()
+    secret = [part for part, each in rows.items() if each is not first and has_no_labels(each, known)]
     examples: dict[str, Any] = {
-        part: understood(each, task, labelled=part not in secret)
+        part: understood(each, known, labelled=part not in secret)
         if skipped is None or part in secret
-        else examples_of(each, task, skipped)
+        else examples_of(each, known, skipped)
         for part, each in rows.items()
     }
-    report = check_data(examples, task, tokenizer, lambda examples: modality.faults(examples, task), outline)
+    report = check_data(examples, known, tokenizer, lambda examples: modality.faults(examples, known), outline)
     if json:
-        console.show_json({"task": task.to_dict(), **report.to_dict()})
+        console.show_json({"task": known.to_dict(), **report.to_dict()})
     else:
         notes = [note for each in sources for note in notes_of(each)]
         notes += [note for each in rows.values() for note in row_notes(each)]
         notes += [f"{part}: no labels (they are hidden), so only its texts are checked" for part in secret]
-        _print(report, [*describe(task), *head_proposal(task), *notes])
+        _print(report, [*describe(known), *head_proposal(known), *notes])
         report_skipped(skipped)
-        _print_first(first, task, tokenizer, modality, model, report)
+        _print_first(first, known, tokenizer, modality, name, report)
     if not report.ok:
         raise typer.Exit(1)
+
+
+def _parts(modality: Any, sources: Sequence[Any], encoding: str) -> dict[str, list[Any]]:
+    """Rows by part: the splits of one source that has some, else each source."""
+    splits = modality.parts(sources[0], encoding=encoding) if len(sources) == 1 else {}
+    return {name: list(rows) for name, rows in splits.items()} or {
+        _part(name, number): list(modality.read(name, encoding=encoding)) for number, name in enumerate(sources)
+    }
 
 
 def _part(name: str, number: int) -> str:

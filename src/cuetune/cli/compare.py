@@ -1,131 +1,81 @@
 """`cuetune compare`: methods side by side on one's own data, with what each costs."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
 from cuetune.cli import options as o
-from cuetune.errors import CuetuneError
+from cuetune.cli.expand import Group, option
 from cuetune.support import console, signals
 
 if TYPE_CHECKING:
     from cuetune.cost.prices import Prices
 
-Methods = Annotated[list[str] | None, typer.Option("--methods", help="Comma-separated; all for every one.")]
-Sizes = Annotated[str | None, typer.Option("--sizes", help="Training rows, comma-separated; else all, at most 1,000.")]
-Seeds = Annotated[int, typer.Option("--seeds", help="Draws of training rows and random starts.")]
-Steps = Annotated[int, typer.Option("--steps", help="Most updates of a tuned run.")]
-BatchSize = Annotated[int, typer.Option("--batch-size", help="Rows in one update.")]
-Length = Annotated[int, typer.Option("--length", help="Virtual tokens.")]
-Search = Annotated[bool, typer.Option("--search/--no-search", help="Try several learning rates for each method.")]
-Validation = Annotated[str | None, typer.Option("--validation", help="Rows to choose on; else a tenth of DATA.")]
-Test = Annotated[str | None, typer.Option("--test", help="Rows to score on; else a fifth of DATA.")]
-PricePerHour = Annotated[float | None, typer.Option("--price-per-hour", help="USD for an hour of this machine.")]
-PriceTable = Annotated[Path | None, typer.Option("--prices", help="JSON or TOML file with your GPUs and prices.")]
-Watts = Annotated[float | None, typer.Option("--watts", help="Power of this machine, where it has no counter.")]
+Folder = Annotated[Path, typer.Option("--to", help="Folder for runs, tables and plots.", rich_help_panel=o.OUTPUT)]
+
+
+@dataclass(frozen=True)
+class BudgetOptions(Group):
+    """How long and how often every method runs."""
+
+    panel: ClassVar[str] = "Training"
+
+    seeds: int = option(3, "Number of seeds: samples of training rows and initialisations.")
+    steps: int = option(100, "Maximum training steps per run.")
+    batch_size: int = option(16, "Rows per step.")
+    length: int = option(20, "Number of virtual tokens.")
+    search: bool = option(True, "Search over learning rates for each method.")
+    watts: float | None = option(None, "Power of this machine in watts. Default: measured where possible.")
+
+
+@dataclass(frozen=True)
+class CompareOptions(BudgetOptions):
+    """What is compared, and what it costs."""
+
+    methods: list[str] | None = option(
+        None, "Methods, comma-separated, or all. {contenders}. Default: the usual ones of the data."
+    )
+    sizes: tuple[int, ...] | None = option(
+        None, "Numbers of training rows, comma-separated. Default: all rows, at most 1,000."
+    )
+    head_layer: int | None = option(None, "Layer whose input an image head reads. Default: the final states.")
+    augment: str = option("none", "Random changes of training images: none, crop, flip or crop,flip.")
+    price_per_hour: float | None = option(None, "US dollars per hour of this machine. Default: no prices.")
+    prices: Path | None = option(None, "JSON or TOML file with GPUs and prices. Default: the built-in table.")
+
+    def given(self) -> dict[str, Any]:
+        """The values by their names in Python, the price table read."""
+        return {**super().given(), "prices": price_table(self.prices)}
 
 
 def compare(
-    data: Annotated[str, typer.Argument(help="CSV, TSV, JSONL or Parquet file, a folder, or a name for `datasets`.")],
-    to: Annotated[Path, typer.Option("--to", help="Folder for runs, tables and plots.")],
-    methods: Methods = None,
-    sizes: Sizes = None,
-    seeds: Seeds = 3,
-    steps: Steps = 100,
-    batch_size: BatchSize = 16,
-    length: Length = 20,
-    search: Search = True,
-    validation: Validation = None,
-    test: Test = None,
-    price_per_hour: PricePerHour = None,
-    prices: PriceTable = None,
-    watts: Watts = None,
-    text: o.Text = None,
-    image: o.Image = None,
-    audio: o.Audio = None,
-    video: o.Video = None,
-    label: o.Label = None,
-    labels: o.Labels = None,
-    kind: o.TaskKind = None,
-    labels_from: o.LabelsFrom = None,
-    label_delimiter: o.LabelDelimiter = None,
-    label_words: o.LabelWords = None,
-    template: o.Template = None,
-    instruction: o.Instruction = None,
-    columns: o.Columns = None,
-    max_tokens: o.MaxTokens = None,
-    skip_unreadable: o.SkipUnreadable = False,
-    no_splits: o.NoSplits = False,
-    media_root: o.MediaRoot = None,
-    allow_download: o.AllowDownload = False,
-    head_layer: o.HeadLayer = None,
-    augment: o.Augment = "none",
-    encoding: o.Encoding = "utf-8",
-    delimiter: o.Delimiter = None,
-    quoting: o.Quoting = "standard",
-    column_names: o.ColumnNames = None,
-    group_by: o.GroupBy = None,
-    hold_out: o.HoldOut = None,
-    model: o.AnyModel = None,
-    revision: o.Revision = None,
-    dtype: o.Dtype = "auto",
-    device: o.Device = "auto",
-    trust_remote_code: o.TrustRemoteCode = False,
+    data: o.Data,
+    to: Folder,
+    comparison: CompareOptions,
+    task: o.TaskOptions,
+    reading: o.ReadOptions,
+    splits: o.SplitOptions,
+    model: o.ModelOptions,
 ) -> None:
-    """Prompts, LoRA, fine-tuning and a linear probe on the same rows: scores with intervals, and what each costs.
+    """Compare prompts, LoRA, fine-tuning and a linear probe on the same rows: scores with intervals, and costs.
 
     `cuetune compare reviews.csv --to comparison`
 
     `cuetune compare reviews.csv --to comparison --methods soft,prefix,lora --sizes 64,1000 --seeds 3`
 
-    A comparison that was stopped goes on when the same command is given again.
+    An interrupted comparison resumes when the same command is given again.
     """
-    from cuetune.evaluation.compare import compare as run
+    from cuetune.evaluation.compare import compare as compared
     from cuetune.evaluation.report import terminal_table
 
-    source = o.source(data, no_splits, media_root, allow_download, (delimiter, quoting, column_names))
-    arguments: dict[str, Any] = {
-        "methods": o.as_list(methods),
-        "sizes": numbers(sizes, "--sizes"),
-        "seeds": seeds,
-        "steps": steps,
-        "batch_size": batch_size,
-        "length": length,
-        "search": search,
-        "validation": validation,
-        "test": test,
-        "model": model,
-        "price_per_hour": price_per_hour,
-        "prices": price_table(prices),
-        "watts": watts,
-        "model_options": o.model_options(revision, dtype, device, trust_remote_code),
-        "text": text,
-        "image": image,
-        "audio": audio,
-        "video": video,
-        "skip_unreadable": skip_unreadable,
-        "head_layer": head_layer,
-        "augment": augment,
-        "label": label,
-        "labels": o.as_list(labels),
-        "kind": kind,
-        "labels_from": o.as_list(labels_from),
-        "label_delimiter": label_delimiter,
-        "label_words": o.as_list(label_words),
-        "template": template,
-        "instruction": instruction,
-        "columns": o.as_mapping(columns),
-        "max_tokens": max_tokens,
-        "encoding": encoding,
-        "group_by": group_by,
-        "hold_out": o.as_hold_out(hold_out),
-    }
-    try:
-        made = run(source, to, log=console.note, **arguments)
-    except KeyboardInterrupt:
-        stopped(to)
+    given = {**comparison.given(), **splits.given(), **model.given(), **reading.given(), **task.given()}
+    with resumable(to):
+        made = compared(reading.source(data), to, log=console.note, **given)
     for size in made.sizes:
         console.show(terminal_table(made.rows, size))
     for note in made.notes:
@@ -133,23 +83,20 @@ def compare(
     console.say("written to ", console.strong(to))
 
 
-def stopped(folder: Path) -> None:
-    """What a person should know who stopped a comparison."""
-    console.note(f"stopped; finished runs are kept in {folder}. The same command goes on.")
-    sys.exit(signals.exit_code())
-
-
-def numbers(text: str | None, option: str) -> tuple[int, ...] | None:
-    """Whole numbers from "64,1000"."""
-    if text is None:
-        return None
+@contextmanager
+def resumable(folder: Path) -> Iterator[None]:
+    """End an interrupted comparison with what a user should know."""
     try:
-        return tuple(int(part.replace("_", "")) for part in text.split(","))
-    except ValueError as error:
-        raise CuetuneError(f"{option} {text!r}: write whole numbers separated by commas, e.g. 64,1000.") from error
+        yield
+    except KeyboardInterrupt:
+        console.note(f"stopped; finished runs are kept in {folder}. The same command goes on.")
+        sys.exit(signals.exit_code())
 
 
 def price_table(path: Path | None) -> "Prices | None":
+    """The user's GPUs and prices."""
+    if path is None:
+        return None
     from cuetune.cost.prices import read_prices
 
-    return read_prices(path) if path else None
+    return read_prices(path)

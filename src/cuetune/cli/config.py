@@ -19,8 +19,10 @@ def from_file(context: typer.Context, path: Path | None) -> Path | None:
     if path is not None:
         values = read_config(path)
         kinds = get_type_hints(inspect.unwrap(context.command.callback))  # type: ignore[arg-type]
+        kinds = {name: kind for name, kind in kinds.items() if name not in ("config", "return")}
+        values = {key: _as_text(value, kinds.get(key)) for key, value in values.items()}
         for key, value in values.items():
-            _check(path, key, value, {name: kind for name, kind in kinds.items() if name not in ("config", "return")})
+            _check(path, key, value, kinds)
         context.default_map = {**(context.default_map or {}), **values}
     return path
 
@@ -56,6 +58,12 @@ def read_config(path: Path) -> dict[str, Any]:
 def _listed(value: Any) -> Any:
     """A table, as in columns = {text = "body"}, in the form that an option of name=value pairs takes."""
     return [f"{name}={each}" for name, each in value.items()] if isinstance(value, dict) else value
+
+
+def _as_text(value: Any, kind: Any) -> Any:
+    """A list of numbers, as in sizes = [64, 1000], in the form "64,1000" that its option takes."""
+    numbers = isinstance(value, list) and kind == str | None and all(type(each) is int for each in value)
+    return ",".join(map(str, value)) if numbers else value
 
 
 def _check(path: Path, key: str, value: Any, kinds: dict[str, Any]) -> None:

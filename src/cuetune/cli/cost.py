@@ -1,11 +1,13 @@
 """`cuetune cost`: what tuning will cost, by method, before anything runs."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
 from cuetune.cli import options as o
+from cuetune.cli.expand import Fields, Group, option
 from cuetune.errors import CuetuneError
 from cuetune.support import console
 
@@ -13,66 +15,55 @@ if TYPE_CHECKING:
     from cuetune.cost.planner import Plan
 
 
+@dataclass(frozen=True)
+class CostOptions(Group):
+    """Which model, which methods, and what is printed."""
+
+    panel: ClassVar[str] = o.MODEL
+
+    params: str | None = option(None, "Size of the model, e.g. 2B, 350M or 1.3e9. Default: 2B.")
+    model: str | None = option(None, "Model instead of a size: a bundled model, a local folder or a hub id.")
+    method: list[str] | None = option(None, "Methods, comma-separated: {costed}. Default: all.")
+    prices: Path | None = option(None, "JSON or TOML file with GPUs and prices. Default: the built-in table.")
+    tasks: tuple[int, ...] = option(
+        (1, 100, 10_000), "Numbers of tasks to state the stored bytes for, comma-separated."
+    )
+
+
 def cost(
-    params: Annotated[str | None, typer.Option(help="Size of the model: 2B, 350M, 1.3e9. [default: 2B]")] = None,
-    model: Annotated[str | None, typer.Option(help="Or a model: bundled name, local folder or hub id.")] = None,
-    examples: Annotated[int, typer.Option(help="Training rows.")] = 10_000,
-    tokens: Annotated[int, typer.Option(help="Tokens per row, on average.")] = 128,
-    epochs: Annotated[float, typer.Option(help="Passes over the rows.")] = 3,
-    batch_size: Annotated[int, typer.Option(help="Rows per step.")] = 16,
-    length: Annotated[int, typer.Option(help="Virtual tokens.")] = 20,
-    words: Annotated[int, typer.Option(help="Label words.")] = 2,
-    rank: Annotated[int, typer.Option(help="Rank of LoRA, on queries and values.")] = 8,
-    layer: Annotated[int | None, typer.Option(help="Where a late prompt enters; else two thirds up.")] = None,
-    method: Annotated[list[str] | None, typer.Option(help="soft, prefix, late, lora, full, scratch; else all.")] = None,
-    gpu: Annotated[str, typer.Option(help="GPU that runs it (see the table of what fits).")] = "h100",
-    utilisation: Annotated[float, typer.Option(help="Share of the GPU's peak speed that is reached.")] = 0.4,
-    price_per_hour: Annotated[float | None, typer.Option(help="USD per GPU-hour, instead of the list price.")] = None,
-    prices: Annotated[Path | None, typer.Option(help="JSON or TOML file with your GPUs and prices.")] = None,
-    tasks: Annotated[str, typer.Option(help="Numbers of tasks to state the stored bytes for.")] = "1,100,10000",
+    asked: CostOptions,
+    job: Annotated[Any, Fields("cuetune.cost.job:Job", panel="Training")],
+    rates: Annotated[Any, Fields("cuetune.cost.job:Rates", ("gpu", "utilisation", "price_per_hour"), panel="Prices")],
     explain: Annotated[
-        bool, typer.Option("--explain", help="Print every formula with its numbers and source.")
+        bool,
+        typer.Option("--explain", help="Print every formula with its numbers and source.", rich_help_panel=o.OUTPUT),
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    json: o.Json = False,
 ) -> None:
-    """Memory, hours, energy, dollars and stored bytes of tuning by each method, before anything runs.
+    """Estimate memory, time, energy, dollars and stored bytes of tuning by each method, before anything runs.
 
     `cuetune cost --params 8B --examples 10000 --tokens 128`
 
     `cuetune cost --params 2B --method soft,lora --gpu l4 --explain`
     """
-    from cuetune.cost.job import Job, Rates
     from cuetune.cost.planner import plans
     from cuetune.cost.prices import Prices, read_prices
     from cuetune.cost.shapes import shape_of_model, shape_of_size
 
-    if params is not None and model is not None:
+    if asked.params is not None and asked.model is not None:
         raise CuetuneError("--params and --model both say which model; give one of them.")
-    shape = shape_of_model(model) if model is not None else shape_of_size(params or "2B")
-    run = {"examples": examples, "tokens": tokens, "epochs": epochs, "batch_size": batch_size, "length": length}
-    job = o.checked(Job, {**run, "words": words, "rank": rank, "layer": layer})
-    known = read_prices(prices) if prices else Prices()
-    paid = {"gpu": gpu, "utilisation": utilisation, "price_per_hour": price_per_hour, "prices": known}
-    rates = o.checked(Rates, paid)
-    made = plans(shape, job, rates, o.as_list(method) or (), _numbers(tasks))
+    if min(asked.tasks) < 1:
+        raise CuetuneError(f"--tasks {','.join(map(str, asked.tasks))}: write numbers from 1, e.g. 1,100,10000.")
+    shape = shape_of_model(asked.model) if asked.model is not None else shape_of_size(asked.params or "2B")
+    rates = rates.model_copy(update={"prices": read_prices(asked.prices) if asked.prices else Prices()})
+    made = plans(shape, job, rates, asked.method or (), asked.tasks)
     if json:
-        said = {"model": shape.name, "parameters": shape.parameters, "shape": shape.source, "job": job.model_dump()}
-        plan_list = [plan.to_dict() for plan in made]
-        console.show_json({**said, "rates": _rates(rates), "plans": plan_list})
+        about = {"model": shape.name, "parameters": shape.parameters, "shape": shape.source, "job": job.model_dump()}
+        console.show_json({**about, "rates": _rates(rates), "plans": [plan.to_dict() for plan in made]})
         return
     _print(made, shape, job, rates)
     if explain:
         _explain(made)
-
-
-def _numbers(tasks: str) -> list[int]:
-    try:
-        numbers = [int(part) for part in tasks.split(",")]
-    except ValueError:
-        numbers = []
-    if not numbers or min(numbers) < 1:
-        raise CuetuneError(f"--tasks {tasks!r}: write numbers of tasks from 1, separated by commas, e.g. 1,100,10000.")
-    return numbers
 
 
 def _rates(rates: Any) -> dict[str, Any]:

@@ -1,77 +1,84 @@
-"""`cuetune evaluate`: a saved prompt on labelled rows, beside the same task said in words."""
+"""`cuetune evaluate`: a saved prompt on labelled rows, compared with baselines."""
 
-from pathlib import Path
-from typing import Annotated
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
 from cuetune.cli import options as o
+from cuetune.cli.expand import Group, option
 from cuetune.support import console
+
+if TYPE_CHECKING:
+    from cuetune.evaluation.evaluate import Evaluation
+
+
+@dataclass(frozen=True)
+class BaselineOptions(Group):
+    """What the prompt is compared with."""
+
+    panel: ClassVar[str] = "Baselines"
+
+    baselines: bool = option(
+        True, "Also score zero-shot and few-shot prompts (text) or a linear probe (image, audio, video)."
+    )
+    shots: int = option(8, "Demonstrations of the few-shot baseline.")
+    demonstrations: str | None = option(
+        None, "Labelled rows for the few-shot baseline or the linear probe. Default, for text: rows of DATA."
+    )
+    seed: int = option(0, "Random seed of the choice of demonstrations.")
 
 
 def evaluate(
-    prompt: Annotated[Path, typer.Argument(help="Folder of a saved prompt.")],
-    data: Annotated[str, typer.Argument(help="Labelled rows the prompt has not seen.")],
-    shots: Annotated[int, typer.Option(help="Demonstrations of the few-shot baseline.")] = 8,
-    demonstrations: Annotated[
-        str | None,
-        typer.Option(help="Labelled rows for them (pictures: for a probe); else of DATA."),
-    ] = None,
-    baselines: Annotated[bool, typer.Option(help="Also score zero-shot and few-shot prompts.")] = True,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
-    seed: Annotated[int, typer.Option(help="Chooses the demonstrations.")] = 0,
-    skip_unreadable: o.SkipUnreadable = False,
-    no_splits: o.NoSplits = False,
-    media_root: o.MediaRoot = None,
-    allow_download: o.AllowDownload = False,
-    encoding: o.Encoding = "utf-8",
-    delimiter: o.Delimiter = None,
-    quoting: o.Quoting = "standard",
-    column_names: o.ColumnNames = None,
-    model: o.SavedModel = None,
-    revision: o.Revision = None,
-    dtype: o.Dtype = "auto",
-    device: o.Device = "auto",
-    trust_remote_code: o.TrustRemoteCode = False,
+    prompt: o.SavedPrompt,
+    data: Annotated[str, typer.Argument(help="Labelled rows that the prompt was not tuned on.")],
+    reading: o.ReadOptions,
+    baselines: BaselineOptions,
+    model: o.SavedModelOptions,
+    json: o.Json = False,
 ) -> None:
-    """Accuracy, macro-F1, confusion matrix and calibration error with 95 % confidence intervals.
+    """Score a saved prompt on labelled rows, with 95 % confidence intervals.
 
-    Of several labels for a row micro-F1, macro-F1, subset accuracy and each label's own scores; of numbers Pearson's
-    and Spearman's correlation, R², mean absolute and root mean square error.
+    One label per row: accuracy, macro-F1, confusion matrix and calibration error. Several labels: micro-F1, macro-F1,
+    subset accuracy and scores per label. Numbers: Pearson and Spearman correlation, R², mean absolute and root mean
+    square error.
 
     `cuetune evaluate prompts/reviews test.csv`
 
     `cuetune evaluate prompts/reviews test.csv --demonstrations train.csv --shots 4`
     """
     from cuetune.cli.report import report_notes, report_skipped
-    from cuetune.cli.tables import confusion_table, label_table, scores_table
-    from cuetune.modalities import of_task
-    from cuetune.tasks.skipped import Skipped
     from cuetune.tuning.progress import Counter
-    from cuetune.verbs import evaluate as run
+    from cuetune.verbs import evaluate as evaluated
 
-    skipped = Skipped() if skip_unreadable else None
-    source = o.source(data, no_splits, media_root, allow_download, (delimiter, quoting, column_names))
+    skipped, source, given = reading.skipped(), reading.source(data), baselines.given()
+    if baselines.demonstrations is not None:
+        given["demonstrations"] = source.beside(baselines.demonstrations)
     with Counter("scoring") as counter:
-        result = run(
+        result = evaluated(
             prompt,
             source,
-            model=model,
-            shots=shots,
-            demonstrations=demonstrations and source.beside(demonstrations),
-            baselines=baselines,
-            seed=seed,
-            encoding=encoding,
+            model=model.model,
+            encoding=reading.encoding,
             on_row=lambda method: counter.advance(),
             skipped=skipped,
             log=console.note if json else console.say,
-            **o.model_options(revision, dtype, device, trust_remote_code),
+            **given,
+            **model.loading(),
         )
     if json:
         console.show_json(result.to_dict())
         return
     report_skipped(skipped)
     report_notes(source)
+    _report(result)
+
+
+def _report(result: "Evaluation") -> None:
+    """Scores, the confusion matrix or scores per label, and what was cut."""
+    from cuetune.cli.tables import confusion_table, label_table, scores_table
+    from cuetune.modalities import of_task
+
     console.show(scores_table(result))
     first = next(iter(result.results.values()))
     if first.confusion is not None and len(result.task.labels) <= 20:

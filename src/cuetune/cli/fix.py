@@ -1,11 +1,14 @@
-"""`cuetune fix`: mistakes of a saved prompt corrected, without keeping the rows."""
+"""`cuetune fix`: correct mistakes of a saved prompt, without keeping the rows."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, ClassVar, cast
 
 import typer
 
 from cuetune.cli import options as o
+from cuetune.cli.expand import Group, option
+from cuetune.errors import CuetuneError
 from cuetune.support import console
 
 if TYPE_CHECKING:
@@ -13,28 +16,36 @@ if TYPE_CHECKING:
     from cuetune.prompts import CorrectedPrompt
 
 
+@dataclass(frozen=True)
+class FixOptions(Group):
+    """How the mistakes are corrected."""
+
+    panel: ClassVar[str] = "Training"
+
+    eval_data: str | None = option(None, "Labelled rows to score before and after, not trained on. Default: none.")
+    steps: int = option(20, "Training steps of the new components.", min=1)
+    length: int = option(2, "Prefix length per component, fixed by the first fix.", min=1)
+    seed: int = option(0, "Random seed of the grouping and order of rows.")
+    encoding: str = option("utf-8", "Encoding of text files.")
+
+
 def fix(
-    prompt: Annotated[Path, typer.Argument(help="Folder of a saved prompt.")],
+    prompt: o.SavedPrompt,
+    fixing: FixOptions,
+    model: o.SavedModelOptions,
     corrections: Annotated[
-        str | None, typer.Argument(help="Rows that it answered wrongly, with the label that is right.")
+        str | None, typer.Argument(help="Rows that the prompt answered wrongly, with the right label.")
     ] = None,
-    to: Annotated[Path | None, typer.Option("--to", help="Folder for the result; else PROMPT is replaced.")] = None,
-    eval_data: Annotated[
-        str | None,
-        typer.Option("--eval-data", help="Labelled rows to score before and after; none is learned from."),
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", help="Folder for the result. Default: PROMPT is replaced.", rich_help_panel=o.OUTPUT),
     ] = None,
-    undo: Annotated[bool, typer.Option("--undo", help="Take the last fix back instead.")] = False,
-    steps: Annotated[int, typer.Option(help="Updates of the new components.", min=1)] = 20,
-    length: Annotated[int, typer.Option(help="Positions of each component; those of the first fix hold.", min=1)] = 2,
-    seed: Annotated[int, typer.Option(help="Decides which rows share a component, and their order.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the prompt that stands at --to.")] = False,
-    encoding: o.Encoding = "utf-8",
-    model: o.SavedModel = None,
-    revision: o.Revision = None,
-    dtype: o.Dtype = "auto",
-    device: o.Device = "auto",
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Undo the last fix instead.", rich_help_panel="Training")
+    ] = False,
+    overwrite: o.Overwrite = False,
 ) -> None:
-    """Correct mistakes with new components that act on rows like them; the prompt itself stays as it is.
+    """Correct mistakes with new components that act on similar rows only; the prompt itself is unchanged.
 
     `cuetune fix prompts/reviews corrections.csv`
 
@@ -42,31 +53,17 @@ def fix(
 
     `cuetune fix prompts/reviews --undo`
 
-    Nothing is kept of the rows: delete the file of corrections afterwards. `--undo` restores the former prompt bit by
-    bit. A fix that is stopped leaves the prompt as it was.
+    No row is stored in the prompt: you can delete the file of corrections afterwards. `--undo` restores the former
+    prompt bit by bit. An interrupted fix leaves the prompt unchanged.
     """
-    from cuetune.errors import CuetuneError
-
     if undo == (corrections is not None):
         raise CuetuneError("give a file of corrections, or --undo to take the last fix back.")
     if corrections is None:
         _undo(prompt, to, overwrite)
         return
-    from cuetune.methods.correcting.correcting import fix as run
+    from cuetune.methods.correcting.correcting import fix as fixed_by
 
-    fixed = run(
-        prompt,
-        corrections,
-        to=to,
-        eval_data=eval_data,
-        model=model,
-        steps=steps,
-        length=length,
-        seed=seed,
-        overwrite=overwrite,
-        encoding=encoding,
-        model_options=o.model_options(revision, dtype, device, False),
-    )
+    fixed = fixed_by(prompt, corrections, to=to, overwrite=overwrite, **fixing.given(), **model.given())
     _report(fixed, to or prompt, corrections)
 
 

@@ -1,11 +1,13 @@
 """`cuetune learn`: tasks that arrive one after another, learned without keeping their data."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
 from cuetune.cli import options as o
+from cuetune.cli.expand import Fields, Group, option
 from cuetune.support import console
 
 if TYPE_CHECKING:
@@ -13,41 +15,57 @@ if TYPE_CHECKING:
 
     from cuetune.methods.continual.learned import Learned
 
-METHODS = (
-    "coda, l2p, l2p++, dual, task-prompts; ft, ft++; nothing trained: simple-cil, ranpac. With -joint behind it (the "
-    "upper bound) all tasks are learned as one. Several, separated by commas, are compared: TO gets a folder for each."
+TRAINING = Fields(
+    "cuetune.tuning.settings:Settings",
+    ("steps", "batch_size", "learning_rate", "augment"),
+    defaults={"batch_size": None},
 )
+
+
+@dataclass(frozen=True)
+class StreamOptions(Group):
+    """How a stream is learned."""
+
+    panel: ClassVar[str] = "Method"
+
+    method: str = option(
+        "coda",
+        "Method: {learners}. Several, comma-separated, are compared, each in its own folder in --to. METHOD-joint "
+        "trains on all tasks at once (the upper bound).",
+    )
+    method_options: dict[str, str] | None = option(
+        None,
+        "Option of the methods that have it (docs/streams.md), as name=value. Repeatable.",
+        flag="--method-option",
+        example="components=20",
+    )
+    class_order: int | None = option(
+        None, "Random seed of the order of labels in tasks; 0 sorts them. Default: that of STREAM.yaml."
+    )
+    seed: int = option(0, "Random seed of splits, row order and initialisation.")
+
+    @property
+    def methods(self) -> list[str]:
+        """The methods' names, each once."""
+        return list(dict.fromkeys(part.strip() for part in self.method.split(",") if part.strip())) or [self.method]
 
 
 def learn(
     stream: Annotated[Path, typer.Argument(help="STREAM.yaml: the tasks and their order (docs/streams.md).")],
-    to: Annotated[Path, typer.Option("--to", help="Folder for what is learned; a run that was stopped goes on there.")],
-    method: Annotated[str, typer.Option(help=METHODS)] = "coda",
+    to: Annotated[
+        Path, typer.Option("--to", help="Folder for the learned state and its runs.", rich_help_panel=o.OUTPUT)
+    ],
+    method: StreamOptions,
+    training: Annotated[Any, TRAINING],
+    reading: o.ReadOptions,
+    model: o.ModelOptions,
     next_task: Annotated[
-        bool, typer.Option("--next-task", help="Learn the next task only; else all that are left.")
+        bool,
+        typer.Option("--next-task", help="Learn one task only. Default: all that are left.", rich_help_panel="Method"),
     ] = False,
-    method_options: Annotated[
-        list[str] | None,
-        typer.Option("--method-option", help="name=value, of methods that have it; repeatable: components=20."),
-    ] = None,
-    steps: Annotated[int | None, typer.Option(help="Updates for each task; else as in `tune`.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Rows in one update; else 16.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="AdamW's; else it follows the embeddings' size.")] = None,
-    augment: o.Augment = "none",
-    class_order: Annotated[
-        int | None, typer.Option(help="Draws the order of labels that are dealt into tasks; 0: as they are sorted.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Decides the split, the order of rows and random starts.")] = 0,
-    skip_unreadable: o.SkipUnreadable = False,
-    restart: Annotated[
-        bool, typer.Option("--restart", help="Start over instead of going on with what is in TO.")
-    ] = False,
-    model: o.AnyModel = None,
-    revision: o.Revision = None,
-    dtype: o.Dtype = "auto",
-    device: o.Device = "auto",
+    restart: o.Restart = False,
 ) -> None:
-    """Learn the tasks of a stream one after another; nothing of a task's rows is kept when it is learned.
+    """Learn the tasks of a stream one after another; no row of a task is kept once it is learned.
 
     `cuetune learn examples/streams/reviews.yaml --to learned/reviews`
 
@@ -55,34 +73,29 @@ def learn(
 
     `cuetune learn examples/streams/stamps.yaml --method coda,simple-cil,ranpac --to learned/stamps`
 
-    After each task the accuracy on all tasks so far is measured, on rows that were held out. A run that is stopped goes
-    on when the same command is given again; tasks may be added at the end of the file, and the data of those that are
-    learned may be deleted.
+    After each task, the accuracy on the test rows of all tasks so far is measured. An interrupted run resumes when the
+    same command is given again. You can add tasks to the end of STREAM.yaml, and delete the data of learned tasks.
     """
-    from cuetune.methods.continual.learning import learn as run
-    from cuetune.methods.continual.learning import learn_many, options_by_method
-    from cuetune.tuning.settings import Settings
+    from cuetune.methods.continual.learning import learn as learned_by
+    from cuetune.methods.continual.learning import learn_many
 
-    values: dict[str, Any] = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
-    values = {name: value for name, value in values.items() if value is not None}
-    values |= {"augment": augment} if augment != "none" else {}
-    methods = list(dict.fromkeys(part.strip() for part in method.split(",") if part.strip())) or [method]
-    given = options_by_method(methods, o.as_mapping(method_options, "--method-option", "components=20") or {})
-    settings = {name: o.checked(Settings, {**values, **own}) if values or own else None for name, own in given.items()}
     how: dict[str, Any] = {
         "tasks": 1 if next_task else None,
-        "model": model,
-        "seed": seed,
-        "class_order": class_order,
+        "seed": method.seed,
+        "class_order": method.class_order,
+        "settings": training if training.model_fields_set else None,
+        "method_options": method.method_options,
         "restart": restart,
-        "skip_unreadable": skip_unreadable,
-        "model_options": o.model_options(revision, dtype, device, False),
+        "files": reading.source(""),
+        **model.given(),
+        **reading.given(),
     }
-    if len(methods) == 1:
-        found = {methods[0]: run(stream, to, method=methods[0], settings=settings[methods[0]], **how)}
+    names = method.methods
+    if len(names) == 1:
+        learned = {names[0]: learned_by(stream, to, method=names[0], **how)}
     else:
-        found = learn_many(stream, to, methods, settings=settings, **how)
-    _report(found, stream, to)
+        learned = learn_many(stream, to, names, **how)
+    _report(learned, stream, to)
 
 
 def _report(found: "Mapping[str, Learned]", stream: Path, to: Path) -> None:
@@ -129,7 +142,7 @@ def _summary(found: "Mapping[str, Learned]") -> Any:
 
 
 def _draw(found: "Mapping[str, Learned]", to: Path) -> str:
-    """The matrices as a picture, if there is what draws it; returns what to tell."""
+    """The matrices as an image, where matplotlib is installed; returns a line that says where."""
     from cuetune.errors import CuetuneError
     from cuetune.evaluation.continual_plots import draw_matrices
     from cuetune.evaluation.figures import check_drawn

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 Library = Annotated[str, typer.Argument(help="Folder of the library, or an address such as s3://bucket/prompts.")]
 Name = Annotated[str, typer.Argument(help="Name of a prompt in it.")]
-Version = Annotated[str | None, typer.Option("--version", help="A version, or its first digits; else the newest.")]
+Version = Annotated[str | None, typer.Option("--version", help="Version, or its first digits. Default: the newest.")]
 
 app = typer.Typer(help="A library of saved prompts: versions, search, lineage.", no_args_is_help=True)
 
 
 @app.command("list")
 def list_prompts(library: Library) -> None:
-    """Every prompt, each by its newest version.
+    """List every prompt with its newest version.
 
     `cuetune library list team-prompts`
     """
@@ -47,9 +47,9 @@ def list_prompts(library: Library) -> None:
 def add(
     library: Library,
     prompt: Annotated[Path, typer.Argument(help="Folder of a saved prompt.")],
-    name: Annotated[str | None, typer.Option("--name", help="What it is called; else as its folder.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Name in the library. Default: the folder's name.")] = None,
 ) -> None:
-    """Take in a saved prompt. The folder itself stays as it is; the same prompt twice is one version.
+    """Add a saved prompt. Its folder stays unchanged; adding the same prompt twice gives one version.
 
     `cuetune library add team-prompts prompts/reviews`
 
@@ -66,7 +66,7 @@ def add(
 
 @app.command("show")
 def show(library: Library, name: Name, version: Version = None) -> None:
-    """A prompt as `cuetune show` has it, with its versions and what it was made from.
+    """Show a prompt as `cuetune show` does, with its versions and its lineage.
 
     `cuetune library show team-prompts reviews`
 
@@ -88,14 +88,14 @@ def show(library: Library, name: Name, version: Version = None) -> None:
 @app.command("search")
 def search(
     library: Library,
-    text: Annotated[list[str] | None, typer.Argument(help="Words that all occur in what is known of it.")] = None,
+    text: Annotated[list[str] | None, typer.Argument(help="Search terms (all must match).")] = None,
     task: Annotated[str | None, typer.Option("--task", help="Part of the task's name.")] = None,
     backbone: Annotated[str | None, typer.Option("--backbone", help="Part of the model's name.")] = None,
-    label: Annotated[str | None, typer.Option("--label", help="One of its labels.")] = None,
-    kind: Annotated[str | None, typer.Option("--kind", help="soft, hard, prefix, …")] = None,
-    min_score: Annotated[float | None, typer.Option("--min-score", help="At least this score.")] = None,
+    label: Annotated[str | None, typer.Option("--label", help="One of the task's labels.")] = None,
+    kind: Annotated[str | None, typer.Option("--kind", help="Kind of prompt: soft, hard, prefix, …")] = None,
+    min_score: Annotated[float | None, typer.Option("--min-score", help="Minimum score.")] = None,
 ) -> None:
-    """Versions that meet every condition, the best score first.
+    """Search for versions that meet every condition; the best score comes first.
 
     `cuetune library search team-prompts sentiment --min-score 0.9`
 
@@ -119,10 +119,10 @@ def search(
 def remove(
     library: Library,
     name: Name,
-    version: Annotated[str | None, typer.Option("--version", help="A version, or its first digits.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every version of it.")] = False,
+    version: Annotated[str | None, typer.Option("--version", help="Version, or its first digits.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Remove every version.")] = False,
 ) -> None:
-    """Remove a version of a prompt. Of several, say which, or --all.
+    """Remove a version of a prompt. If there are several, name one with --version, or use --all.
 
     `cuetune library remove team-prompts reviews --version 3fa2`
     """

@@ -24,6 +24,7 @@ from cuetune.cli import (
     tune,
     worth,
 )
+from cuetune.cli.expand import add_verb
 from cuetune.cli.process import prepare_process
 from cuetune.errors import CuetuneError
 from cuetune.support import console, plugins, signals
@@ -61,7 +62,7 @@ for verb, command in {**added, **VERBS, **GROUPS}.items():
     if isinstance(command, typer.Typer):
         app.add_typer(command, name=verb)
     else:
-        app.command(verb)(command)
+        add_verb(app, verb, command)
 
 
 def version(wanted: bool) -> None:

@@ -1,144 +1,120 @@
 """`cuetune multitask`: one prompt that many tasks share, and new tasks that start from it."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import typer
 
 from cuetune.cli import options as o
+from cuetune.cli.expand import Fields, Group, add_verb, option
 
 app = typer.Typer(
-    help="One prompt that many tasks share, and new tasks that start from it (MPT, Wang et al. 2023).",
+    help="Train one prompt that many tasks share, and adapt it to new tasks (MPT, Wang et al. 2023).",
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
 
-To = Annotated[Path, typer.Option("--to", help="Folder for the result.")]
-Restart = Annotated[bool, typer.Option("--restart", help="Start over instead of going on with a stopped run.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what stands at --to.")]
-Steps = Annotated[int | None, typer.Option(help="Updates; else two passes over the data, 60 to 400.")]
-LearningRate = Annotated[float | None, typer.Option(help="AdamW's, of P*; else it follows the embeddings' size.")]
-Seed = Annotated[int, typer.Option(help="Decides splits, order of rows and random starts.")]
+SETTINGS, PROGRAMME = "cuetune.tuning.settings:Settings", "cuetune.methods.multitask.programme:Programme"
+SHARED = Fields(SETTINGS, ("length", "steps", "batch_size", "learning_rate", "seed"), defaults={"batch_size": 32})
+DISTILLATION = Fields(PROGRAMME, ("distil", "weight", "mixing", "stochastic", "rank", "teacher_steps"), "Distillation")
 
 
-@app.command("train")
+@dataclass(frozen=True)
+class SourceOptions(Group):
+    """What the shared prompt starts from."""
+
+    panel: ClassVar[str] = "Distillation"
+
+    teachers: Path | None = option(
+        None, "Folder with one saved prompt per task, by the task's name. Default: teachers are tuned first."
+    )
+    start: Path | None = option(None, "Universal prompt to start from. Default: the instruction.")
+
+
+@dataclass(frozen=True)
+class AdaptOptions(Group):
+    """How the universal prompt is adapted."""
+
+    panel: ClassVar[str] = "Training"
+
+    draws: int = option(1, "Number of samples of --train-rows rows; each is saved as TO/draw-N.")
+    shared: bool = option(True, "Also train the shared prompt. Otherwise only the task's own factors are trained.")
+
+
 def train(
     tasks: Annotated[Path, typer.Argument(help="TASKS.yaml: the source tasks (docs/universal-prompts.md).")],
-    to: To,
-    length: Annotated[int, typer.Option(help="Virtual tokens.")] = 20,
-    steps: Steps = None,
-    teacher_steps: Annotated[int | None, typer.Option(help="Updates of each teacher; else as in `tune`.")] = None,
-    batch_size: Annotated[int, typer.Option(help="Rows in one update, of several tasks.")] = 32,
-    learning_rate: LearningRate = None,
-    distil: Annotated[bool, typer.Option(help="Tune a teacher for each task first, and follow them.")] = True,
-    weight: Annotated[float, typer.Option(help="Of the teachers' part in the loss (λ).")] = 0.9,
-    teachers: Annotated[Path | None, typer.Option(help="Folder with a saved prompt TEACHERS/NAME per task.")] = None,
-    mixing: Annotated[
-        str, typer.Option(help="How likely each task is: proportional, uniform, capped or stratified.")
-    ] = "proportional",
-    stochastic: Annotated[bool, typer.Option(help="Draw which tasks each batch mixes; else all.")] = True,
-    rank: Annotated[int, typer.Option(help="Of each task's own numbers; 0 for none.")] = 1,
-    start: Annotated[Path | None, typer.Option(help="A universal prompt that these tasks start from.")] = None,
-    seed: Seed = 0,
-    restart: Restart = False,
-    overwrite: Overwrite = False,
-    model: Annotated[str | None, typer.Option("--model", help="Else what the file names, or the default.")] = None,
-    revision: o.Revision = None,
-    dtype: o.Dtype = "auto",
-    device: o.Device = "auto",
+    to: o.To,
+    training: Annotated[Any, SHARED],
+    programme: Annotated[Any, DISTILLATION],
+    sources: SourceOptions,
+    model: o.SuiteModelOptions,
+    restart: o.Restart = False,
+    overwrite: o.Overwrite = False,
 ) -> None:
-    """Train one prompt that several tasks share: teachers first, then the shared prompt, distilled from them.
+    """Train one prompt that several tasks share: one teacher per task first, then the shared prompt by distillation.
 
     `cuetune multitask train examples/universal/sources.yaml --to prompts/universal`
 
     `cuetune multitask train TASKS.yaml --no-distil --mixing uniform --to prompts/plain`
 
-    A run that was stopped goes on when the same command is given again; finished teachers stay.
+    An interrupted run resumes when the same command is given again; finished teachers are kept.
     """
     from cuetune.cli.report import report_universal
-    from cuetune.methods.multitask.training import Programme, train_multitask
-    from cuetune.tuning.settings import Settings
+    from cuetune.methods.multitask.training import train_multitask
 
-    how = {"distil": distil, "weight": weight, "mixing": mixing, "stochastic": stochastic, "rank": rank}
-    values = {"length": length, "steps": steps, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
     universal = train_multitask(
         tasks,
         to,
-        model=model,
-        settings=o.checked(Settings, values),
-        programme=o.checked(Programme, {**how, "teacher_steps": teacher_steps}),
-        teachers=teachers,
-        start=start,
+        settings=training,
+        programme=programme,
         restart=restart,
         overwrite=overwrite,
-        model_options=o.model_options(revision, dtype, device, False),
+        **sources.given(),
+        **model.given(),
     )
     report_universal(universal, to)
 
 
-@app.command("adapt")
 def adapt(
-    universal: Annotated[Path, typer.Argument(help="Folder that `cuetune multitask train` wrote.")],
-    data: Annotated[str, typer.Argument(help="Labelled rows of the new task: file, folder or name.")],
-    to: To,
-    train_rows: Annotated[int | None, typer.Option(help="Learn from so many rows (few-shot); else from all.")] = None,
-    draws: Annotated[int, typer.Option(help="Draw those rows so many times; saved as TO/draw-0, …")] = 1,
-    shared: Annotated[bool, typer.Option(help="Train P* too; else only the task's own few numbers.")] = True,
-    test: Annotated[str | None, typer.Option(help="Labelled rows to score; else a fifth of the data.")] = None,
-    text: o.Text = None,
-    label: o.Label = None,
-    labels: o.Labels = None,
-    label_words: o.LabelWords = None,
-    template: o.Template = None,
-    instruction: o.Instruction = None,
-    columns: o.Columns = None,
-    max_tokens: o.MaxTokens = None,
-    encoding: o.Encoding = "utf-8",
-    steps: Steps = None,
-    learning_rate: LearningRate = None,
-    seed: Seed = 0,
-    restart: Restart = False,
-    overwrite: Overwrite = False,
-    model: o.SavedModel = None,
-    revision: o.Revision = None,
-    dtype: o.Dtype = "auto",
-    device: o.Device = "auto",
+    universal: Annotated[Path, typer.Argument(help="Folder written by `cuetune multitask train`.")],
+    data: o.Data,
+    to: o.To,
+    adapting: AdaptOptions,
+    task: o.TaskOptions,
+    reading: o.ReadOptions,
+    splits: o.SplitOptions,
+    training: Annotated[Any, Fields(SETTINGS, ("steps", "learning_rate", "seed"))],
+    model: o.SavedModelOptions,
+    train_rows: o.TrainRows = None,
+    restart: o.Restart = False,
+    overwrite: o.Overwrite = False,
 ) -> None:
-    """Adapt a universal prompt to a new task; what is saved is a soft prompt that needs nothing else.
+    """Adapt a universal prompt to a new task; the result is an ordinary soft prompt.
 
     `cuetune multitask adapt prompts/universal new-task.csv --to prompts/new-task`
 
     `cuetune multitask adapt prompts/universal reviews-movies --train-rows 16 --draws 5 --to prompts/movies`
 
-    A run that was stopped goes on when the same command is given again; finished draws stay.
+    An interrupted run resumes when the same command is given again; finished draws are kept.
     """
     from cuetune.cli.report import report_draws
-    from cuetune.methods.multitask.adapting import adapt as run
-    from cuetune.tuning.settings import Settings
+    from cuetune.methods.multitask.adapting import adapt as adapted_to
 
-    values: dict[str, Any] = {"steps": steps, "learning_rate": learning_rate, "seed": seed}
-    tuned = run(
+    given = {**adapting.given(), **splits.given(), **model.given(), **reading.given(), **task.given()}
+    tuned = adapted_to(
         universal,
-        data,
+        reading.source(data),
         to,
         train_rows=train_rows,
-        draws=draws,
-        shared=shared,
-        model=model,
-        settings=o.checked(Settings, values),
-        model_options=o.model_options(revision, dtype, device, False),
-        test=test,
+        settings=training,
         restart=restart,
         overwrite=overwrite,
-        text=text,
-        label=label,
-        labels=o.as_list(labels),
-        label_words=o.as_list(label_words),
-        template=template,
-        instruction=instruction,
-        columns=o.as_mapping(columns),
-        max_tokens=max_tokens,
-        encoding=encoding,
+        **given,
     )
     report_draws(tuned, to)
     o.end_if_stopped(*tuned)
+
+
+add_verb(app, "train", train)
+add_verb(app, "adapt", adapt)

@@ -1,186 +1,219 @@
-"""Options that several verbs share, said once, and how their texts become values."""
+"""Options that several verbs share, each declared once."""
 
-import csv
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
+from cuetune.cli.expand import Group, option
 from cuetune.errors import CuetuneError
 
 if TYPE_CHECKING:
     from cuetune.library.tuned import TunedPrompt
-
-Text = Annotated[str | None, typer.Option("--text", help="Column with the text; else inferred.")]
-Label = Annotated[str | None, typer.Option("--label", help="Column with the label or target text; else inferred.")]
-Labels = Annotated[list[str] | None, typer.Option("--labels", help="Label names, comma-separated or repeated.")]
-LabelWords = Annotated[
-    list[str] | None,
-    typer.Option("--label-words", help="Words to score: one for each label in their order, or label=word pairs."),
-]
-TaskKind = Annotated[
-    str | None,
-    typer.Option(
-        "--task", help="classification, multi-label, regression or generation. Default: inferred from the rows."
-    ),
-]
-LabelsFrom = Annotated[
-    list[str] | None, typer.Option("--labels-from", help="Columns of 0 and 1, one for each label: toxic,insult,threat.")
-]
-LabelDelimiter = Annotated[
-    str | None, typer.Option("--label-delimiter", help="What stands between several labels in a cell, e.g. '|'.")
-]
-Template = Annotated[
-    str | None,
-    typer.Option(
-        "--template",
-        help="Text around the columns: 'Review: {text}\\nSentiment:'. 'chat' takes the model's own chat template, with "
-        "the instruction as the system's text; 'chat: Review: {text}' says the user's.",
-    ),
-]
-Instruction = Annotated[str | None, typer.Option("--instruction", help="What hard prompts say before the text.")]
-Columns = Annotated[list[str] | None, typer.Option("--columns", help="field=column for template fields; repeatable.")]
-MaxTokens = Annotated[int | None, typer.Option("--max-tokens", help="Longest text; the middle of longer ones is cut.")]
-Encoding = Annotated[str, typer.Option("--encoding", help="Encoding of text files.")]
-Image = Annotated[str | None, typer.Option("--image", help="Column with pictures; else inferred.")]
-Audio = Annotated[str | None, typer.Option("--audio", help="Column with recordings; else inferred.")]
-Video = Annotated[str | None, typer.Option("--video", help="Column with clips; else inferred.")]
-HeadLayer = Annotated[
-    int | None, typer.Option("--head-layer", help="Layer whose input a head on pictures reads; else the final states.")
-]
-Augment = Annotated[
-    str,
-    typer.Option(
-        "--augment",
-        help="Changes pictures that are learned from at random in every step: crop, flip or crop,flip; else none.",
-    ),
-]
-SkipUnreadable = Annotated[
-    bool,
-    typer.Option(
-        "--skip-unreadable",
-        help="Leave out rows that cannot be used: without a label or text, with an unknown label, with an image, audio "
-        "or video that cannot be read.",
-    ),
-]
-NoSplits = Annotated[
-    bool, typer.Option("--no-splits", help="Folders named train, val, test, … are labels. Default: they are splits.")
-]
-MediaRoot = Annotated[
-    Path | None, typer.Option("--media-root", help="Folder that paths in a table start from. Default: the table's own.")
-]
-AllowDownload = Annotated[
-    bool, typer.Option("--allow-download", help="Fetch files that a table names by http(s) address.")
-]
-Delimiter = Annotated[
-    str | None, typer.Option("--delimiter", help="Character between cells of a text table. Default: found.")
-]
-Quoting = Annotated[
-    str, typer.Option("--quoting", help="standard, or none where quotation marks are part of the texts of a table.")
-]
-ColumnNames = Annotated[
-    list[str] | None,
-    typer.Option("--column-names", help="Names of the columns of a table without a header row: text,label."),
-]
-GroupBy = Annotated[
-    str | None,
-    typer.Option("--group-by", help="Column whose equal rows stay on one side of the split: a speaker, a patient."),
-]
-HoldOut = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--hold-out", help="column=value,… of the rows to score on, instead of rows at random: style=cartoon,drawing."
-    ),
-]
-Model = Annotated[str, typer.Option("--model", help="Bundled model, local folder or hub id (`cuetune models`).")]
-AnyModel = Annotated[
-    str | None,
-    typer.Option("--model", help="Bundled model, folder or hub id; else smollm2-135m, for pictures dinov2-small."),
-]
-SavedModel = Annotated[
-    str | None, typer.Option("--model", help="Where the prompt's model is, if not under its own name.")
-]
-Revision = Annotated[str | None, typer.Option("--revision", help="Revision of a hub model.")]
-Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16 or float16.")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, …")]
-TrustRemoteCode = Annotated[bool, typer.Option("--trust-remote-code", help="Run code that a hub model brings along.")]
-
-
-def source(
-    data: str,
-    no_splits: bool = False,
-    media_root: Path | None = None,
-    allow_download: bool = False,
-    table: tuple[str | None, str, list[str] | None] = (None, "standard", None),
-) -> Any:
-    """The rows that are named, with how their files are found and how a table is written.
-
-    table: delimiter, quoting and column names.
-    """
-    from cuetune.tasks.layout import Layout
+    from cuetune.tasks.skipped import Skipped
     from cuetune.tasks.sources import Source
 
-    if media_root is not None and not media_root.is_dir():
-        raise CuetuneError(
-            f"--media-root {media_root}: no such folder; name the one that the table's paths start from."
+TASK, DATA, MODEL, OUTPUT = "Task", "Data", "Model", "Output"
+
+Data = Annotated[
+    str,
+    typer.Argument(
+        help="Labelled rows: a CSV, TSV, JSONL, Parquet or Excel file, a folder with one subfolder per label, or a "
+        "data set's name (`cuetune data`)."
+    ),
+]
+SavedPrompt = Annotated[Path, typer.Argument(help="Folder of a saved prompt.")]
+To = Annotated[Path, typer.Option("--to", help="Folder for the saved prompt.", rich_help_panel=OUTPUT)]
+Restart = Annotated[
+    bool,
+    typer.Option("--restart", help="Start over instead of resuming an interrupted run.", rich_help_panel=OUTPUT),
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace the prompt that is in --to already.", rich_help_panel=OUTPUT)
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.", rich_help_panel=OUTPUT)]
+Seed = Annotated[
+    int, typer.Option("--seed", help="Random seed of splits, samples and the order of rows.", rich_help_panel=DATA)
+]
+TrainRows = Annotated[
+    int | None,
+    typer.Option(
+        "--train-rows",
+        help="Few-shot: train on this many rows, sampled per label, and keep the last step. Default: all rows.",
+        rich_help_panel=DATA,
+    ),
+]
+
+
+@dataclass(frozen=True)
+class TaskOptions(Group):
+    """What the columns of the data are, and what is asked of the model. What is not given is inferred."""
+
+    panel: ClassVar[str] = TASK
+
+    text: str | None = option(None, "Column with the text. Default: inferred.")
+    image: str | None = option(None, "Column with the image. Default: inferred.")
+    audio: str | None = option(None, "Column with the audio. Default: inferred.")
+    video: str | None = option(None, "Column with the video. Default: inferred.")
+    label: str | None = option(None, "Column with the label or the target text. Default: inferred.")
+    labels: list[str] | None = option(None, "Label names, comma-separated or repeated. Default: those in the data.")
+    task: str | None = option(
+        None, "Kind of task: classification, multi-label, regression or generation. Default: inferred."
+    )
+    labels_from: list[str] | None = option(
+        None, "Multi-label: columns of 0 and 1, one per label, e.g. toxic,insult,threat."
+    )
+    label_delimiter: str | None = option(None, "Multi-label: separator between labels in one cell, e.g. '|'.")
+    label_words: list[str] | None = option(
+        None, "Word to score for each label: one per label in order, or label=word pairs. Default: the labels."
+    )
+    template: str | None = option(
+        None,
+        "Text around the columns, e.g. 'Review: {text}\\nSentiment:'. 'chat' uses the model's chat template with the "
+        "instruction as the system message; 'chat: Review: {text}' sets the user message. Default: inferred.",
+    )
+    instruction: str | None = option(None, "Instruction before the text in text prompts. Default: inferred.")
+    columns: dict[str, str] | None = option(
+        None,
+        "Column for a field of the template, as field=column. Repeatable. Default: the field's name.",
+        example="text=review_body",
+    )
+    max_tokens: int = option(512, "Maximum tokens per text; longer texts are cut in the middle.")
+    generate: bool = option(False, "The answer is free text, not a label.")
+
+    def given(self) -> dict[str, Any]:
+        """The options that were given, by their names in Python."""
+        return {each.name: value for each in fields(self) if (value := getattr(self, each.name)) != each.default}
+
+
+@dataclass(frozen=True)
+class ReadOptions(Group):
+    """How files of rows are read."""
+
+    panel: ClassVar[str] = DATA
+
+    no_splits: bool = option(False, "Treat folders named train, val, test, … as labels. Default: as splits.")
+    media_root: Path | None = option(None, "Base folder of paths in a table. Default: the table's folder.")
+    allow_download: bool = option(False, "Download files that a table names by an http(s) address.")
+    encoding: str = option("utf-8", "Encoding of text files.")
+    delimiter: str | None = option(None, "Character between the cells of a text table. Default: detected.")
+    quoting: str = option(
+        "standard", "Quotation marks in a text table: standard, or none if they are part of the text."
+    )
+    column_names: list[str] | None = option(
+        None, "Column names of a table without a header row, e.g. text,label. Default: the header row."
+    )
+    skip_unreadable: bool = option(
+        False,
+        "Leave out rows that cannot be used: no label, no text, an unknown label, or an image, audio or video file "
+        "that cannot be read.",
+    )
+
+    def source(self, data: str) -> "Source":
+        """The rows that are named, with how their files are found and how a table is written."""
+        from cuetune.tasks.layout import Layout
+        from cuetune.tasks.sources import Source
+
+        root = self.media_root
+        if root is not None and not root.is_dir():
+            raise CuetuneError(f"--media-root {root}: no such folder; name the one that the table's paths start from.")
+        delimiter = {"\\t": "\t", "tab": "\t"}.get(self.delimiter or "", self.delimiter)
+        names = tuple(self.column_names or ())
+        layout = Layout(delimiter, self.quoting, names)  # type: ignore[arg-type]  # checked there
+        return Source(
+            data, splits=not self.no_splits, media_root=root, allow_download=self.allow_download, layout=layout
         )
-    delimiter, quoting, column_names = table
-    said = {"\\t": "\t", "tab": "\t"}.get(delimiter or "", delimiter)
-    layout = Layout(said, quoting, tuple(as_list(column_names) or ()))  # type: ignore[arg-type]  # checked there
-    return Source(data, splits=not no_splits, media_root=media_root, allow_download=allow_download, layout=layout)
+
+    def given(self) -> dict[str, Any]:
+        """What Python takes beside the source."""
+        return {"encoding": self.encoding, "skip_unreadable": self.skip_unreadable}
+
+    def skipped(self) -> "Skipped | None":
+        """What counts the rows that are left out; None where the first of them is an error."""
+        from cuetune.tasks.skipped import Skipped
+
+        return Skipped() if self.skip_unreadable else None
 
 
-def as_list(values: list[str] | None) -> list[str] | None:
-    """Repeated options, or one with commas, as a list; repeated ones keep their outer spaces.
+@dataclass(frozen=True)
+class SplitOptions(Group):
+    """Which rows are trained on, validated on and tested."""
 
-    In one option a name that holds a comma stands in quotation marks: '"Food, drink",Other'.
-    """
-    if not values:
-        return None
-    if len(values) == 1 and "," in values[0]:
-        return [part.strip() for part in next(csv.reader([values[0]], skipinitialspace=True))]
-    return values
+    panel: ClassVar[str] = DATA
 
+    validation: str | None = option(None, "Validation data. Default: 10 % of DATA.")
+    test: str | None = option(None, "Test data. Default: 20 % of DATA.")
+    group_by: str | None = option(
+        None,
+        "Column whose groups are not divided by a split, e.g. a speaker or a patient. Default: rows are independent.",
+    )
+    hold_out: dict[str, list[str]] | None = option(
+        None,
+        "Test rows by value instead of at random, as column=value,…: style=cartoon,drawing. Repeatable.",
+        example="style=cartoon,drawing",
+    )
 
-def as_mapping(
-    values: list[str] | None, option: str = "--columns", example: str = "text=review_body"
-) -> dict[str, str] | None:
-    """Repeated name=value pairs as a dictionary."""
-    if not values:
-        return None
-    pairs = [value.partition("=") for value in values]
-    wrong = [field for field, equals, column in pairs if not (field and equals and column)]
-    if wrong:
-        raise CuetuneError(f"{option} {wrong[0]!r}: write name=value, e.g. {option} {example}.")
-    return {field: column for field, _, column in pairs}
+    def given(self) -> dict[str, Any]:
+        """The options by their names in Python."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
 
-def as_hold_out(values: list[str] | None) -> dict[str, list[str]] | None:
-    """Repeated column=value,value as a dictionary of lists."""
-    said: dict[str, list[str]] = {}
-    for value in values or ():
-        pairs = as_mapping([value], "--hold-out", "style=cartoon,drawing") or {}
-        for column, cells in pairs.items():
-            said.setdefault(column, []).extend(cell.strip() for cell in cells.split(","))
-    return said or None
+@dataclass(frozen=True)
+class LoadOptions(Group):
+    """How a model is loaded."""
+
+    panel: ClassVar[str] = MODEL
+
+    revision: str | None = option(None, "Revision of a hub model. Default: main, or that of the saved prompt.")
+    dtype: str = option("auto", "Precision of the model: auto, float32, bfloat16 or float16.")
+    device: str = option("auto", "Device: auto, cpu, cuda, cuda:1, …")
+    trust_remote_code: bool = option(False, "Run Python code that a hub model contains.")
+
+    def loading(self) -> dict[str, Any]:
+        """What `load_backbone` takes besides the name; a revision that is not given is left to the prompt's own."""
+        names = ("dtype", "device", "trust_remote_code") if self.revision is None else [each.name for each in LOADING]
+        return {name: getattr(self, name) for name in names}
 
 
-def checked(settings: Any, values: dict[str, Any]) -> Any:
-    """Settings from options; a value out of range is one line that names the option."""
-    from pydantic import ValidationError
-
-    try:
-        return settings(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        option = "--" + str(first["loc"][0]).replace("_", "-")
-        raise CuetuneError(f"{option} {first.get('input')!r}: {first['msg'].lower()}.") from error
+LOADING = fields(LoadOptions)
 
 
-def model_options(revision: str | None, dtype: str, device: str, trust_remote_code: bool) -> dict[str, Any]:
-    """What `load_backbone` takes besides the name; a revision that is not given is left to the prompt's own."""
-    options: dict[str, Any] = {"dtype": dtype, "device": device, "trust_remote_code": trust_remote_code}
-    return options if revision is None else {**options, "revision": revision}
+@dataclass(frozen=True)
+class ModelOptions(LoadOptions):
+    """The frozen model and how it is loaded."""
+
+    model: str | None = option(
+        None,
+        "Frozen model: a bundled model (`cuetune models`), a local folder or a hub id. Default, by the data: {models}.",
+    )
+
+    def given(self) -> dict[str, Any]:
+        """The options by their names in Python."""
+        return {"model": self.model, "model_options": self.loading()}
+
+
+@dataclass(frozen=True)
+class TextModelOptions(ModelOptions):
+    """A frozen text model."""
+
+    model: str = option("smollm2-135m", "Frozen text model: a bundled model (`cuetune models`), a folder or a hub id.")
+
+
+@dataclass(frozen=True)
+class SuiteModelOptions(ModelOptions):
+    """The model of a suite of tasks."""
+
+    model: str | None = option(
+        None, "Frozen text model: bundled, local folder or hub id. Default: that of TASKS.yaml, or smollm2-135m."
+    )
+
+
+@dataclass(frozen=True)
+class SavedModelOptions(ModelOptions):
+    """The model of a saved prompt."""
+
+    model: str | None = option(None, "Load the prompt's model from here. Default: the name saved with the prompt.")
 
 
 def end_if_stopped(*tuned: "TunedPrompt") -> None:

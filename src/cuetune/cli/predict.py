@@ -1,104 +1,111 @@
-"""`cuetune predict`: answers for a file of any size, or for sentences given on the command line."""
+"""`cuetune predict`: predictions for a file of any size, or for inputs given on the command line."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
 from cuetune.cli import options as o
+from cuetune.cli.expand import Group, option
 from cuetune.errors import CuetuneError
 from cuetune.support import console
 from cuetune.support.named_paths import possible
 
+if TYPE_CHECKING:
+    from cuetune.backbones.generation import Writing
+
+
 MANY_LABELS = 20  # words of more labels are scored as far as the answer needs it, unless all are asked for
 
 
+@dataclass(frozen=True)
+class InputOptions(Group):
+    """What is answered beside a file of rows."""
+
+    panel: ClassVar[str] = o.DATA
+
+    inputs: list[str] | None = option(
+        None, "Text, or path of an image, audio or video file, to answer. Repeatable.", flag="--input"
+    )
+    ignore_labels: bool = option(False, "Do not read the label column, so that no accuracy is printed.")
+
+
+@dataclass(frozen=True)
+class WritingOptions(Group):
+    """How generated text is decoded."""
+
+    panel: ClassVar[str] = "Generation"
+
+    max_new_tokens: int | None = option(
+        None, "Maximum tokens per generated answer. Default: the longest of the tuning data, at least 64.", min=1
+    )
+    temperature: float = option(0.0, "Sampling temperature; 0 is greedy decoding.")
+    top_p: float = option(1.0, "Nucleus sampling: total probability of the tokens to sample from, 0 to 1.")
+    stop: list[str] | None = option(None, "Text that ends a generated answer. Repeatable. Default: none.")
+    seed: int = option(0, "Random seed of sampling.")
+
+    def writing(self) -> "Writing":
+        """The same as `predict` takes it."""
+        from cuetune.backbones.generation import Writing
+
+        return Writing(self.max_new_tokens, self.temperature, self.top_p, tuple(self.stop or ()), self.seed)
+
+
 def predict(
-    prompt: Annotated[Path, typer.Argument(help="Folder of a saved prompt.")],
+    prompt: o.SavedPrompt,
+    inputs: InputOptions,
+    reading: o.ReadOptions,
+    writing: WritingOptions,
+    model: o.SavedModelOptions,
     data: Annotated[
-        str | None, typer.Argument(help="Rows to answer: CSV, TSV, JSONL, Parquet, folder or name.")
+        str | None,
+        typer.Argument(help="Rows: a CSV, TSV, JSONL, Parquet or Excel file, a folder, or a data set's name."),
     ] = None,
-    to: Annotated[Path | None, typer.Option("--to", help="File for the answers: .csv, .tsv or .jsonl.")] = None,
-    inputs: Annotated[
-        list[str] | None,
-        typer.Option("--input", help="A text, or the path of a picture or clip, to answer; repeatable."),
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", help="File for the predictions: .csv, .tsv or .jsonl.", rich_help_panel=o.OUTPUT),
     ] = None,
-    max_new_tokens: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Longest written answer in tokens. Default: that of the data the prompt was tuned on, at least 64.",
-        ),
-    ] = None,
-    temperature: Annotated[float, typer.Option(help="0 writes greedily; above samples.")] = 0.0,
-    top_p: Annotated[float, typer.Option(help="Sample from the likeliest tokens of this total probability.")] = 1.0,
-    stop: Annotated[list[str] | None, typer.Option(help="A text that ends a written answer; repeatable.")] = None,
-    seed: Annotated[int, typer.Option(help="For sampling.")] = 0,
     probabilities: Annotated[
         str | None,
         typer.Option(
-            help="all: a column for each label's; best: the predicted label's alone, which is faster with label words. "
-            f"Default: all, or best for label words of more than {MANY_LABELS} labels.",
+            "--probabilities",
+            help="Columns of probabilities: all labels, or best (the predicted label only, faster with label words). "
+            f"Default: all; best for label words of more than {MANY_LABELS} labels.",
+            rich_help_panel=o.OUTPUT,
         ),
     ] = None,
-    ignore_labels: Annotated[bool, typer.Option("--ignore-labels", help="Do not read a label column.")] = False,
-    skip_unreadable: o.SkipUnreadable = False,
-    media_root: o.MediaRoot = None,
-    allow_download: o.AllowDownload = False,
-    encoding: o.Encoding = "utf-8",
-    delimiter: o.Delimiter = None,
-    quoting: o.Quoting = "standard",
-    column_names: o.ColumnNames = None,
-    model: o.SavedModel = None,
-    revision: o.Revision = None,
-    dtype: o.Dtype = "auto",
-    device: o.Device = "auto",
-    trust_remote_code: o.TrustRemoteCode = False,
 ) -> None:
-    """Answer rows with a saved prompt: the label and the labels' probabilities, or a number, in the rows' order.
+    """Predict with a saved prompt: labels with probabilities, numbers or text, in the order of the rows.
 
     `cuetune predict prompts/reviews new.csv --to answers.csv`
 
     `cuetune predict prompts/reviews --input "Broke after two days." --input "Best kettle I ever had."`
 
-    The file appears whole or not at all; memory does not grow with the number of rows. Where the rows carry the label
-    column, the accuracy is printed too.
+    The file is written whole or not at all, in memory that does not depend on the number of rows. If the rows have a
+    label column, the accuracy is printed.
     """
-    from cuetune.backbones.generation import Writing
     from cuetune.cli.report import report_notes, report_skipped
-    from cuetune.tasks.skipped import Skipped
     from cuetune.verbs import load, predict_rows
 
-    if (data is None) == (not inputs):
-        raise CuetuneError("give a file of rows, or texts with --input, and not both.")
-    if data is not None and to is None:
-        raise CuetuneError("say where the answers go: --to answers.csv (or .tsv, .jsonl).")
-    if (
-        to is not None
-        and data is not None
-        and possible(to).exists()
-        and Path(possible(data)).exists()
-        and to.samefile(data)
-    ):
-        raise CuetuneError(f"{to}: holds the rows that are to be answered; choose another --to.")
-    tuned = load(prompt)
+    _check_places(data, inputs.inputs, to)
+    tuned, skipped = load(prompt), reading.skipped()
     best_only = only_best(tuned, probabilities, to)
-    skipped = Skipped() if skip_unreadable else None
-    source: Any = spoken(tuned.task, inputs or [], allow_download)
+    source: Any = spoken(tuned.task, inputs.inputs or [], reading.allow_download)
     if data is not None:
-        source = o.source(data, False, media_root, allow_download, (delimiter, quoting, column_names))
+        source = reading.source(data)
     answers = predict_rows(
         tuned,
         source,
-        model=model,
-        encoding=encoding,
-        labels=data is not None and not ignore_labels,
+        model=model.model,
+        encoding=reading.encoding,
+        labels=data is not None and not inputs.ignore_labels,
         skipped=skipped,
         best_only=best_only,
-        writing=Writing(max_new_tokens, temperature, top_p, tuple(stop or ()), seed),
+        writing=writing.writing(),
         log=console.say,
-        **o.model_options(revision, dtype, device, trust_remote_code),
+        **model.loading(),
     )
     if to is None:
         show_answers(tuned.task, answers)
@@ -122,6 +129,18 @@ def only_best(tuned: Any, probabilities: str | None, to: Path | None) -> bool:
             "column for each label, which takes longer."
         )
     return to is None or probabilities == "best" or many
+
+
+def _check_places(data: str | None, inputs: list[str] | None, to: Path | None) -> None:
+    """Raise CuetuneError unless there is one thing to answer and, for rows, a place for the answers."""
+    if (data is None) == (not inputs):
+        raise CuetuneError("give a file of rows, or texts with --input, and not both.")
+    if data is None:
+        return
+    if to is None:
+        raise CuetuneError("say where the answers go: --to answers.csv (or .tsv, .jsonl).")
+    if possible(to).exists() and Path(possible(data)).exists() and to.samefile(data):
+        raise CuetuneError(f"{to}: holds the rows that are to be answered; choose another --to.")
 
 
 def spoken(task: Any, texts: list[str], allow_download: bool = False) -> list[dict[str, str]]:

@@ -1,6 +1,5 @@
 """`cuetune recycle`: a prompt for another model with the same vocabulary, without training."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,31 +9,39 @@ from cuetune.support import console
 
 
 def recycle(
-    prompt: Annotated[Path, typer.Argument(help="Folder of a saved prompt.")],
-    model: Annotated[str, typer.Option("--model", help="Target model: bundled, local folder or hub id.")],
-    to: Annotated[Path, typer.Option("--to", help="Folder for the recycled prompt.")],
-    source: Annotated[
-        str | None, typer.Option("--from-model", help="Where the prompt's own model is, if not under its name.")
+    prompt: o.SavedPrompt,
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model", help="Target model: a bundled model, a local folder or a hub id.", rich_help_panel=o.MODEL
+        ),
+    ],
+    to: o.To,
+    loading: o.LoadOptions,
+    from_model: Annotated[
+        str | None,
+        typer.Option(
+            "--from-model",
+            help="Load the prompt's own model from here. Default: the name saved with the prompt.",
+            rich_help_panel=o.MODEL,
+        ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the prompt that stands at --to.")] = False,
-    revision: o.Revision = None,
-    dtype: o.Dtype = "auto",
-    device: o.Device = "auto",
+    overwrite: o.Overwrite = False,
 ) -> None:
-    """Recycle a prompt for another model with the same vocabulary (Lester et al. 2022): its words are mapped, not
-    tuned.
+    """Recycle a prompt for another model with the same vocabulary (Lester et al. 2022), without training.
 
     `cuetune recycle prompts/reviews --model my-org/larger-model --to prompts/reviews-larger`
 
-    What arrives is worse than a prompt that was tuned there; take it as a start: `cuetune tune … --start`.
+    A linear map between the two embedding tables is applied to the prompt. The result scores below a prompt that is
+    tuned on the target model; use it as a start: `cuetune tune … --start`.
     """
     from cuetune.backbones.loading import text_backbone
-    from cuetune.methods.recycling import recycle as run
+    from cuetune.methods.recycling import recycle as recycled_for
     from cuetune.verbs import backbone_for, load
 
     tuned = load(prompt)
-    ours = text_backbone(backbone_for(tuned, source, str(prompt), dtype=dtype, device=device))
-    recycled = run(tuned, ours, text_backbone(model, **o.model_options(revision, dtype, device, False)))
+    own = backbone_for(tuned, from_model, str(prompt), dtype=loading.dtype, device=loading.device)
+    recycled = recycled_for(tuned, text_backbone(own), text_backbone(model, **loading.loading()))
     recycled.save(to, overwrite=overwrite)
     explained = recycled.record["map_explains"]
     console.say(f"the map of the words explains {explained:.0%} of what words held out differ in")

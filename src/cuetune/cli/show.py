@@ -1,10 +1,9 @@
 """`cuetune show`: a saved prompt, readable."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
+from cuetune.cli import options as o
 from cuetune.support import console
 
 if TYPE_CHECKING:
@@ -12,10 +11,10 @@ if TYPE_CHECKING:
 
 
 def show(
-    prompt: Annotated[Path, typer.Argument(help="Folder of a saved prompt.")],
-    json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
+    prompt: o.SavedPrompt,
+    json: o.Json = False,
 ) -> None:
-    """What a saved prompt does, how well, what it cost, and what to do with it.
+    """Show a saved prompt: its task, scores, cost, and how to use it.
 
     `cuetune show prompts/reviews`
     """

@@ -1,77 +1,63 @@
-"""`cuetune transfer`: start a new task from prompts that are there already."""
+"""`cuetune transfer`: start a new task from the prompts of a library."""
 
-from pathlib import Path
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
 
 import typer
 
 from cuetune.cli import options as o
+from cuetune.cli.expand import Fields, Group, option
+
+
+@dataclass(frozen=True)
+class TransferOptions(Group):
+    """Which prompts of the library are tried."""
+
+    panel: ClassVar[str] = "Transfer"
+
+    top: int = option(3, "Number of best-ranked prompts to tune from.", min=1)
+    rank_by: str = option("loss", "Ranking of prompts: loss on the new rows, or similarity of task embeddings.")
+    average: bool = option(True, "Also tune from the weighted mean of the best-ranked prompts.")
 
 
 def transfer(
-    data: Annotated[str, typer.Argument(help="Labelled rows of the new task: file, folder or name.")],
-    library: Annotated[str, typer.Option("--from", help="Library of prompts: a folder or an address.")],
-    to: Annotated[Path, typer.Option("--to", help="Folder for the best prompt.")],
-    top: Annotated[int, typer.Option(help="How many of the most promising prompts are tried.", min=1)] = 3,
-    rank_by: Annotated[
-        str, typer.Option(help="loss (their loss on the new rows) or similarity (of task embeddings).")
-    ] = "loss",
-    average: Annotated[bool, typer.Option(help="Also start from the mean of the most promising.")] = True,
-    train_rows: Annotated[int | None, typer.Option(help="Learn from so many rows (few-shot); else from all.")] = None,
-    test: Annotated[str | None, typer.Option(help="Labelled rows to score; else a fifth of the data.")] = None,
-    text: o.Text = None,
-    label: o.Label = None,
-    labels: o.Labels = None,
-    label_words: o.LabelWords = None,
-    template: o.Template = None,
-    instruction: o.Instruction = None,
-    columns: o.Columns = None,
-    max_tokens: o.MaxTokens = None,
-    encoding: o.Encoding = "utf-8",
-    steps: Annotated[int | None, typer.Option(help="Updates of each start; else as in `tune`.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="AdamW's; else it follows the embeddings' size.")] = None,
-    seed: Annotated[int, typer.Option(help="Decides splits, order of rows and random starts.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the prompt that stands at --to.")] = False,
-    model: o.Model = "smollm2-135m",
-    revision: o.Revision = None,
-    dtype: o.Dtype = "auto",
-    device: o.Device = "auto",
+    data: o.Data,
+    to: o.To,
+    library: Annotated[
+        str, typer.Option("--from", help="Library of prompts: a folder or an address.", rich_help_panel="Transfer")
+    ],
+    method: TransferOptions,
+    task: o.TaskOptions,
+    reading: o.ReadOptions,
+    splits: o.SplitOptions,
+    training: Annotated[Any, Fields("cuetune.tuning.settings:Settings", ("steps", "learning_rate", "seed"))],
+    model: o.TextModelOptions,
+    train_rows: o.TrainRows = None,
+    overwrite: o.Overwrite = False,
 ) -> None:
-    """Propose prompts of a library for a new task, tune from the most promising, and keep the best.
+    """Rank the prompts of a library for a new task, tune from the best-ranked ones and from text, and keep the best.
 
     `cuetune transfer new-task.csv --from prompts/library --to prompts/new-task`
 
-    `cuetune transfer reviews-movies --train-rows 16 --top 2 --rank-by similarity --from prompts/library --to
-    prompts/movies`
+    `cuetune transfer reviews-movies --train-rows 16 --top 2 --rank-by similarity --from prompts/library
+    --to prompts/movies`
 
-    Every prompt is first tried as it is on the rows to learn from. That, and how alike the tasks are, is what can be
-    predicted; what came of it is measured on held-out rows, beside a start from words with the same budget.
+    Every start has the same number of steps. The scores of all of them on test rows are printed and saved.
     """
     from cuetune.cli.report import report_transferred
-    from cuetune.methods.transfer.transfer import transfer as run
-    from cuetune.tuning.settings import Settings
+    from cuetune.methods.transfer.transfer import transfer as transferred_to
 
-    transferred = run(
-        data,
+    transferred = transferred_to(
+        reading.source(data),
         library,
         to,
-        top=top,
-        rank_by=rank_by,
-        average=average,
         train_rows=train_rows,
-        test=test,
-        model=model,
-        settings=o.checked(Settings, {"steps": steps, "learning_rate": learning_rate, "seed": seed}),
+        settings=training,
         overwrite=overwrite,
-        model_options=o.model_options(revision, dtype, device, False),
-        text=text,
-        label=label,
-        labels=o.as_list(labels),
-        label_words=o.as_list(label_words),
-        template=template,
-        instruction=instruction,
-        columns=o.as_mapping(columns),
-        max_tokens=max_tokens,
-        encoding=encoding,
+        **method.given(),
+        **splits.given(),
+        **model.given(),
+        **reading.given(),
+        **task.given(),
     )
     report_transferred(transferred, to)

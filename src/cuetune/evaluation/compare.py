@@ -63,7 +63,7 @@ def compare(
     head_layer: int | None = None,
     augment: str = "none",
     skip_unreadable: bool = False,
-    task: Task | None = None,
+    task: Task | str | None = None,
     price_per_hour: float | None = None,
     prices: Prices | None = None,
     watts: float | None = None,

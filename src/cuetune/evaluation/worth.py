@@ -51,7 +51,7 @@ def worth(
     validation: Any = None,
     test: Any = None,
     model: str | TextBackbone = DEFAULT,
-    task: Task | None = None,
+    task: Task | str | None = None,
     skip_unreadable: bool = False,
     watts: float | None = None,
     log: Callable[[str], None] = console.say,

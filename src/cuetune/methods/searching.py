@@ -145,7 +145,7 @@ def search(
     validation: Any = None,
     test: Any = None,
     model: str | TextBackbone = DEFAULT,
-    task: Task | None = None,
+    task: Task | str | None = None,
     skip_unreadable: bool = False,
     seed: int = 0,
     restart: bool = False,

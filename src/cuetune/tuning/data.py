@@ -53,7 +53,7 @@ def prepare(
     data: Any,
     validation: Any,
     test: Any,
-    task: Task | None,
+    task: Task | str | None,
     settings: Settings,
     *,
     model: str | Backbone | None = None,
@@ -68,12 +68,14 @@ def prepare(
     test: None takes those that `data` brings along, else parts of its rows. skip_unreadable: leave rows out that cannot
     be used, for want of a label that is known or of content that can be read. group_by: a column of `data`; rows that
     are equal there stay on one side of the split. hold_out: column -> values of the rows that are the test rows.
-    Raises CuetuneError as `read_rows`, `infer_task` and `tasks.parting`.
+    task: a `Task`, or its kind ("regression", …). Raises CuetuneError as `read_rows`, `infer_task` and `tasks.parting`.
     """
     if hold_out and test is not None:
         raise CuetuneError("--hold-out and --test both say which rows are held out; give one of them.")
     options = {key: value for key, value in task_options.items() if value is not None}
     encoding = options.pop("encoding", "utf-8")
+    if isinstance(task, str):
+        task, options["kind"] = None, task
     data = list(data) if isinstance(data, Iterator) else data
     data = source_of(data) if isinstance(data, str | Path) else data  # its notes are kept
     modality = of_task(task) if task is not None else modality_for(data, model, options, encoding)

@@ -45,7 +45,7 @@ def tune(
     train_rows: int | None = None,
     drawn: int = 0,
     settings: Settings | None = None,
-    task: Task | None = None,
+    task: Task | str | None = None,
     baselines: bool = True,
     skip_unreadable: bool = False,
     group_by: str | None = None,
@@ -70,9 +70,9 @@ def tune(
     tuned; or "soft-from-hard" (starts as exactly that hard prompt). start: folder of a saved prompt whose virtual
     tokens or words this one begins from, or which "calibrated" calibrates; "multitask" starts from a universal prompt
     (`methods.multitask`). train_rows: how many labelled rows to learn from, drawn label by label (few-shot tuning;
-    `drawn` numbers the draw); then none are spent on validation, and the last step is kept. task: a `Task`, or None to
-    infer it with `task_options` (text, label, template, labels, label_words, instruction, columns, max_tokens,
-    generate; image; kind, labels_from, label_delimiter: see `tasks.asked`).
+    `drawn` numbers the draw); then none are spent on validation, and the last step is kept. task: a `Task`, its kind,
+    or None to infer it with `task_options` (text, label, template, labels, label_words, instruction, columns,
+    max_tokens, generate; image; labels_from, label_delimiter: see `tasks.asked`).
     baselines: for texts the same task said in words, for pictures a linear probe on the same frozen states.
     skip_unreadable: leave rows out that cannot be used. group_by: a column of `data` whose equal rows stay on one side
     of the split (a speaker, a patient). hold_out: column -> values of the rows that are tested, instead of rows at

@@ -239,6 +239,16 @@ def test_rows_to_choose_on_are_counted_by_what_chooses_nothing(tmp_path):
     assert after.accuracies == before.accuracies
 
 
+def test_method_options_are_the_settings_of_a_method(tmp_path):
+    path, quiet = stream_file(tmp_path), {"log": lambda line: None, "reporters": (), "model": backbone()}
+    learned = learn(path, tmp_path / "given", method="ranpac", method_options={"width": 30}, **quiet)
+    same(learned, run(path, tmp_path / "settings", "ranpac"))
+    made = learn_many(path, tmp_path / "both", ("ranpac", "simple-cil"), method_options={"width": 30}, **quiet)
+    same(made["ranpac"], learned)
+    with pytest.raises(CuetuneError, match="--method-option heigth: no method here has it"):
+        learn(path, tmp_path / "other", method="ranpac", method_options={"heigth": 30}, **quiet)
+
+
 def test_earlier_names_in_a_saved_stream_read_as_todays(tmp_path):
     """A stream that was saved before options were renamed goes on with the same command."""
     how = {"settings": CODA.model_copy(update={"prompt_options": {**CODA.prompt_options, "freeze_head": True}})}

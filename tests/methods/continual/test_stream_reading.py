@@ -6,7 +6,9 @@ import pytest
 
 from cuetune.errors import CuetuneError
 from cuetune.methods.continual.reading import read_stream
+from cuetune.tasks.layout import Layout
 from cuetune.tasks.skipped import Skipped
+from cuetune.tasks.sources import Source
 from tiny_vision import picture
 
 STYLES = ("ink", "oil", "pen")
@@ -64,7 +66,7 @@ def test_a_share_of_each_task_is_to_choose_on(tmp_path):
 
 def test_what_belongs_together_is_not_parted_to_choose_on(tmp_path):
     table(tmp_path, copies=10)
-    text = "data: rows.csv\ndivide: 2\ntogether: name\nvalidation_fraction: 0.25\n"
+    text = "data: rows.csv\ndivide: 2\ngroup_by: name\nvalidation_fraction: 0.25\n"
     for task in stream(tmp_path, text).tasks:
         parts = [{each.fields["text"].split(" in ")[0] for each in part} for part in (task.train, task.validation)]
         assert parts[1]
@@ -120,7 +122,7 @@ def test_classes_and_domains_at_once(tmp_path):
 def test_what_belongs_together_stays_on_one_side(tmp_path, how):
     path = table(tmp_path)
     names = {f"rows.csv, row {n}": row["name"] for n, row in enumerate(csv.DictReader(path.open()), start=1)}
-    found = stream(tmp_path, f"data: rows.csv\n{how}\ntogether: name\n")
+    found = stream(tmp_path, f"data: rows.csv\n{how}\ngroup_by: name\n")
     known = {key.removeprefix(f"{tmp_path}/"): value for key, value in names.items()}
 
     def of(part):
@@ -152,6 +154,23 @@ def test_some_labels_of_one_file(tmp_path):
     found = stream(tmp_path, tasks)
     assert found.kind == "classes"
     assert [task.task.labels for task in found.tasks] == [("c", "a"), ("b",)]
+
+
+def test_data_is_read_as_the_given_source_is(tmp_path):
+    """--no-splits: folders named train and test are labels; --delimiter and --encoding are of a table."""
+    for label in ("train", "test"):
+        for number in range(5):
+            path = tmp_path / "images" / label / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            picture("red", (20, 20 + number)).save(path)
+    found = stream(tmp_path, "data: images\ndivide: 1\n", files=Source("", splits=False))
+    assert set(found.labels) == {"train", "test"}
+    (tmp_path / "rows.csv").write_text(
+        "text|label\n" + "".join(f"näht {n}|{'ab'[n % 2]}\n" for n in range(20)), encoding="latin-1"
+    )
+    table = Source("", layout=Layout(delimiter="|"))
+    found = stream(tmp_path, "data: rows.csv\ndivide: 1\n", files=table, encoding="latin-1")
+    assert found.tasks[0].train[0].fields["text"].startswith("näht")
 
 
 def test_pictures_in_folders_of_classes(tmp_path):

@@ -20,6 +20,7 @@ from cuetune.modalities import modality_of
 from cuetune.support import console
 from cuetune.support.locking import alone
 from cuetune.tasks.skipped import Skipped
+from cuetune.tasks.sources import Source
 from cuetune.tuning.progress import Bar, JsonLog, Reporter
 from cuetune.tuning.recording import versions
 from cuetune.tuning.run_folder import RUN
@@ -42,8 +43,11 @@ def learn(
     seed: int = 0,
     class_order: int | None = None,
     settings: Settings | None = None,
+    method_options: Mapping[str, Any] | None = None,
     restart: bool = False,
     skip_unreadable: bool = False,
+    files: Source | None = None,
+    encoding: str = "utf-8",
     log: Callable[[str], None] = console.say,
     reporters: Sequence[Reporter] | None = None,
     model_options: dict[str, Any] | None = None,
@@ -55,6 +59,7 @@ def learn(
     all tasks as one, which is what forgetting is held against. tasks: learn at most so many more; None all that are
     left. model: else what the file names, else the default of its rows. seed: of the split and of all that is
     drawn. class_order: of a stream whose labels are dealt into tasks, else the file's. settings: of every task's run.
+    method_options: of this method, by name. files, encoding: as of `read_stream`.
     restart: start over instead of going on with what is in `to`. skip_unreadable: leave rows out that have no label, or
     no text. shared: with other runs (`learn_many`).
     A task that was learned is not learned again, and its data need not be there any more: then it is not measured.
@@ -67,9 +72,12 @@ def learn(
     RUN.check(folder / RUNS)
     kept = None if restart or not (folder / STATE).exists() else Learned.load(folder)
     skipped, finished = Skipped() if skip_unreadable else None, kept.names if kept else ()
-    read = read_stream(stream, seed=seed, class_order=class_order, finished=finished, skipped=skipped)
+    read = read_stream(
+        stream, seed=seed, class_order=class_order, finished=finished, skipped=skipped, files=files, encoding=encoding
+    )
     for line in skipped.lines() if skipped else ():
         log(line)
+    settings = with_options(settings, options_by_method([method], method_options or {})[method])
     settings = settings or Settings(**(kept.settings if kept else {}))
     if kept is not None:
         _check_same(kept, folder, method, seed, class_order, settings, read)
@@ -92,7 +100,7 @@ def learn(
 
 
 def options_by_method(methods: Sequence[str], options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """For each method {"prompt_options": those of these that it has}, {} where it has none.
+    """For each method those of these options that it has.
 
     Raises CuetuneError for an option that none of them has; a method that is unknown is left to `learn`.
     """
@@ -102,8 +110,12 @@ def options_by_method(methods: Sequence[str], options: Mapping[str, Any]) -> dic
         if all(known.values()) and not any(option in each for each in has.values()):
             listed = "; ".join(f"{name}: {', '.join(each) or 'none'}" for name, each in has.items())
             raise CuetuneError(f"--method-option {option}: no method here has it ({listed}).")
-    kept = {name: {key: value for key, value in options.items() if key in each} for name, each in has.items()}
-    return {name: {"prompt_options": each} if each else {} for name, each in kept.items()}
+    return {name: {key: value for key, value in options.items() if key in each} for name, each in has.items()}
+
+
+def with_options(settings: Settings | None, options: Mapping[str, Any]) -> Settings | None:
+    """Settings with the options of a method, where there are any."""
+    return (settings or Settings()).model_copy(update={"prompt_options": dict(options)}) if options else settings
 
 
 def learn_many(
@@ -112,15 +124,20 @@ def learn_many(
     methods: Sequence[str],
     *,
     settings: Settings | Mapping[str, Settings | None] | None = None,
+    method_options: Mapping[str, Any] | None = None,
     log: Callable[[str], None] = console.say,
     **how: Any,
 ) -> dict[str, Learned]:
     """The same stream by several methods, each in a folder of its own in `to`.
 
-    settings: of all, or by method. how: as of `learn`. The model is loaded once, and its queries are computed once.
+    settings: of all, or by method. method_options: each method takes those that it has. how: as of `learn`. The model
+    is loaded once, and its queries are computed once.
     """
     shared, found = Shared(), {}
-    by_method = settings if isinstance(settings, Mapping) else dict.fromkeys(methods, settings)
+    by_method: dict[str, Settings | None]
+    by_method = dict(settings) if isinstance(settings, Mapping) else dict.fromkeys(methods, settings)
+    for method, options in options_by_method(methods, method_options or {}).items():
+        by_method[method] = with_options(by_method.get(method), options)
     for method in dict.fromkeys(methods):
         log(f"{method}:")
         found[method] = learn(

@@ -14,6 +14,7 @@ from cuetune.methods.continual.sides import Sides
 from cuetune.modalities import of_data
 from cuetune.tasks.parting import cell
 from cuetune.tasks.skipped import Skipped
+from cuetune.tasks.sources import Source as Files
 from cuetune.tasks.stream import Kind, Source, StreamSpec, read_stream_file
 from cuetune.tasks.task import Example, Row, Task, default_words, format_value
 from cuetune.tuning.runs import TaskData
@@ -67,20 +68,23 @@ def read_stream(
     class_order: int | None = None,
     finished: Collection[str] = (),
     skipped: Skipped | None = None,
+    files: Files | None = None,
+    encoding: str = "utf-8",
 ) -> Stream:
     """A stream with its rows.
 
     stream: a STREAM.yaml. seed: of the split into rows to learn and to test. class_order: else the file's. finished:
     tasks that are learned already, whose data need not be there any more. skipped: counts rows that cannot be used,
-    which are left out.
-    Raises CuetuneError naming the line, the row and what is wrong: a task without rows, labels that were seen before.
+    which are left out. files: data is read as this source is (folders, paths, tables). encoding: where the file has
+    none. Raises CuetuneError naming the line, the row and what is wrong: a task without rows, labels that were seen
+    before.
     """
     if isinstance(stream, Stream):
         return stream
     spec = read_stream_file(stream, finished)
     if class_order is not None:
         spec = replace(spec, class_order=class_order)
-    reader = _Reader(spec, seed, skipped)
+    reader = _Reader(spec, seed, skipped, files, encoding)
     tasks = [reader.task(source) for source in reader.sources()]
     return Stream(_kind(spec, tasks), tuple(tasks), tasks[-1].task.modality, spec.model)
 
@@ -88,8 +92,16 @@ def read_stream(
 class _Reader:
     """Reads the sources of one file, each of its data once."""
 
-    def __init__(self, spec: StreamSpec, seed: int, skipped: Skipped | None = None) -> None:
-        self.spec = spec
+    def __init__(
+        self,
+        spec: StreamSpec,
+        seed: int,
+        skipped: Skipped | None = None,
+        files: Files | None = None,
+        encoding: str = "utf-8",
+    ) -> None:
+        self.spec, self.encoding = spec, encoding
+        self.files = Files("") if files is None else files
         self._known: dict[str, list[Row]] = {}
         self.sides = Sides(spec, seed, skipped)
         self._first: Task | None = None
@@ -141,10 +153,11 @@ class _Reader:
 
     def rows(self, data: str, source: Source) -> list[Row]:
         """The rows of some data, texts or pictures; the last data that was read is kept."""
-        encoding = source.options.get("encoding", "utf-8")
+        encoding = source.options.get("encoding", self.encoding)
         key = f"{data} {encoding} {source.options.get('image')}"
         if key not in self._known:
-            self._known = {key: list(of_data(data, source.options, encoding).read(data, encoding=encoding))}
+            found = self.files.beside(data)
+            self._known = {key: list(of_data(found, source.options, encoding).read(found, encoding=encoding))}
         return self._known[key]
 
     def _values(self, rows: Sequence[Row]) -> list[str]:
@@ -161,7 +174,7 @@ class _Reader:
     def _understood(self, rows: Sequence[Row], source: Source) -> Task:
         """The task that rows are of; what the file does not say is inferred from them."""
         said = {**self.spec.common, **{key: value for key, value in source.options.items() if key != "encoding"}}
-        modality = of_data(source.data, said, source.options.get("encoding", "utf-8"))
+        modality = of_data(self.files.beside(source.data), said, source.options.get("encoding", self.encoding))
         task = modality.infer(rows, name=source.name or "stream", **said)
         refuse(task, f"{source.where}: a stream")
         return _with_labels(task, self.spec.words)

@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from cuetune.backbones.loading import DEFAULT, text_backbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
@@ -22,6 +20,7 @@ from cuetune.library.saving import check_replaceable as check_saved_prompt
 from cuetune.library.tuned import TunedPrompt
 from cuetune.library.universal import RECORD, UniversalPrompt, check_replaceable, universal_for
 from cuetune.methods.multitask.distillation import Distillation
+from cuetune.methods.multitask.programme import Programme
 from cuetune.methods.multitask.sampling import StochasticTasks, probabilities
 from cuetune.methods.multitask.sources import Source, read_sources
 from cuetune.prompts import MultitaskPrompt, SoftPrompt
@@ -42,28 +41,6 @@ from cuetune.tuning.session import run as run_once
 from cuetune.tuning.settings import Settings
 
 COMMON = "Read the text and choose the label that fits it best."  # what P* starts from, unless told otherwise
-
-
-class Programme(BaseModel):
-    """What multitask tuning has beside the settings of a run; the defaults are the published ones.
-
-    distil: whether to have teachers. weight: λ of the distillation; answers, states: which of its terms to use.
-    mixing: how likely each task is (`sampling.MIXINGS`); stochastic: whether K' tasks are drawn for each batch, or all
-    are in every batch. rank, noise: of u and v (`MultitaskPrompt`); rank 0 leaves the tasks nothing of their own.
-    teacher_steps: updates of each teacher.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    distil: bool = True
-    weight: float = Field(0.9, ge=0)
-    answers: bool = True
-    states: bool = True
-    mixing: str = "proportional"
-    stochastic: bool = True
-    rank: int = Field(1, ge=0)
-    noise: float = Field(0.0, ge=0)
-    teacher_steps: int | None = Field(None, ge=1)
 
 
 @dataclass(frozen=True)

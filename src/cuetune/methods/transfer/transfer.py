@@ -15,6 +15,7 @@ from cuetune.methods.transfer.ranking import Proposal, candidates, check_ranking
 from cuetune.prompts import Prompt, SoftPrompt
 from cuetune.support import console
 from cuetune.support.locking import alone
+from cuetune.tasks.task import Task
 from cuetune.tuning.beginning import first_prompt
 from cuetune.tuning.data import Data, few_rows, prepare, sizes
 from cuetune.tuning.early_stopping import rank
@@ -58,6 +59,7 @@ def transfer(
     test: Any = None,
     model: str | TextBackbone = DEFAULT,
     settings: Settings | None = None,
+    task: Task | str | None = None,
     overwrite: bool = False,
     log: Callable[[str], None] = console.say,
     reporters: Sequence[Reporter] | None = None,
@@ -75,7 +77,7 @@ def transfer(
     folder = run_folder_of(target)
     overwrite = may_replace(target, folder / WORDS, overwrite)
     check_ranking(rank_by)
-    prepared = prepare(data, validation, test, None, settings, model=model, **task_options)
+    prepared = prepare(data, validation, test, task, settings, model=model, **task_options)
     refuse(prepared.task, "transfer")
     if train_rows is not None:
         prepared = few_rows(prepared, train_rows, drawn, keep_validation=validation is not None)
