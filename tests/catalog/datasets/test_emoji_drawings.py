@@ -13,8 +13,9 @@ import pytest
 from cuetune.errors import CuetuneError
 from cuetune.tasks.images import PICTURES
 from cuetune.tasks.pictures import read_pictures
-from cuetune_catalog.datasets.readers.emoji_drawings import SIDE, svg_of
 from cuetune_catalog.datasets.readers.emoji_drawings import read as read_drawings
+from cuetune_catalog.datasets.readers.emoji_drawings import svg_of
+from cuetune_catalog.datasets.readers.vector_image import SIDE
 from cuetune_catalog.datasets.registry import DATASETS
 from cuetune_catalog.fetch.archive import Archive
 

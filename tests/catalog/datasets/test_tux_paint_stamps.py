@@ -11,9 +11,9 @@ from deb_file import deb
 from cuetune.errors import CuetuneError
 from cuetune.tasks.images import PICTURES
 from cuetune.tasks.pictures import read_picture, read_pictures
-from cuetune_catalog.datasets.readers.emoji_drawings import SIDE
 from cuetune_catalog.datasets.readers.tux_paint_stamps import caption_of
 from cuetune_catalog.datasets.readers.tux_paint_stamps import read as read_stamps
+from cuetune_catalog.datasets.readers.vector_image import SIDE
 from cuetune_catalog.datasets.registry import DATASETS
 from cuetune_catalog.fetch.archive import Archive
 from tiny_vision import picture, png

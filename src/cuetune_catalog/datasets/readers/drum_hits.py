@@ -1,6 +1,6 @@
 """Single hits of drum kits: what was hit, and in which kit. Labels are the names that the kits' makers gave.
 
-Names that fit none of the five sounds, or several ("Snare Rimshot"), are left out, and so is the second of equal files.
+Names that fit none of the five labels, or several ("Snare Rimshot"), are left out, and so is the second of equal files.
 """
 
 import hashlib
@@ -19,13 +19,13 @@ HITS = {
     "snare": r"snare",
     "tom": r"\btoms?\b",
 }
-OTHERS = r"rim|stick|stomp|clap|bell"  # another sound, or two at once
+OTHERS = r"rim|stick|stomp|clap|bell"  # another instrument, or two at once
 
 
 def read(drums: Path) -> Iterator[tuple[bytes, str, tuple[str, ...]]]:
-    """(recording, "kit/file", (label, kit, name)) of every hit that has one of the labels."""
+    """(audio, "kit/file", (label, kit, name)) of every hit that has one of the labels."""
     kits: dict[str, bytes] = {}
-    sounds: dict[tuple[str, str], bytes] = {}
+    audio: dict[tuple[str, str], bytes] = {}
     with files_of(drums) as files:
         for name, content in files:
             path = PurePosixPath(name)
@@ -34,15 +34,15 @@ def read(drums: Path) -> Iterator[tuple[bytes, str, tuple[str, ...]]]:
                 if path.name == "drumkit.xml":
                     kits[kit] = content.read()
                 else:
-                    sounds[kit, path.name] = content.read()
+                    audio[kit, path.name] = content.read()
     seen: set[str] = set()
     for kit in sorted(kits):
         for instrument, file in sorted(instruments(kits[kit])):
-            label, sound = label_of(instrument), sounds.get((kit, file))
-            key = hashlib.sha256(sound).hexdigest() if sound else ""
-            if label and sound and key not in seen:
+            label, hit = label_of(instrument), audio.get((kit, file))
+            key = hashlib.sha256(hit).hexdigest() if hit else ""
+            if label and hit and key not in seen:
                 seen.add(key)
-                yield sound, f"{_plain(kit)}/{_plain(file)}", (label, kit, instrument)
+                yield hit, f"{_plain(kit)}/{_plain(file)}", (label, kit, instrument)
 
 
 def instruments(kit: bytes) -> Iterator[tuple[str, str]]:

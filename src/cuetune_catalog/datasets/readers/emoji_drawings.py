@@ -1,4 +1,4 @@
-"""The same objects drawn in four styles: emoji of Noto, Twemoji, OpenMoji and Fluent, rendered as pictures.
+"""The same objects drawn in four styles: emoji of Noto, Twemoji, OpenMoji and Fluent, rendered as images.
 
 The icon sets ship as SVG in npm packages; an object is taken where all four have it under one name. What a style calls
 its category is not asked: Twemoji's, which are Unicode's, hold for all.
@@ -6,14 +6,12 @@ its category is not asked: Twemoji's, which are Unicode's, hold for all.
 
 import json
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cuetune.errors import CuetuneError
+from cuetune_catalog.datasets.readers.vector_image import renderer
 
-SIDE = 224  # pixels
-DPI = 96.0  # how long a point or a centimetre is, where an SVG states its size in them
 LEFT_OUT = ("Flags", "Component")  # a flag is its name
 
 
@@ -48,16 +46,3 @@ def svg_of(icons: dict[str, Any], name: str) -> str:
     )
     spaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
     return f'<svg {spaces} viewBox="{left} {top} {width} {height}">{icon["body"]}</svg>'
-
-
-def renderer() -> Callable[[str], bytes]:
-    """What turns an SVG document into a PNG of `SIDE` pixels. Raises CuetuneError where it is not installed."""
-    try:
-        from resvg_py import svg_to_bytes
-    except ImportError as error:
-        raise CuetuneError('drawing these pictures needs resvg-py; run `pip install "cuetune[image]"`.') from error
-
-    def draw(svg: str) -> bytes:
-        return bytes(svg_to_bytes(svg_string=svg, width=SIDE, height=SIDE, dpi=DPI, skip_system_fonts=True))
-
-    return draw

@@ -9,7 +9,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from cuetune_catalog.datasets.readers.emoji_drawings import LEFT_OUT, member, renderer, svg_of
+from cuetune_catalog.datasets.readers.emoji_drawings import LEFT_OUT, member, svg_of
+from cuetune_catalog.datasets.readers.vector_image import renderer
 
 FEWEST, MOST = 10, 20  # objects of a kind
 VAGUE = re.compile(r"\bother\b|^person$")

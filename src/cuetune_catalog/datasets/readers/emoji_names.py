@@ -21,7 +21,7 @@ CATEGORIES = {
     "Symbols": "symbols",
     "Travel & Places": "travel and places",
 }
-# What the variants of one picture differ in: people, colours, sizes, directions, numbers, hours, phases.
+# What the variants of one emoji differ in: people, colours, sizes, directions, numbers, hours, phases.
 VARIED = re.compile(
     r"\b(?:(?:medium-)?(?:light|dark|medium)-skin-tone|facing|left|right|up|down|upwards|downwards"
     r"|man|men|mans|mens|woman|women|womans|womens|person|people|adult|boy|girl|child|mrs|mx"
@@ -32,7 +32,7 @@ VARIED = re.compile(
 
 
 def read(twemoji: Path) -> Iterator[tuple[str, str]]:
-    """(text, label) of one name for each picture, in the order of the list."""
+    """(text, label) of one name for each emoji, in the order of the list."""
     with tarfile.open(twemoji) as files:
         listed = files.extractfile("package/metadata.json")
         assert listed is not None

@@ -1,4 +1,4 @@
-"""Drawings that move: each clip shows one emoji on its way across the picture, in one of eight directions.
+"""Drawings that move: each video shows one emoji on its way across the frame, in one of eight directions.
 
 Every object is drawn once, in one of the four styles of `drawings`, so no split has a drawing on both sides. Which way
 it goes, how far, and where, is drawn by a seed; the middle of the way is anywhere that keeps the drawing whole, so a
@@ -19,12 +19,12 @@ from cuetune_catalog.datasets.readers.emoji_drawings import read as read_drawing
 SIDE, FRAMES, RATE = 112, 16, 8  # pixels, frames, frames a second
 SMALLEST, LARGEST = 30, 44  # pixels of a drawing
 NEAREST, FARTHEST = 28, 56  # pixels that it goes
-SEED, CLIPS = 0, 1200
+SEED, VIDEOS = 0, 1200
 DIRECTIONS = ("right", "down-right", "down", "down-left", "left", "up-left", "up", "up-right")  # by 45 degrees
 
 
 def read(**styles: Path) -> Iterator[tuple[bytes, str, tuple[str, ...]]]:
-    """(MP4, "direction/object.mp4", (direction, category, style, object)) of every clip."""
+    """(MP4, "direction/object.mp4", (direction, category, style, object)) of every video."""
     draw = random.Random(SEED)
     for number, (drawing, style, cells) in enumerate(_one_of_each(styles, draw)):
         direction = number % len(DIRECTIONS)
@@ -43,13 +43,13 @@ def read(**styles: Path) -> Iterator[tuple[bytes, str, tuple[str, ...]]]:
 
 
 def _one_of_each(styles: Mapping[str, Path], draw: random.Random) -> Iterator[tuple[bytes, str, tuple[str, ...]]]:
-    """`CLIPS` objects in random order, each in one random style."""
+    """`VIDEOS` objects in random order, each in one random style."""
     objects: dict[str, list[tuple[bytes, str, tuple[str, ...]]]] = {}
     for content, _, cells in read_drawings(**styles):
         objects.setdefault(cells[2], []).append((content, cells[1], cells))
     names = sorted(objects)
     draw.shuffle(names)
-    for name in names[:CLIPS]:
+    for name in names[:VIDEOS]:
         yield draw.choice(objects[name])
 
 
@@ -79,9 +79,9 @@ def encoded(frames: list[Any]) -> bytes:
     try:
         import av
     except ImportError as error:
-        raise CuetuneError('making these clips needs PyAV; run `pip install "cuetune[video]"`.') from error
+        raise CuetuneError('making these videos needs PyAV; run `pip install "cuetune[video]"`.') from error
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "clip.mp4"
+        path = Path(folder) / "video.mp4"
         with av.open(str(path), "w") as file:
             # x264's assembly weighs blocks by where memory happens to lie, so it is left out.
             options = {"crf": "18", "x264-params": "asm=0"}

@@ -15,7 +15,7 @@ RATE = 8000  # samples a second
 
 
 def read(**voices: Path) -> Iterator[tuple[bytes, str, tuple[str, ...]]]:
-    """(recording, "language-voice/number.wav", (number, language, voice)) of every number, voices in order."""
+    """(audio, "language-voice/number.wav", (number, language, voice)) of every number, voices in order."""
     for spoken, archive in sorted(voices.items()):
         found: dict[str, bytes] = {}
         with files_of(archive) as files:

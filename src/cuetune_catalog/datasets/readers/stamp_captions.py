@@ -1,4 +1,4 @@
-"""Spoken captions of Tux Paint's stamps: what a picture shows, said by one voice a language (GPL-2).
+"""Spoken captions of Tux Paint's stamps: what an image shows, said by one voice a language (GPL-2).
 
 The captions' texts are the translations that stand beside each stamp; of equal ones the first is taken. Nobody has
 checked that a voice says exactly what the text says.

@@ -17,7 +17,7 @@ NOISES = ("beep", "tone", "silence", "ring", "dings", "busy")  # parts of the na
 
 
 def read(**languages: Path) -> Iterator[tuple[bytes, str, tuple[str, ...]]]:
-    """(recording, "language/file.wav", (language, voice, file)) of every prompt, languages and files in order."""
+    """(audio, "language/file.wav", (language, voice, file)) of every prompt, languages and files in order."""
     for language, archive in sorted(languages.items()):
         found: dict[PurePosixPath, bytes] = {}
         with files_of(archive) as files:

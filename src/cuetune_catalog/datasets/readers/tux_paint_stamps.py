@@ -1,13 +1,13 @@
-"""Pictures that children paint with: the stamps of Tux Paint, as photos and as cartoons, by what they show (GPL-2).
+"""Images that children paint with: the stamps of Tux Paint, as photos and as cartoons, by what they show (GPL-2).
 
 Each stamp lies in the folder of its category and has a caption in English. Vector drawings are rendered; the mirror
-image of another stamp is left out, and the vector form of a picture that is there too.
+image of another stamp is left out, and the vector form of an image that is there too.
 """
 
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from cuetune_catalog.datasets.readers.emoji_drawings import renderer
+from cuetune_catalog.datasets.readers.vector_image import renderer
 from cuetune_catalog.fetch.debian import files_of
 
 ROOT = PurePosixPath("usr/share/tuxpaint/stamps")
@@ -16,8 +16,8 @@ CATEGORIES = ("animals", "clothes", "food", "household", "people", "plants", "se
 
 
 def read(stamps: Path) -> Iterator[tuple[bytes, str, tuple[str, ...]]]:
-    """(picture, "category/style/name.png", (category, style, caption)) of every stamp of the large categories."""
-    pictures: dict[PurePosixPath, bytes] = {}
+    """(image, "category/style/name.png", (category, style, caption)) of every stamp of the large categories."""
+    images: dict[PurePosixPath, bytes] = {}
     captions: dict[PurePosixPath, str] = {}
     with files_of(stamps) as files:
         for name, content in files:
@@ -28,14 +28,14 @@ def read(stamps: Path) -> Iterator[tuple[bytes, str, tuple[str, ...]]]:
             if path.suffix == ".txt":
                 captions[stamp] = caption_of(content.read())
             elif path.suffix in (".png", ".svg") and not stamp.name.endswith(DERIVED):
-                pictures[path.relative_to(ROOT)] = content.read()
+                images[path.relative_to(ROOT)] = content.read()
     draw = renderer()
-    for path in sorted(path for path in pictures if path.suffix == ".png" or path.with_suffix(".png") not in pictures):
+    for path in sorted(path for path in images if path.suffix == ".png" or path.with_suffix(".png") not in images):
         style = "cartoon" if "cartoon" in path.parts else "drawing" if path.suffix == ".svg" else "photo"
-        picture = pictures[path] if path.suffix == ".png" else draw(pictures[path].decode("utf-8"))
+        image = images[path] if path.suffix == ".png" else draw(images[path].decode("utf-8"))
         flat = "-".join(part for part in path.with_suffix("").parts[1:] if part != "cartoon")
         cells = (path.parts[0], style, captions.get(path.with_suffix(""), flat.replace("-", " ")))
-        yield picture, f"{path.parts[0]}/{style}/{flat}.png", cells
+        yield image, f"{path.parts[0]}/{style}/{flat}.png", cells
 
 
 def caption_of(content: bytes) -> str:

@@ -2,7 +2,7 @@
 
 The export keeps biases, norms and scales under the names of transformers' older releases. The weights of linear layers
 lost theirs, but each stands in a product that the layer's bias is added to; position embeddings are known by their
-shape. A small decoder that finds what a picture is about ships in the same file and is left out.
+shape. A small decoder that finds what an image is about ships in the same file and is left out.
 """
 
 import json
