@@ -19,8 +19,8 @@ from typing import Any
 import cuetune
 from cuetune.backbones.loading import DEFAULT, load_backbone
 from cuetune.evaluation.evaluate import evaluate_sources
-from cuetune.prompts.building import METHODS, Start
 from cuetune.prompts.initial import initial_embeddings
+from cuetune.prompts.start_text import TEXT_METHODS, TextStart
 from cuetune.tuning.data import Data, prepare
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.runs import TaskData
@@ -32,7 +32,7 @@ def tuner(backbone: Any, data: Data, kind: str, layer: int | None, settings: Any
     """The loop as `cuetune tune` sets it up. layer: where a late prompt enters."""
     embeddings = initial_embeddings(backbone, data.task, length=settings.length, seed=settings.seed)
     options = {} if layer is None else {"layer": layer}
-    prompt = METHODS[kind].build(Start(backbone, embeddings, settings.init, settings.seed), **options)
+    prompt = TEXT_METHODS[kind].build(TextStart(backbone, embeddings, settings.init, settings.seed), **options)
     resolved = settings.resolved(backbone, len(data.splits.train), prompt)
     return Tuner(backbone, prompt, TaskData(data.task, data.splits.train, data.splits.validation), resolved)
 

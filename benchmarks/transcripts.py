@@ -21,9 +21,10 @@ from typing import Any
 from cuetune.backbones.audio_loading import load_audio_backbone
 from cuetune.backbones.whisper import WhisperBackbone
 from cuetune.evaluation.word_errors import word_error_rate
-from cuetune.prompts.sound_building import build_for_sounds, start_from
+from cuetune.prediction.audio import AudioPredictor, untuned
+from cuetune.prompts.registry import build
+from cuetune.prompts.start_audio import AudioStart
 from cuetune.readouts import audio_readout
-from cuetune.sound_prediction import SoundPredictor, untuned
 from cuetune.tasks.sounds import SOUNDS, infer_transcripts
 from cuetune.tasks.task import Example, Task
 from cuetune.tuning.loop import Tuner
@@ -63,7 +64,7 @@ def after(method: str, seed: int, arguments: argparse.Namespace) -> dict[str, An
     """One tuned prompt."""
     task, test, choose, train = rows()
     frozen = backbone(arguments.seconds)
-    prompt = build_for_sounds(method, start_from(frozen, task, train, arguments.length, seed), {})
+    prompt = build(method, AudioStart.of(frozen, task, train, arguments.length, seed), {})
     wanted = Settings(steps=arguments.steps, batch_size=8, evaluate_every=20, validation_rows=CHOOSE, seed=seed)
     settings = wanted.resolved(frozen, len(train), prompt)
     outcome = Tuner(frozen, prompt, TaskData(task, train, choose), settings).run()
@@ -71,7 +72,7 @@ def after(method: str, seed: int, arguments: argparse.Namespace) -> dict[str, An
         raise KeyboardInterrupt
     made = {"method": method, "seed": seed, "trained": prompt.n_trained, "seconds": outcome.progress.seconds}
     made |= {"best_step": outcome.progress.best_step, "validation_loss": outcome.progress.best_scores["loss"]}
-    return {**made, **answered(SoundPredictor(frozen, task, prompt, audio_readout(frozen, task)), test)}
+    return {**made, **answered(AudioPredictor(frozen, task, prompt, audio_readout(frozen, task)), test)}
 
 
 def backbone(seconds: int) -> WhisperBackbone:

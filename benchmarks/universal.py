@@ -31,7 +31,7 @@ from cuetune.library.universal import UniversalPrompt
 from cuetune.methods.adaptation import fine_tuning
 from cuetune.methods.multitask.sources import Source, read_sources
 from cuetune.methods.transfer.ranking import Candidate, candidate_of, propose
-from cuetune.prediction import Predictor
+from cuetune.prediction.text import Predictor
 from cuetune.prompts import Prompt, SoftPrompt
 from cuetune.prompts.initial import soft_prompt
 from cuetune.prompts.words import instructed

@@ -19,7 +19,7 @@ from cuetune.backbones.loading import DEFAULT, load_backbone
 from cuetune.evaluation.evaluate import evaluate_sources
 from cuetune.methods.calibration import calibrate
 from cuetune.methods.searching import search
-from cuetune.prediction import Predictor
+from cuetune.prediction.text import Predictor
 from cuetune.prompts.nearest import nearest_prompt
 from cuetune.prompts.words import choose, hard_prompt
 from cuetune.tasks.splits import Splits

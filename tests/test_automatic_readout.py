@@ -3,7 +3,7 @@
 import pytest
 
 from cuetune.errors import CuetuneError
-from cuetune.prediction import Predictor
+from cuetune.prediction.text import Predictor
 from cuetune.prompts import SoftPrompt
 from cuetune.readouts import LabelWords, MaskedWords, TextHead, readout_for, why_head
 from cuetune.tasks.task import Task

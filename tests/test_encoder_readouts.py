@@ -6,9 +6,9 @@ import torch
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.packing import Rows
 from cuetune.errors import CuetuneError
-from cuetune.prediction import Predictor
+from cuetune.prediction.text import Predictor
 from cuetune.prompts import HardPrompt, PrefixPrompt, SoftPrompt
-from cuetune.prompts.building import METHODS, Start
+from cuetune.prompts.start_text import TEXT_METHODS, TextStart
 from cuetune.readouts import GeneratedText, LabelWords, MaskedWords, TextHead, readout_for
 from cuetune.tasks.rendering import Renderer
 from cuetune.tasks.task import Example, Row, Task
@@ -102,15 +102,15 @@ def test_a_head_gets_gradients_and_passes_them_to_the_prompt(family):
         assert part.grad.abs().max() > 0
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", TEXT_METHODS)
 @pytest.mark.parametrize("family", ["bert", "albert"])
 def test_every_kind_of_prompt_learns_on_an_encoder(family, method):
     """And answers after tuning what it answered while tuned: the loss over the rows, through the compiled prompt."""
     frozen = encoder_backbone(family)
     data = [TASK.example(Row(str(n), row)) for n, row in enumerate(rows(24))]
-    start = Start(frozen, torch.randn(4, frozen.width, generator=torch.Generator().manual_seed(0)), "text", 0)
+    start = TextStart(frozen, torch.randn(4, frozen.width, generator=torch.Generator().manual_seed(0)), "text", 0)
     options = {"fit": 20} if method == "prefix-mlp" else {"reach": 8} if method == "dept" else {}
-    prompt = METHODS[method].build(start, **options)
+    prompt = TEXT_METHODS[method].build(start, **options)
     before = loss_over(frozen, prompt, data)
     settings = Settings(steps=12, batch_size=8, learning_rate=0.03, warmup=0).resolved(frozen, len(data), prompt)
     Tuner(frozen, prompt, TaskData(TASK, data, data), settings).run()
@@ -172,7 +172,7 @@ def test_what_does_not_go_together_is_refused_in_one_line(family, task, kind, sa
 def test_the_prefix_of_an_encoder_starts_from_its_own_keys_and_values():
     frozen = encoder_backbone("bert")
     embeddings = torch.randn(4, frozen.width)
-    prompt = METHODS["prefix"].build(Start(frozen, embeddings, "text", 0))
+    prompt = TEXT_METHODS["prefix"].build(TextStart(frozen, embeddings, "text", 0))
     assert isinstance(prompt, PrefixPrompt)
     keys, _ = frozen.keys_values(embeddings)
     assert torch.equal(prompt.injection().kv[1][0], keys[1])

@@ -15,7 +15,7 @@ from cuetune.library.record import RECORD
 from cuetune.library.tuned import TunedPrompt
 from cuetune.methods.ensembling import ensemble
 from cuetune.methods.multitask.distillation import Distillation
-from cuetune.prediction import Predictor
+from cuetune.prediction.text import Predictor
 from cuetune.prompts import SoftPrompt
 from cuetune.prompts.corrected import queries_of
 from cuetune.prompts.dept import OffsetPrompt

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cuetune.prediction import Predictor
+from cuetune.prediction.text import Predictor
 from cuetune.prompts import SoftPrompt
 from cuetune.readouts import readout_for
 from cuetune.tasks.task import Example, Task

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from cuetune.backbones.generation import Writing, generate
 from cuetune.backbones.injection import Injection
 from cuetune.errors import CuetuneError
-from cuetune.prediction import Predictor
+from cuetune.prediction.text import Predictor
 from cuetune.prompts import HardPrompt, SoftPrompt
 from cuetune.readouts import GeneratedText, LabelWords, VocabularyWords
 from cuetune.tasks.rendering import Renderer

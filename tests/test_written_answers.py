@@ -10,7 +10,7 @@ from chain import chain_model, written_chain
 from cuetune.backbones.generation import Writing, write
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.text import TextBackbone
-from cuetune.prediction import Predictor
+from cuetune.prediction.text import Predictor
 from cuetune.prompts import SoftPrompt
 from cuetune.readouts import GeneratedText
 from cuetune.tasks.rendering import Renderer

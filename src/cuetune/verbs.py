@@ -8,16 +8,16 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from cuetune.answers.prediction import Prediction
 from cuetune.backbones.base import Backbone
 from cuetune.backbones.generation import Writing
 from cuetune.backbones.loading import load_backbone
 from cuetune.errors import CuetuneError
-from cuetune.evaluation.evaluate import Evaluation, Source, best_answers, evaluate_sources, own_name
+from cuetune.evaluation.evaluate import Evaluation, Source, evaluate_sources, own_name
 from cuetune.library.record import RECORD
 from cuetune.library.tuned import TunedPrompt
 from cuetune.methods.continual.learned import is_learned
 from cuetune.modalities import Modality, of_data, of_kind, of_task
-from cuetune.prediction import Prediction
 from cuetune.prompts.words import choose
 from cuetune.tasks.chat_template import is_chat
 from cuetune.tasks.checking import Report, check_data
@@ -122,14 +122,10 @@ def predict_rows(
             yield example
 
     unreadable = skipped if modality.name != "text" else None  # texts that cannot be read are left out above
-    predictor, alone = (
-        tuned.predictor(backbone, writing, unreadable),
-        best_only and task.answers.kind == "classification",
-    )
-    for prediction in best_answers(predictor, examples()) if best_only else predictor.predict(examples()):
-        row, example = waiting.popleft()
-        while unreadable is not None and example.where != prediction.where:  # a row that was left out
-            row, example = waiting.popleft()
+    predictor = tuned.predictor(backbone, writing, unreadable)
+    alone = best_only and task.answers.kind == "classification"
+    for answered, prediction in predictor.answered(examples(), best_only=best_only):
+        row, example = next((row, each) for row, each in iter(waiting.popleft, None) if each is answered)
         yield row, example, prediction.alone() if alone else prediction
     source_of(source).notes.extend(unlabelled.said("answered without a label to compare with"))
 

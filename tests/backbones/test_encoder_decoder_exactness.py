@@ -16,9 +16,9 @@ from cuetune.backbones.injection import Injection
 from cuetune.backbones.loading import load_backbone
 from cuetune.backbones.packing import Rows
 from cuetune.errors import CuetuneError
-from cuetune.prediction import Predictor
+from cuetune.prediction.text import Predictor
 from cuetune.prompts import SoftPrompt
-from cuetune.prompts.building import METHODS, Start
+from cuetune.prompts.start_text import TEXT_METHODS, TextStart
 from cuetune.readouts import GeneratedText, LabelWords, TextHead, readout_for
 from cuetune.tasks.rendering import Renderer
 from cuetune.tasks.task import Example, Row, Task
@@ -298,8 +298,8 @@ def test_every_row_writes_what_the_stock_model_writes(family):
 def test_prompts_learn(family, method):
     frozen = encoder_decoder_backbone(family)
     data = [TASK.example(Row(str(n), row)) for n, row in enumerate(rows(24))]
-    start = Start(frozen, random_prompt(4), "text", 0)
-    prompt = METHODS[method].build(start, **({"reach": 8} if method == "dept" else {}))
+    start = TextStart(frozen, random_prompt(4), "text", 0)
+    prompt = TEXT_METHODS[method].build(start, **({"reach": 8} if method == "dept" else {}))
     before = loss_over(frozen, prompt, data)
     options = {"steps": 12, "batch_size": 8, "learning_rate": 0.05, "warmup": 0}
     Tuner(frozen, prompt, TaskData(TASK, data, data), Settings(**options).resolved(frozen, len(data), prompt)).run()

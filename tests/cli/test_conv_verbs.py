@@ -10,7 +10,7 @@ from PIL import Image
 import cuetune as package
 from cuetune.prompts.pixels import SIDES as EDGES
 from cuetune.prompts.pixels import FramePrompt
-from cuetune.prompts.visual_building import IMAGE_METHODS
+from cuetune.prompts.start_image import IMAGE_METHODS
 from tiny_conv import SIDE, conv_backbone, conv_model
 
 FEW = ("--steps", "6", "--evaluate-every", "3", "--batch-size", "4", "--dtype", "float32")

@@ -3,14 +3,14 @@
 import pytest
 
 from cuetune.library.tuned import TunedPrompt
-from cuetune.prompts.building import METHODS
+from cuetune.prompts.start_text import TEXT_METHODS
 from tiny import folder, rows, write_csv
 
 FAST = ("--steps", "2", "--evaluate-every", "2", "--batch-size", "4", "--length", "3", "--dtype", "float32")
 QUICK = (*FAST, "--no-baselines", "--instruction", "Is it good or bad?")
 
 
-@pytest.mark.parametrize("kind", METHODS)
+@pytest.mark.parametrize("kind", TEXT_METHODS)
 def test_each_kind_is_tuned_saved_shown_and_used(cuetune, tmp_path, kind):
     data, prompt = write_csv(tmp_path / "rows.csv", rows(60)), tmp_path / "prompt"
     code, out, err = cuetune("tune", data, "--to", prompt, "--model", folder(), "--prompt", kind, *QUICK)

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
+from cuetune.answers.prediction import Prediction
 from cuetune.cli.writing import answer_writer, free_names
-from cuetune.prediction import Prediction
 from cuetune.tasks.task import Row, Task
 
 TASK = Task(labels=("neg", "pos"))

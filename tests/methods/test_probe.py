@@ -6,7 +6,8 @@ import torch
 
 import tiny
 from cuetune.errors import CuetuneError
-from cuetune.methods.probe import Features, fit_probe, predict_probe
+from cuetune.evaluation.features import TextFeatures
+from cuetune.prediction.probe import fit_probe, predict_probe
 from cuetune.prompts.words import hard_prompt
 from cuetune.tasks.task import Row, Task
 
@@ -16,7 +17,7 @@ EXAMPLES = [TASK.example(Row(f"row {number}", row)) for number, row in enumerate
 
 def test_features_are_the_stock_models_states_whatever_the_batch():
     backbone, words = tiny.backbone(), tiny.tokenizer()
-    features = Features(backbone, TASK)
+    features = TextFeatures(backbone, TASK)
     found = features.of(EXAMPLES)
     bare = tiny.model("llama")
     beginning = hard_prompt(backbone, TASK).ids + words("Text:")["input_ids"]
@@ -32,7 +33,7 @@ def test_features_are_the_stock_models_states_whatever_the_batch():
 
 @pytest.mark.parametrize("family", ["bert", "sentence"])
 def test_an_encoders_features_are_the_stock_models_states(family):
-    found = Features(tiny.encoder_backbone(family), TASK).of(EXAMPLES)
+    found = TextFeatures(tiny.encoder_backbone(family), TASK).of(EXAMPLES)
     words, bare = tiny.masked_tokenizer(), tiny.encoder(family).base_model
     for number, example in enumerate(EXAMPLES):
         text = TASK.template.format(**example.fields)
@@ -44,7 +45,7 @@ def test_an_encoders_features_are_the_stock_models_states(family):
 
 def test_an_encoder_decoder_is_refused():
     with pytest.raises(CuetuneError, match="encoder-decoder"):
-        Features(tiny.encoder_decoder_backbone("t5"), TASK)
+        TextFeatures(tiny.encoder_decoder_backbone("t5"), TASK)
 
 
 def separable(n=40, seed=0):

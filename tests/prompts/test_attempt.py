@@ -6,7 +6,7 @@ import torch
 from cuetune.backbones.packing import Rows
 from cuetune.errors import CuetuneError
 from cuetune.library.tuned import TunedPrompt
-from cuetune.prediction import Predictor
+from cuetune.prediction.text import Predictor
 from cuetune.prompts import AttemptPrompt
 from cuetune.prompts.attempt import attempt_from
 from cuetune.tasks.reading import read_rows

@@ -11,7 +11,7 @@ from cuetune.errors import CuetuneError
 from cuetune.library.card import card
 from cuetune.library.tuned import TunedPrompt
 from cuetune.methods.calibration import CONTENT_FREE, calibrate
-from cuetune.prediction import Predictor
+from cuetune.prediction.text import Predictor
 from cuetune.prompts import CalibratedPrompt, EnsemblePrompt, Prompt, SoftPrompt
 from cuetune.prompts.nearest import nearest_prompt
 from cuetune.prompts.words import hard_prompt

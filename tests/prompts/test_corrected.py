@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from cuetune.backbones.packing import Rows
-from cuetune.corrected_prediction import CorrectedPredictor
 from cuetune.errors import CuetuneError
 from cuetune.library.tuned import TunedPrompt
-from cuetune.prediction import Predictor
+from cuetune.prediction.edited import EditedPredictor
+from cuetune.prediction.text import Predictor
 from cuetune.prompts import CalibratedPrompt, CorrectedPrompt, EnsemblePrompt, HardPrompt, PrefixPrompt, SoftPrompt
 from cuetune.prompts.corrected import Fix, Space, base_for, queries_of
 from cuetune.tasks.reading import read_rows
@@ -118,9 +118,9 @@ def test_answers_out_of_reach_are_the_former_ones_bit_by_bit(base):
     never = corrected(frozen, former, fix_for(frozen, 3, ((2.0, 3.0), (2.0, 3.0))))
     assert not torch.cat(never.weights_at(queries)).any()
     before = list(Predictor(frozen, TASK, former).predict(EXAMPLES))
-    assert list(CorrectedPredictor(frozen, TASK, never).predict(EXAMPLES)) == before
+    assert list(EditedPredictor(frozen, TASK, never).predict(EXAMPLES)) == before
     some = corrected(frozen, former, fix_for(frozen, 3, ((0.0, 1.0), (2.0, 3.0))))
-    predictor = CorrectedPredictor(frozen, TASK, some)
+    predictor = EditedPredictor(frozen, TASK, some)
     reached = predictor.weights(EXAMPLES).amax(dim=1) > 0
     assert 0 < reached.sum() < len(EXAMPLES)
     after = list(predictor.predict(EXAMPLES))
@@ -133,7 +133,7 @@ def test_answers_out_of_reach_are_the_former_ones_bit_by_bit(base):
 def test_the_query_knows_nothing_of_the_answers_behind_the_row():
     frozen = backbone("llama")
     long = Task(template="Say {text} =", labels=("pos", "neg"), label_words=(" xyz", " xuv"), name="mood")
-    plain, tree = (CorrectedPredictor(frozen, task, corrected(frozen)) for task in (TASK, long))
+    plain, tree = (EditedPredictor(frozen, task, corrected(frozen)) for task in (TASK, long))
     assert tree.readout.n_answer > plain.readout.n_answer
     torch.testing.assert_close(plain.weights(EXAMPLES), tree.weights(EXAMPLES), rtol=1e-4, atol=1e-5)
 
@@ -151,7 +151,7 @@ def test_saved_and_loaded_to_the_same_bits(tmp_path):
         assert all(torch.equal(kept[key], found[key]) for key in kept)
         answers = [
             list(each.predict(EXAMPLES))
-            for each in (CorrectedPredictor(frozen, TASK, prompt), loaded.predictor(frozen))
+            for each in (EditedPredictor(frozen, TASK, prompt), loaded.predictor(frozen))
         ]
         assert answers[0] == answers[1]
         assert "2 fixes (4 components of 3 positions)" in loaded.prompt.described()

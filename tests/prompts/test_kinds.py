@@ -9,14 +9,15 @@ from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.library.tuned import TunedPrompt
-from cuetune.prediction import Predictor
+from cuetune.prediction.text import Predictor
 from cuetune.prompts import EnsemblePrompt, Prompt, SoftPrompt
-from cuetune.prompts.building import METHODS, Start, build
 from cuetune.prompts.dept import OffsetPrompt
 from cuetune.prompts.initial import initial_embeddings
 from cuetune.prompts.lowrank import DecomposedPrompt, UltraLowPrompt
 from cuetune.prompts.prefix import PrefixNetwork, PrefixPrompt
+from cuetune.prompts.registry import build
 from cuetune.prompts.residual import ResidualPrompt
+from cuetune.prompts.start_text import TEXT_METHODS, TextStart
 from cuetune.support.ownership import MARKER
 from cuetune.tasks.reading import read_rows
 from cuetune.tasks.task import Task
@@ -28,7 +29,7 @@ from tiny import FAMILIES, LAYERS, backbone, model, rows, tokenizer
 TASK = Task(template="{text} =", labels=("pos", "neg"), instruction="Is it good or bad?")
 ROWS, SHARED = [[5, 6, 7], [8, 9, 10, 11, 12], [13]], [20, 21]
 OPTIONS = {"prefix-mlp": {"hidden": 16, "fit": 5}, "dept": {"reach": 4, "rank": 3}, "ultra-low": {"rank": 8}}
-VARIANTS = [(method, {}) for method in METHODS] + [
+VARIANTS = [(method, {}) for method in TEXT_METHODS] + [
     ("p-tuning", {"encoder": "lstm", "hidden": 8}),
     ("prefix", {"layer": 2}),
     ("late", {"layer": 1, "deep": False}),
@@ -38,7 +39,7 @@ each_kind = pytest.mark.parametrize(("method", "more"), VARIANTS, ids=lambda val
 
 def made(method: str, more: dict, frozen: TextBackbone, init: str = "text", seed: int = 0) -> Prompt:
     start = initial_embeddings(frozen, TASK, init=init, length=5, seed=seed)
-    prompt = build(method, Start(frozen, start, init, seed), {**OPTIONS.get(method, {}), **more})
+    prompt = build(method, TextStart(frozen, start, init, seed), {**OPTIONS.get(method, {}), **more})
     generator = torch.Generator().manual_seed(seed + 1)
     with torch.no_grad():  # away from the start, where networks add nothing
         for parameter in prompt.parameters():
@@ -121,7 +122,7 @@ def test_each_kind_starts_from_each_init(method, more, init):
 
 def tuner(method: str, more: dict, folder, steps: int = 9, frozen=None, **changes) -> Tuner:
     frozen = frozen or backbone("llama")
-    start = Start(frozen, initial_embeddings(frozen, TASK, length=4), "text", 0)
+    start = TextStart(frozen, initial_embeddings(frozen, TASK, length=4), "text", 0)
     prompt = build(method, start, {**OPTIONS.get(method, {}), **more})
     values = {"steps": 9, "batch_size": 4, "evaluate_every": 3, "checkpoint_every": 1, "length": 4, **changes}
     settings = Settings(**values).resolved(frozen, 32, prompt)
@@ -199,7 +200,7 @@ def test_parameter_counts_are_the_papers():
 
 def test_the_prefix_network_fits_keys_and_values_of_words():
     frozen = backbone("llama")
-    begin = Start(frozen, initial_embeddings(frozen, TASK, length=5), "text", 0)
+    begin = TextStart(frozen, initial_embeddings(frozen, TASK, length=5), "text", 0)
     keys, values = begin.keys_values()
     torch.manual_seed(0)
     network = PrefixNetwork(begin.embeddings, LAYERS, 2, 8, hidden=64)
@@ -210,7 +211,7 @@ def test_the_prefix_network_fits_keys_and_values_of_words():
 def test_a_prefix_from_a_text_is_that_text():
     frozen = backbone("llama")
     ids = [30, 31, 32, 33, 34]
-    prefix = build("prefix", Start(frozen, frozen.embed(torch.tensor(ids)).detach(), "text", 0), {})
+    prefix = build("prefix", TextStart(frozen, frozen.embed(torch.tensor(ids)).detach(), "text", 0), {})
     with torch.no_grad():
         assert error(frozen.hidden(Rows.of(ROWS), prefix.injection()), frozen.hidden(Rows.of(ROWS, ids))) < 1e-5
 
@@ -260,14 +261,14 @@ def test_a_tie_goes_to_the_higher_mean():
 
 def test_unknown_methods_and_options_are_named():
     frozen = backbone("llama")
-    begin = Start(frozen, initial_embeddings(frozen, TASK, length=4), "text", 0)
-    with pytest.raises(CuetuneError, match="unknown prompt 'lora'; choose one of soft"):
+    begin = TextStart(frozen, initial_embeddings(frozen, TASK, length=4), "text", 0)
+    with pytest.raises(CuetuneError, match="unknown prompt 'lora' for texts; choose one of soft"):
         build("lora", begin, {})
     with pytest.raises(CuetuneError, match=r"'soft' has no option 'rank' \(its options: none\)"):
         build("soft", begin, {"rank": 3})
     with pytest.raises(CuetuneError, match="--prompt-option rank=many: give a number"):
         build("ultra-low", begin, {"rank": "many"})
-    with pytest.raises(CuetuneError, match="layer 7: tiny-llama has layers 0 to 2"):
+    with pytest.raises(CuetuneError, match="layer 7: of tiny-llama layers 0 to 2 are run"):
         build("late", begin, {"layer": "7"})
 
 

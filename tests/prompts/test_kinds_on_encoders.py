@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from cuetune.library.tuned import TunedPrompt
-from cuetune.prediction import Predictor
-from cuetune.prompts.building import METHODS, Start, build
+from cuetune.prediction.text import Predictor
 from cuetune.prompts.initial import initial_embeddings
+from cuetune.prompts.registry import build
+from cuetune.prompts.start_text import TEXT_METHODS, TextStart
 from cuetune.readouts import readout_for
 from cuetune.tasks.rendering import Renderer
 from cuetune.tasks.task import Row, Task
@@ -22,7 +23,7 @@ BACKBONES = {
     "albert": lambda: encoder_backbone("albert"),
     "t5": lambda: encoder_decoder_backbone("t5"),
 }
-each_kind = pytest.mark.parametrize("method", METHODS)
+each_kind = pytest.mark.parametrize("method", TEXT_METHODS)
 each_family = pytest.mark.parametrize("family", BACKBONES)
 
 
@@ -32,7 +33,7 @@ def data(n=24):
 
 def made(method, frozen, seed=0):
     start = initial_embeddings(frozen, TASK, length=4, seed=seed)
-    prompt = build(method, Start(frozen, start, "text", seed), OPTIONS.get(method, {}))
+    prompt = build(method, TextStart(frozen, start, "text", seed), OPTIONS.get(method, {}))
     generator = torch.Generator().manual_seed(seed + 1)
     with torch.no_grad():  # away from the start, where networks add nothing
         for parameter in prompt.parameters():
@@ -69,7 +70,7 @@ def test_batch_mixed_batch_and_folded_prompt_equal_rows_alone(family, method):
 def test_tuned_saved_and_loaded_it_answers_the_same(tmp_path, family, method):
     frozen = BACKBONES[family]()
     prompt = made(method, frozen)
-    settings = Settings(steps=6, batch_size=8, evaluate_every=3, readout=METHODS[method].readout)
+    settings = Settings(steps=6, batch_size=8, evaluate_every=3, readout=TEXT_METHODS[method].readout)
     if family == "t5":
         settings = settings.model_copy(update={"readout": "auto"})  # an encoder-decoder model has no state for a head
     done = Tuner(frozen, prompt, TaskData(TASK, data(), data()), settings.resolved(frozen, 24, prompt)).run()

@@ -12,7 +12,7 @@ from cuetune.backbones.sentences import SentenceEncoder
 from cuetune.errors import CuetuneError
 from cuetune.library.card import card
 from cuetune.library.tuned import TunedPrompt
-from cuetune.prediction import Predictor
+from cuetune.prediction.text import Predictor
 from cuetune.prompts import EnsemblePrompt, SoftPrompt
 from cuetune.prompts import nearest as module
 from cuetune.prompts.nearest import Choice, NearestPrompt, nearest_prompt, words_of
@@ -74,8 +74,8 @@ def test_each_row_is_answered_as_by_a_hard_prompt_of_its_own(family, template):
 
 
 def test_a_batch_equals_its_rows_one_by_one(monkeypatch):
-    monkeypatch.setattr("cuetune.prediction.ROWS_AT_ONCE", 5)
-    monkeypatch.setattr("cuetune.prediction.TOKENS_AT_ONCE", 600)
+    monkeypatch.setattr("cuetune.prediction.text.ROWS_AT_ONCE", 5)
+    monkeypatch.setattr("cuetune.prediction.text.TOKENS_AT_ONCE", 600)
     predictor = Predictor(backbone(), TASK, nearest_prompt(backbone(), TASK, POOL, 3, "backbone"))
     alone = [answer for query in QUERIES for answer in predictor.predict([query])]
     together = list(predictor.predict(iter(QUERIES)))
@@ -84,7 +84,7 @@ def test_a_batch_equals_its_rows_one_by_one(monkeypatch):
 
 
 def test_rows_are_read_as_answers_are_taken(monkeypatch):
-    monkeypatch.setattr("cuetune.prediction.ROWS_AT_ONCE", 4)
+    monkeypatch.setattr("cuetune.prediction.text.ROWS_AT_ONCE", 4)
     taken = []
     predictor = Predictor(backbone(), TASK, nearest_prompt(backbone(), TASK, POOL, 2, "backbone"))
     answers = predictor.predict(taken.append(query) or query for query in QUERIES)

@@ -10,7 +10,7 @@ from cuetune.backbones.packing import Rows
 from cuetune.backbones.pictures import Pictures
 from cuetune.errors import CuetuneError
 from cuetune.library.tuned import TunedPrompt
-from cuetune.prediction import Predictor
+from cuetune.prediction.text import Predictor
 from cuetune.prompts import CodaPrompt, DualPrompt, L2PPrefixPrompt, L2PPrompt, Prompt, TaskPrompts
 from cuetune.prompts.pool import PoolPrompt, PoolShape
 from cuetune.prompts.query import query_of, with_queries

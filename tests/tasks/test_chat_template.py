@@ -10,7 +10,7 @@ from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.evaluate import in_words
 from cuetune.methods.instruction_scores import InstructionScorer
-from cuetune.prediction import Predictor
+from cuetune.prediction.text import Predictor
 from cuetune.prompts import SoftPrompt
 from cuetune.prompts.words import hard_prompt
 from cuetune.readouts import GeneratedText, LabelWords

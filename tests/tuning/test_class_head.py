@@ -8,7 +8,8 @@ from PIL import Image
 
 import cuetune
 from cuetune.errors import CuetuneError
-from cuetune.prompts.visual_building import build_for_images, start_from
+from cuetune.prompts.registry import build
+from cuetune.prompts.start_image import ImageStart
 from cuetune.readouts import ClassHead, image_readout
 from cuetune.readouts.class_mapping import ClassMapping
 from cuetune.tasks.task import Example, Task
@@ -36,7 +37,7 @@ def examples(count=16, side=32):
 
 def tuner(frozen, folder=None, **changes):
     rows = examples()
-    prompt = build_for_images("frame", start_from(frozen, TASK, rows, 1), {"width": 3})
+    prompt = build("frame", ImageStart.of(frozen, TASK, rows, 1), {"width": 3})
     given = {"steps": 9, "batch_size": 4, "readout": "classes", "evaluate_every": 3, "checkpoint_every": 1, **changes}
     settings = Settings(**given).resolved(frozen, 12, prompt)
     return Tuner(frozen, prompt, TaskData(TASK, rows[:12], rows[12:]), settings, folder=folder)

@@ -9,8 +9,8 @@ from safetensors.torch import load_file, save_file
 import cuetune
 from cuetune.errors import CuetuneError
 from cuetune.library.tuned import TunedPrompt
-from cuetune.prompts.building import METHODS, Start
 from cuetune.prompts.initial import soft_prompt
+from cuetune.prompts.start_text import TEXT_METHODS, TextStart
 from cuetune.readouts import Head
 from cuetune.tasks.task import Row, Task
 from cuetune.tuning.loop import Tuner
@@ -59,7 +59,7 @@ def test_prompt_and_head_are_tuned_together_and_kept_at_the_best_step(frozen):
 def test_p_tuning_v2_is_a_prefix_with_a_head():
     """Parameters 2·L·h_kv·d_h·P and C·(d + 1), section 2.3 of Liu et al. 2022."""
     frozen = encoder_backbone("bert")
-    prompt = METHODS["prefix"].build(Start(frozen, torch.randn(5, frozen.width), "random", 0))
+    prompt = TEXT_METHODS["prefix"].build(TextStart(frozen, torch.randn(5, frozen.width), "random", 0))
     settings = Settings(steps=2, readout="head", pooling="first").resolved(frozen, 48, prompt)
     outcome = Tuner(frozen, prompt, TaskData(TASK, data(), data(16, 1)), settings).run()
     layers, heads, size = frozen.kv_shape

@@ -5,8 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
-from cuetune.methods.probe import probe_on
-from cuetune.prompts.visual_building import build_for_images, start_from
+from cuetune.prediction.probe import probe_on
+from cuetune.prompts.registry import build
+from cuetune.prompts.start_image import ImageStart
 from cuetune.tasks.splits import first_of_each_label
 from cuetune.tasks.task import Example, Task
 from cuetune.tuning.head_start import begin_as_probe, states_of_all
@@ -32,7 +33,7 @@ def examples(count, labels=LABELS):
 
 def tuner(train, validation=(), **changes):
     frozen = image_backbone()
-    prompt = build_for_images("vpt-shallow", start_from(frozen, TASK, train, 2), {})
+    prompt = build("vpt-shallow", ImageStart.of(frozen, TASK, train, 2), {})
     settings = Settings(**{"steps": 1, "batch_size": 4, "learning_rate": 1e-9, **changes}).resolved(
         frozen, len(train), prompt
     )
@@ -97,6 +98,6 @@ def test_rows_of_one_label_leave_a_head_as_it_is():
     run = tuner(examples(5, ("green",))).runs[0]
     before = run.head.weight.detach().clone()
     begin_as_probe(
-        run, build_for_images("vpt-shallow", start_from(image_backbone(), TASK, examples(5, ("green",)), 2), {})
+        run, build("vpt-shallow", ImageStart.of(image_backbone(), TASK, examples(5, ("green",)), 2), {})
     )
     assert torch.equal(run.head.weight, before)

@@ -5,7 +5,7 @@ import torch
 
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
-from cuetune.prediction import Predictor
+from cuetune.prediction.text import Predictor
 from cuetune.prompts.initial import soft_from_hard, soft_prompt, typical_norm
 from cuetune.prompts.words import choose, hard_prompt
 from cuetune.tasks.reading import read_rows

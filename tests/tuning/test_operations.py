@@ -5,8 +5,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import cuetune as package
-from cuetune.prompts.building import Start, build
 from cuetune.prompts.initial import initial_embeddings
+from cuetune.prompts.registry import build
+from cuetune.prompts.start_text import TextStart
 from cuetune.tasks.task import Example, Task
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.runs import TaskData
@@ -25,7 +26,7 @@ def examples(count):
 def tuner(method="soft", validation=8, **changes):
     frozen = backbone()
     embeddings = initial_embeddings(frozen, TASK, init="text", length=3, text=None, seed=0)
-    prompt = build(method, Start(frozen, embeddings, "text", 0), {})
+    prompt = build(method, TextStart(frozen, embeddings, "text", 0), {})
     settings = Settings(**{"steps": 4, "batch_size": 4, "evaluate_every": 2, **changes})
     train = examples(20)
     return Tuner(frozen, prompt, TaskData(TASK, train, examples(validation)), settings.resolved(frozen, 20, prompt))

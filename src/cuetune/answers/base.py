@@ -5,12 +5,13 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from cuetune.answers.prediction import Prediction
+
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
     from cuetune.evaluation.metrics import Score
-    from cuetune.prediction import Prediction
     from cuetune.tasks.splits import Splits
     from cuetune.tasks.task import Example, Row, Task
 
@@ -104,7 +105,7 @@ class Answers(ABC):
         """(…, C) probabilities, or numbers in the data's own unit, from scores (…, C)."""
 
     @abstractmethod
-    def prediction(self, where: str, values: Sequence[float], cut: int = 0, limit: int = 0) -> "Prediction":
+    def prediction(self, where: str, values: Sequence[float], cut: int = 0, limit: int = 0) -> Prediction:
         """The answer for one row from its C values; cut, limit: as of `Prediction`."""
 
     def decided(self, predictions: "Sequence[Prediction]", targets: Sequence[Any]) -> "Task":
@@ -121,7 +122,7 @@ class Answers(ABC):
     def measured(self, predictions: "Sequence[Prediction]", targets: Sequence[Any]) -> Measured:
         """Scores on held-out rows with confidence intervals."""
 
-    def agrees(self, prediction: "Prediction", target: Any) -> float:
+    def agrees(self, prediction: Prediction, target: Any) -> float:
         """How right one answer is: its mean over rows is the `agreement`."""
         return float(prediction.label == target)
 
@@ -151,7 +152,7 @@ class Answers(ABC):
     def described(self, targets: Sequence[Any]) -> list[str]:
         """What was understood, as lines for a person; targets: of the rows to tune on, if they are known."""
 
-    def columns(self, prediction: "Prediction") -> dict[str, Any]:
+    def columns(self, prediction: Prediction) -> dict[str, Any]:
         """The columns that an answer adds to its row."""
         pairs = zip(self.task.labels, prediction.probabilities, strict=False)
         return {"predicted": prediction.label} | {f"p({label})": round(value, 6) for label, value in pairs}
@@ -160,7 +161,7 @@ class Answers(ABC):
         """A predicted answer in a cell of a table."""
         return value
 
-    def shown(self, prediction: "Prediction") -> list[str]:
+    def shown(self, prediction: Prediction) -> list[str]:
         """An answer in words, and how sure it is."""
         return [str(prediction.label)]
 

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cuetune.answers.base import Answers, Measured
+from cuetune.answers.prediction import Prediction
 from cuetune.errors import CuetuneError
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from cuetune.prediction import Prediction
 
 
 class OneLabel(Answers):
@@ -35,8 +35,7 @@ class OneLabel(Answers):
     def values(self, scores: "Tensor") -> "Tensor":
         return scores.softmax(dim=-1)
 
-    def prediction(self, where: str, values: Sequence[float], cut: int = 0, limit: int = 0) -> "Prediction":
-        from cuetune.prediction import Prediction
+    def prediction(self, where: str, values: Sequence[float], cut: int = 0, limit: int = 0) -> Prediction:
 
         best = max(range(len(values)), key=values.__getitem__)
         return Prediction(where, self.task.labels[best], tuple(values), cut, limit)
@@ -87,10 +86,10 @@ class OneLabel(Answers):
     def described(self, targets: Sequence[Any]) -> list[str]:
         return []
 
-    def shown(self, prediction: "Prediction") -> list[str]:
+    def shown(self, prediction: Prediction) -> list[str]:
         return [prediction.label, f"{prediction.confidence:.3f}"]
 
-    def columns(self, prediction: "Prediction") -> dict[str, Any]:
+    def columns(self, prediction: Prediction) -> dict[str, Any]:
         if prediction.probabilities:
             return super().columns(prediction)
         return {"predicted": prediction.label, "p(predicted)": round(prediction.confidence, 6)}

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cuetune.answers.base import Answers, Measured
+from cuetune.answers.prediction import Prediction
 from cuetune.errors import CuetuneError
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from cuetune.prediction import Prediction
     from cuetune.tasks.splits import Splits
     from cuetune.tasks.task import Example
 
@@ -31,7 +31,7 @@ class WrittenText(Answers):
     def values(self, scores: "Tensor") -> "Tensor":
         raise CuetuneError("written text has no scores of labels; name --labels.")
 
-    def prediction(self, where: str, values: Sequence[float], cut: int = 0, limit: int = 0) -> "Prediction":
+    def prediction(self, where: str, values: Sequence[float], cut: int = 0, limit: int = 0) -> Prediction:
         raise CuetuneError("written text has no scores of labels; name --labels.")
 
     def validation(self, predictions: "Sequence[Prediction]", targets: Sequence[Any]) -> dict[str, float]:

@@ -5,13 +5,13 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cuetune.answers.base import Answers, Measured
+from cuetune.answers.prediction import Prediction
 from cuetune.errors import CuetuneError
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from cuetune.prediction import Prediction
     from cuetune.tasks.splits import Splits
     from cuetune.tasks.task import Example, Row, Task
 
@@ -126,8 +126,7 @@ class SeveralLabels(Answers):
         """The probability from which each label is given."""
         return self.task.thresholds or (HALF,) * len(self.task.labels)
 
-    def prediction(self, where: str, values: Sequence[float], cut: int = 0, limit: int = 0) -> "Prediction":
-        from cuetune.prediction import Prediction
+    def prediction(self, where: str, values: Sequence[float], cut: int = 0, limit: int = 0) -> Prediction:
 
         decided = zip(self.task.labels, values, self.thresholds, strict=True)
         given = tuple(label for label, value, least in decided if value >= least)
@@ -202,10 +201,10 @@ class SeveralLabels(Answers):
 
         return joined(value, self.task.labels, self.task.label_delimiter) if isinstance(value, tuple) else value
 
-    def columns(self, prediction: "Prediction") -> dict[str, Any]:
+    def columns(self, prediction: Prediction) -> dict[str, Any]:
         return {**super().columns(prediction), "predicted": prediction.label}
 
-    def shown(self, prediction: "Prediction") -> list[str]:
+    def shown(self, prediction: Prediction) -> list[str]:
         pairs = zip(self.task.labels, prediction.probabilities, strict=True)
         sure = [f"{value:.3f}" for label, value in pairs if label in prediction.label]
         return [", ".join(prediction.label) or "no label", ", ".join(sure) or f"{max(prediction.probabilities):.3f}"]

@@ -5,13 +5,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cuetune.answers.base import Answers, Measured
+from cuetune.answers.prediction import Prediction
 from cuetune.errors import CuetuneError
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from cuetune.prediction import Prediction
     from cuetune.tasks.splits import Splits
     from cuetune.tasks.task import Example, Row, Task
 
@@ -93,12 +93,11 @@ class Number(Answers):
         mean, deviation = self.scale
         return mean + deviation * scores.double()
 
-    def prediction(self, where: str, values: Sequence[float], cut: int = 0, limit: int = 0) -> "Prediction":
-        from cuetune.prediction import Prediction
+    def prediction(self, where: str, values: Sequence[float], cut: int = 0, limit: int = 0) -> Prediction:
 
         return Prediction(where, float(values[0]), (), cut, limit)
 
-    def agrees(self, prediction: "Prediction", target: Any) -> float:
+    def agrees(self, prediction: Prediction, target: Any) -> float:
         return abs(prediction.label - target)
 
     def validation(self, predictions: "Sequence[Prediction]", targets: Sequence[Any]) -> dict[str, float]:
@@ -142,10 +141,10 @@ class Number(Answers):
         found = f": {min(targets):g} to {max(targets):g}, mean {sum(targets) / len(targets):.3g}" if targets else ""
         return [f"  regression: a number for each row{found}; --task classification takes each value as a label"]
 
-    def columns(self, prediction: "Prediction") -> dict[str, Any]:
+    def columns(self, prediction: Prediction) -> dict[str, Any]:
         return {"predicted": float(f"{prediction.label:.6g}")}
 
-    def shown(self, prediction: "Prediction") -> list[str]:
+    def shown(self, prediction: Prediction) -> list[str]:
         return [f"{prediction.label:.4g}"]
 
     @property

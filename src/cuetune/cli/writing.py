@@ -16,8 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
+from cuetune.answers.prediction import Prediction
 from cuetune.errors import CuetuneError
-from cuetune.prediction import Prediction
 from cuetune.support.files import atomic_file
 from cuetune.tasks.task import Row, Task
 

@@ -15,14 +15,14 @@ from cuetune.errors import CuetuneError
 from cuetune.evaluation.evaluate import best_answers, in_words
 from cuetune.evaluation.outcome import Curve, Job, Outcome, measured, scored
 from cuetune.methods.adaptation import ModelWeights, fine_tuning, lora
-from cuetune.methods.probe import fit_probe, predict_probe
 from cuetune.modalities import MODALITIES, modality_of
-from cuetune.prediction import Predictor
+from cuetune.prediction.probe import fit_probe, predict_probe
+from cuetune.prediction.text import Predictor
 from cuetune.prompts.base import Prompt
-from cuetune.prompts.building import METHODS, Method
-from cuetune.prompts.sound_building import AUDIO_METHODS
-from cuetune.prompts.video_building import VIDEO_METHODS
-from cuetune.prompts.visual_building import IMAGE_METHODS
+from cuetune.prompts.start import Method
+from cuetune.prompts.start_audio import AUDIO_METHODS
+from cuetune.prompts.start_image import IMAGE_METHODS, VIDEO_METHODS
+from cuetune.prompts.start_text import TEXT_METHODS
 from cuetune.prompts.words import instructed
 from cuetune.tasks.splits import Splits
 from cuetune.tuning.data import Data
@@ -205,7 +205,7 @@ CONTENDERS: dict[str, Contender] = {
     "calibrated": Contender(f"the same {SHOTS} demonstrations, calibrated (Zhao 2021)", "words", _calibrated),
     "nearest": Contender(f"the {SHOTS} demonstrations nearest to each row (KATE 2022)", "words", _nearest),
     "linear-probe": Contender("logistic regression on frozen features", "features", _probe),
-    **{name: _prompt(name, method) for name, method in METHODS.items()},
+    **{name: _prompt(name, method) for name, method in TEXT_METHODS.items()},
     "lora": Contender("low-rank updates of every linear layer (2022, PEFT)", "weights", _adapted(lora), tuned=True),
     "fine-tuning": Contender("all weights of a copy of the model", "weights", _adapted(fine_tuning), tuned=True),
 }

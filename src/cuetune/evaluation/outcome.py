@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from cuetune.answers.prediction import Prediction
 from cuetune.cost.energy import EnergyMeter
-from cuetune.prediction import Prediction
 from cuetune.tasks.task import Example, Task
 from cuetune.tuning.settings import Settings
 

@@ -13,7 +13,7 @@ from cuetune.tasks.task import Task
 if TYPE_CHECKING:
     from cuetune.backbones.base import Backbone
     from cuetune.backbones.generation import Writing
-    from cuetune.evaluation.evaluate import Source
+    from cuetune.prediction.base import BasePredictor
     from cuetune.tasks.skipped import Skipped
 
 UNKNOWN_BACKBONE = "unknown"  # the name of the backbone of a PEFT folder that does not say it
@@ -64,7 +64,7 @@ class TunedPrompt:
 
     def predictor(
         self, backbone: "Backbone", writing: "Writing | None" = None, skipped: "Skipped | None" = None
-    ) -> "Source":
+    ) -> "BasePredictor":
         """This prompt ready to answer on its backbone. Raises CuetuneError where they do not fit.
 
         skipped: counts rows whose content cannot be read; they get no answer.

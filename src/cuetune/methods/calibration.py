@@ -7,7 +7,7 @@ import torch
 from cuetune.answers import refuse
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
-from cuetune.prediction import Predictor
+from cuetune.prediction.text import Predictor
 from cuetune.prompts.base import Prompt
 from cuetune.prompts.calibrated import SMALLEST, CalibratedPrompt
 from cuetune.tasks.rendering import Renderer

@@ -11,7 +11,7 @@ from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.methods.scoring import TOKENS_AT_ONCE
-from cuetune.prediction import batches_by_length, renderer_for
+from cuetune.prediction.text import batches_by_length, renderer_for
 from cuetune.prompts.hard import HardPrompt
 from cuetune.prompts.words import hard_prompt
 from cuetune.readouts import LabelReadout, LinearHead, readout_for

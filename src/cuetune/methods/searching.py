@@ -23,7 +23,7 @@ from cuetune.evaluation.evaluate import evaluate_sources
 from cuetune.library.record import first_fault
 from cuetune.library.tuned import TunedPrompt
 from cuetune.methods.scoring import rank, validation_scores
-from cuetune.prediction import Predictor
+from cuetune.prediction.text import Predictor
 from cuetune.prompts.hard import HardPrompt
 from cuetune.prompts.words import hard_prompt
 from cuetune.support import console

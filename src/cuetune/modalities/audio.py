@@ -62,14 +62,9 @@ class AudioModality(MediaModality):
         return [f"{example.where}: {model} hears {len(wave) / hearing.rate:.2f} s ({said})"]
 
     def methods(self) -> Mapping[str, Any]:
-        from cuetune.prompts.sound_building import AUDIO_METHODS
+        from cuetune.prompts.start_audio import AUDIO_METHODS
 
         return AUDIO_METHODS
-
-    def beginning(self) -> Any:
-        from cuetune.prompts.sound_building import build_for_sounds, start_from
-
-        return start_from, build_for_sounds
 
     def run(self, backbone: Any, prompt: Any, data: Any, settings: Any, rows: int, folder: Path | None) -> Any:
         from cuetune.tuning.runs import AudioRun
@@ -79,13 +74,13 @@ class AudioModality(MediaModality):
     def predictor(
         self, backbone: Any, task: Any, prompt: Any, head: Any = None, *, writing: Any = None, skipped: Any = None
     ) -> Any:
+        from cuetune.prediction.audio import AudioPredictor
         from cuetune.readouts import MediaHead, audio_readout
-        from cuetune.sound_prediction import SoundPredictor
 
         if head is None and not task.generates:
             raise CuetuneError(f"a {prompt.kind!r} prompt for sounds without a trained head; tune it again.")
         readout = MediaHead.of(backbone, task, head) if head else audio_readout(backbone, task)
-        return SoundPredictor(backbone, task, prompt, readout, skipped)
+        return AudioPredictor(backbone, task, prompt, readout, skipped)
 
     def baselines(
         self,
@@ -99,16 +94,15 @@ class AudioModality(MediaModality):
         writing: Any = None,
     ) -> dict[str, Any]:
         if task.generates:
-            from cuetune.sound_prediction import untuned
+            from cuetune.prediction.audio import untuned
 
             return {"untuned": untuned(backbone, task)}
         return super().baselines(backbone, task, shown, head=head)
 
     def features(self, backbone: Any, task: Any, layer: int | None = None, head: Any = None) -> Any:
-        from cuetune.methods.frozen_probe import read_by
-        from cuetune.methods.sound_probe import SoundFeatures
+        from cuetune.evaluation.features import features_of
 
-        return SoundFeatures(backbone, task, layer, read_by(head))
+        return features_of(self.name, backbone, task, layer, head)
 
     def contenders(self) -> Mapping[str, Any]:
         from cuetune.evaluation.contenders import AUDIO_CONTENDERS

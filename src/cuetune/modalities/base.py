@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from cuetune.backbones.generation import Writing
     from cuetune.evaluation.contenders import Contender
     from cuetune.evaluation.evaluate import Source
+    from cuetune.prediction.base import BasePredictor
     from cuetune.prompts.base import Prompt
-    from cuetune.prompts.building import Method
+    from cuetune.prompts.start import Method
     from cuetune.readouts import Head
     from cuetune.tasks.skipped import Skipped
     from cuetune.tasks.task import Example, Row, Task
@@ -200,7 +201,7 @@ class Modality(ABC):
         *,
         writing: "Writing | None" = None,
         skipped: "Skipped | None" = None,
-    ) -> "Source":
+    ) -> "BasePredictor":
         """A prompt and its head, ready to answer. skipped: counts rows that cannot be read and leaves them out."""
 
     @abstractmethod

@@ -48,19 +48,14 @@ class ImageModality(MediaModality):
         return [f"{example.where}: {width} x {height} pixels; {model} sees {prepared.size[1]} x {prepared.size[0]}"]
 
     def methods(self) -> Mapping[str, Any]:
-        from cuetune.prompts.visual_building import IMAGE_METHODS
+        from cuetune.prompts.start_image import IMAGE_METHODS
 
         return IMAGE_METHODS
 
     def methods_of(self, backbone: Any) -> Mapping[str, Any]:
-        from cuetune.prompts.visual_building import PIXEL_METHODS
+        from cuetune.prompts.start_image import PIXEL_METHODS
 
         return self.methods() if backbone.takes_states else PIXEL_METHODS
-
-    def beginning(self) -> Any:
-        from cuetune.prompts.visual_building import build_for_images, start_from
-
-        return start_from, build_for_images
 
     def run(self, backbone: Any, prompt: Any, data: Any, settings: Any, rows: int, folder: Path | None) -> Any:
         from cuetune.tuning.runs import ImageRun
@@ -75,18 +70,17 @@ class ImageModality(MediaModality):
     def predictor(
         self, backbone: Any, task: Any, prompt: Any, head: Any = None, *, writing: Any = None, skipped: Any = None
     ) -> Any:
-        from cuetune.picture_prediction import PicturePredictor
+        from cuetune.prediction.image import ImagePredictor
         from cuetune.readouts import MediaHead
 
         if head is None:
             raise CuetuneError(f"a {prompt.kind!r} prompt for pictures without a trained head; tune it again.")
-        return PicturePredictor(backbone, task, prompt, MediaHead.of(backbone, task, head), skipped)
+        return ImagePredictor(backbone, task, prompt, MediaHead.of(backbone, task, head), skipped)
 
     def features(self, backbone: Any, task: Any, layer: int | None = None, head: Any = None) -> Any:
-        from cuetune.methods.frozen_probe import read_by
-        from cuetune.methods.image_probe import PictureFeatures
+        from cuetune.evaluation.features import features_of
 
-        return PictureFeatures(backbone, task, layer, read_by(head))
+        return features_of(self.name, backbone, task, layer, head)
 
     def contenders(self) -> Mapping[str, Any]:
         from cuetune.evaluation.contenders import IMAGE_CONTENDERS

@@ -1,7 +1,7 @@
 """What pictures, recordings and clips share: they lie in files, take no options of texts, and are read by a head."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,19 +59,15 @@ class MediaModality(Modality):
                 said = name.replace("_", "-")
                 raise CuetuneError(f"--{said} is for texts, and these rows hold {self.plural}; leave it.")
 
-    @abstractmethod
-    def beginning(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
-        """What a prompt begins from, given backbone, task, examples, length, seed and the layer that is read; and the
-        prompt, given its method, that and options.
-        """
-
     def begin(
         self, backbone: Any, data: Any, method: str, shots: int, settings: Any, start: str | Path | None = None
     ) -> Any:
         if start is not None:
             raise CuetuneError(f"a prompt for {self.plural} starts from no other; leave --start out.")
-        start_from, build = self.beginning()
-        begun = start_from(backbone, data.task, data.splits.train, settings.length, settings.seed, settings.head_layer)
+        from cuetune.prompts.registry import STARTS, build
+
+        how = settings.length, settings.seed, settings.head_layer
+        begun = STARTS[self.name].of(backbone, data.task, data.splits.train, *how)
         return build(method, begun, settings.prompt_options)
 
     def baselines(
@@ -85,6 +81,6 @@ class MediaModality(Modality):
         seed: int = 0,
         writing: Any = None,
     ) -> dict[str, Any]:
-        from cuetune.methods.frozen_probe import probe_beside
+        from cuetune.evaluation.baselines import probe_beside
 
         return dict(probe_beside(task, self.features(backbone, task, head=head), shown))

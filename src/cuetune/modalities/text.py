@@ -73,13 +73,13 @@ class TextModality(Modality):
         return lines
 
     def methods(self) -> Mapping[str, Any]:
-        from cuetune.prompts.building import METHODS
+        from cuetune.prompts.start_text import TEXT_METHODS
 
-        return METHODS
+        return TEXT_METHODS
 
     def methods_of(self, backbone: Any) -> Mapping[str, Any]:
         """A model on the plain path takes prompts at the embedding layer only."""
-        from cuetune.prompts.building import DEEP
+        from cuetune.prompts.start_text import DEEP
 
         taken = super().methods_of(backbone)
         return {name: each for name, each in taken.items() if name not in DEEP or not backbone.path_reason}
@@ -128,11 +128,11 @@ class TextModality(Modality):
     def predictor(
         self, backbone: Any, task: Any, prompt: Any, head: Any = None, *, writing: Any = None, skipped: Any = None
     ) -> Any:
-        from cuetune.corrected_prediction import CorrectedPredictor
-        from cuetune.prediction import Predictor
+        from cuetune.prediction.edited import EditedPredictor
+        from cuetune.prediction.text import Predictor
         from cuetune.readouts import TextHead
 
-        answers = CorrectedPredictor if prompt.kind == "corrected" else Predictor
+        answers = EditedPredictor if prompt.kind == "corrected" else Predictor
         return answers(backbone, task, prompt, writing, TextHead.of(backbone, task, head) if head else None)
 
     def baselines(
@@ -146,8 +146,8 @@ class TextModality(Modality):
         seed: int = 0,
         writing: Any = None,
     ) -> dict[str, Any]:
+        from cuetune.evaluation.baselines import probe_beside
         from cuetune.evaluation.evaluate import in_words
-        from cuetune.methods.frozen_probe import probe_beside
 
         if not task.answers.in_words:
             try:
@@ -157,9 +157,9 @@ class TextModality(Modality):
         return dict(in_words(backbone, task, shown, shots, seed, writing))
 
     def features(self, backbone: Any, task: Any, layer: int | None = None) -> Any:
-        from cuetune.methods.probe import Features
+        from cuetune.evaluation.features import TextFeatures
 
-        return Features(backbone, task)
+        return TextFeatures(backbone, task)
 
     def contenders(self) -> Mapping[str, Any]:
         from cuetune.evaluation.contenders import CONTENDERS

@@ -52,7 +52,7 @@ class VideoModality(ImageModality):
         return f"{count:,} clips have fewer frames than the model sees: some of theirs were taken again."
 
     def methods(self) -> Mapping[str, Any]:
-        from cuetune.prompts.video_building import VIDEO_METHODS
+        from cuetune.prompts.start_image import VIDEO_METHODS
 
         return VIDEO_METHODS
 
@@ -65,16 +65,10 @@ class VideoModality(ImageModality):
             name: each for name, each in taken.items() if name != self.prompt or not isinstance(backbone, TubesBackbone)
         }
 
-    def beginning(self) -> Any:
-        from cuetune.prompts.video_building import build_for_clips, start_from
-
-        return start_from, build_for_clips
-
     def features(self, backbone: Any, task: Any, layer: int | None = None, head: Any = None) -> Any:
-        from cuetune.methods.frozen_probe import read_by
-        from cuetune.methods.video_probe import ClipFeatures
+        from cuetune.evaluation.features import features_of
 
-        return ClipFeatures(backbone, task, layer, read_by(head))
+        return features_of(self.name, backbone, task, layer, head)
 
     def contenders(self) -> Mapping[str, Any]:
         from cuetune.evaluation.contenders import VIDEO_CONTENDERS

@@ -15,9 +15,11 @@ from cuetune.library.universal import UniversalPrompt, universal_for
 from cuetune.methods.wording import WORDINGS, few_shot, prompt_in_words
 from cuetune.modalities import modality_of
 from cuetune.prompts.base import Prompt
-from cuetune.prompts.building import Start, build, given_options
 from cuetune.prompts.initial import initial_embeddings, soft_from_hard
 from cuetune.prompts.multitask import ADAPTED_RATE, TASK_RATE
+from cuetune.prompts.registry import build
+from cuetune.prompts.start import given_options
+from cuetune.prompts.start_text import TextStart
 from cuetune.tuning.data import Data
 from cuetune.tuning.settings import Settings
 
@@ -54,7 +56,7 @@ def first_text_prompt(
         embeddings = initial_embeddings(
             backbone, data.task, init=settings.init, length=settings.length, text=settings.init_text, seed=settings.seed
         )
-    return build(method, Start(backbone, embeddings, settings.init, settings.seed), settings.prompt_options)
+    return build(method, TextStart(backbone, embeddings, settings.init, settings.seed), settings.prompt_options)
 
 
 def _adapted(start: str | Path | None, backbone: TextBackbone, task: str, settings: Settings) -> Prompt:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cuetune.errors import CuetuneError
-from cuetune.methods.probe import probe_on
+from cuetune.prediction.probe import probe_on
 from cuetune.prompts.base import Prompt
 from cuetune.tuning.runs import Run
 from cuetune.tuning.settings import Settings

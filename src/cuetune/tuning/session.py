@@ -64,8 +64,8 @@ def tune(
     data: a file, folder, name, DataFrame or list of dicts (see `read_rows`); validation, test: the same, or None to
     set parts of `data` aside. model, prompt: by default what goes with the rows (`modalities`): "smollm2-135m" and
     "soft" for texts, "dinov2-small" and "vpt" for pictures ("frame" on convolutional networks).
-    prompt, for pictures: one of `prompts.visual_building.IMAGE_METHODS` ("vpt", "vpt-shallow", "prefix", "frame", …).
-    For texts one of `prompts.building.METHODS` ("soft", "prefix", "late", …); "hard" (instruction and `shots`
+    prompt, for pictures: one of `prompts.start_image.IMAGE_METHODS` ("vpt", "vpt-shallow", "prefix", "frame", …).
+    For texts one of `prompts.start_text.TEXT_METHODS` ("soft", "prefix", "late", …); "hard" (instruction and `shots`
     demonstrations), "calibrated" (the same, calibrated) or "nearest" (each row's own `shots`), in which nothing is
     tuned; or "soft-from-hard" (starts as exactly that hard prompt). start: folder of a saved prompt whose virtual
     tokens or words this one begins from, or which "calibrated" calibrates; "multitask" starts from a universal prompt

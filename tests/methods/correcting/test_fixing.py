@@ -15,14 +15,14 @@ import torch
 import torch.nn.functional as F
 
 import cuetune
-from cuetune.corrected_prediction import queries_for
 from cuetune.errors import CuetuneError
 from cuetune.library.collection import PromptLibrary
 from cuetune.library.tuned import TunedPrompt
 from cuetune.methods.correcting.correcting import fix
 from cuetune.methods.correcting.rolling_back import roll_back
 from cuetune.methods.correcting.written import written_rows
-from cuetune.prediction import Predictor
+from cuetune.prediction.edited import queries_for
+from cuetune.prediction.text import Predictor
 from cuetune.prompts import CorrectedPrompt, SoftPrompt
 from cuetune.readouts import Head
 from cuetune.tasks.reading import read_rows

@@ -7,10 +7,11 @@ import torch
 
 from cuetune.backbones.sounds import Sounds
 from cuetune.errors import CuetuneError
+from cuetune.prediction.audio import AudioPredictor, untuned
 from cuetune.prompts import EnsemblePrompt, Prompt
-from cuetune.prompts.sound_building import build_for_sounds, start_from
+from cuetune.prompts.registry import build
+from cuetune.prompts.start_audio import AudioStart
 from cuetune.readouts import MediaHead, audio_readout
-from cuetune.sound_prediction import SoundPredictor, untuned
 from cuetune.support import spill_table
 from cuetune.support.spill_table import SpillTable
 from cuetune.tasks.sounds import SOUNDS, infer_transcripts
@@ -54,7 +55,7 @@ def spoken(folder):
 
 
 def tuner(task, examples, frozen, method="deep", options=None, folder=None, length=4, **settings) -> Tuner:
-    prompt = build_for_sounds(method, start_from(frozen, task, examples, length), options or {})
+    prompt = build(method, AudioStart.of(frozen, task, examples, length), options or {})
     chosen = Settings(
         **{
             "steps": 30,
@@ -81,7 +82,7 @@ def test_every_prompt_learns_in_the_one_loop(examples, family, method):
     assert any(not torch.equal(value, start[name]) for name, value in run.prompt.named_parameters())
     assert all(torch.equal(value, before[name]) for name, value in run.backbone.model.state_dict().items())
     head = MediaHead.of(run.backbone, TASK, outcome.head)
-    predictions = list(SoundPredictor(run.backbone, TASK, run.prompt, head).predict(examples))
+    predictions = list(AudioPredictor(run.backbone, TASK, run.prompt, head).predict(examples))
     # The rows that were validated on; of the others a random Whisper's states tell the pitch only just.
     assert all(predictions[number].label == examples[number].label for number in (6, 7, 14, 15))
     assert [answer.where for answer in predictions] == [example.where for example in examples]
@@ -115,7 +116,7 @@ def test_transcripts_are_learned_and_written(spoken, method):
     assert (run.runs[0].states is not None) == method.startswith("decoder")
     saved = Prompt.rebuild(run.prompt.kind, run.prompt.spec(), run.prompt.state_dict())
     texts = [
-        [answer.label for answer in SoundPredictor(frozen, task, prompt, audio_readout(frozen, task)).predict(examples)]
+        [answer.label for answer in AudioPredictor(frozen, task, prompt, audio_readout(frozen, task)).predict(examples)]
         for prompt in (run.prompt, saved)
     ]
     assert texts[0] == texts[1]
@@ -147,10 +148,10 @@ def test_a_stopped_run_goes_on_to_the_same_numbers(spoken, tmp_path, monkeypatch
 @torch.no_grad()
 def test_an_ensemble_combines_its_members(examples):
     frozen = audio_backbone("whisper")
-    members = [build_for_sounds("deep", start_from(frozen, TASK, examples, 2, seed), {}) for seed in (0, 1)]
+    members = [build("deep", AudioStart.of(frozen, TASK, examples, 2, seed), {}) for seed in (0, 1)]
     head = MediaHead(frozen, TASK, seed=3)
-    both = SoundPredictor(frozen, TASK, EnsemblePrompt(members), head).predict(examples)
-    each = [list(SoundPredictor(frozen, TASK, member, head).predict(examples)) for member in members]
+    both = AudioPredictor(frozen, TASK, EnsemblePrompt(members), head).predict(examples)
+    each = [list(AudioPredictor(frozen, TASK, member, head).predict(examples)) for member in members]
     for number, answer in enumerate(both):
         wanted = EnsemblePrompt(members).combine(torch.tensor([[own[number].probabilities] for own in each]))
         assert torch.allclose(torch.tensor(answer.probabilities), wanted[0], atol=1e-5)
@@ -171,7 +172,7 @@ def test_what_a_run_keeps_may_lie_in_a_file(examples, monkeypatch, tmp_path):
 
 
 def test_what_cannot_be_read_or_written_is_refused(examples, spoken):
-    prompt = build_for_sounds("deep", start_from(audio_backbone("whisper"), TASK, examples, 2), {})
+    prompt = build("deep", AudioStart.of(audio_backbone("whisper"), TASK, examples, 2), {})
     with pytest.raises(CuetuneError, match="tones: no rows to tune on"):
         AudioRun(audio_backbone("whisper"), prompt, TaskData(TASK, []), Settings(), 4)
     with pytest.raises(CuetuneError, match="tiny-wav2vec2 hears and writes nothing"):

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from cuetune.errors import CuetuneError
-from cuetune.prompts.visual_building import build_for_images, start_from
+from cuetune.prompts.registry import build
+from cuetune.prompts.start_image import ImageStart
 from cuetune.tasks.images import PICTURES
 from cuetune.tasks.task import Task
 from cuetune.tuning.loop import Tuner
@@ -82,7 +83,7 @@ def examples(tmp_path_factory):
 
 def tuner(examples, folder=None, options=None, **settings) -> Tuner:
     frozen = image_backbone()
-    prompt = build_for_images("vpt", start_from(frozen, TASK, examples, 4), options or {})
+    prompt = build("vpt", ImageStart.of(frozen, TASK, examples, 4), options or {})
     chosen = Settings(steps=12, batch_size=4, evaluate_every=4, checkpoint_every=2, **{"augment": "crop", **settings})
     data = TaskData(TASK, [*examples[:4], *examples[6:10]], [*examples[4:6], *examples[10:]])
     return Tuner(frozen, prompt, data, chosen.resolved(frozen, 8, prompt), folder=folder)

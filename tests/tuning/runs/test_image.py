@@ -6,9 +6,10 @@ import torch
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.pictures import Pictures
 from cuetune.errors import CuetuneError
-from cuetune.picture_prediction import PicturePredictor
+from cuetune.prediction.image import ImagePredictor
 from cuetune.prompts import EnsemblePrompt
-from cuetune.prompts.visual_building import IMAGE_METHODS, ImageStart, build_for_images, start_from
+from cuetune.prompts.registry import build
+from cuetune.prompts.start_image import IMAGE_METHODS, ImageStart
 from cuetune.readouts import MediaHead
 from cuetune.tasks.images import PICTURES
 from cuetune.tasks.task import Task
@@ -30,8 +31,8 @@ def examples(tmp_path_factory):
 
 def tuner(examples, method="vpt", options=None, folder=None, **settings) -> Tuner:
     frozen = image_backbone()
-    start = start_from(frozen, TASK, examples, 4)
-    prompt = build_for_images(method, start, {**OPTIONS.get(method, {}), **(options or {})})
+    start = ImageStart.of(frozen, TASK, examples, 4)
+    prompt = build(method, start, {**OPTIONS.get(method, {}), **(options or {})})
     chosen = Settings(
         **{
             "steps": 30,
@@ -61,7 +62,7 @@ def test_every_prompt_learns_in_the_one_loop(examples, method):
     assert all(torch.equal(value, before[name]) for name, value in run.backbone.model.state_dict().items())
     head = MediaHead(run.backbone, TASK)
     head.load_state_dict({"weight": outcome.head.weight, "bias": outcome.head.bias})
-    predictions = list(PicturePredictor(run.backbone, TASK, run.prompt, head).predict(examples))
+    predictions = list(ImagePredictor(run.backbone, TASK, run.prompt, head).predict(examples))
     assert [answer.label for answer in predictions] == [example.label for example in examples]
     assert [answer.where for answer in predictions] == [example.where for example in examples]
     assert all(abs(sum(answer.probabilities) - 1) < 1e-5 for answer in predictions)
@@ -94,10 +95,10 @@ def test_a_stopped_run_goes_on_to_the_same_numbers(monkeypatch, examples, tmp_pa
 def test_an_ensemble_combines_its_members(examples):
     frozen = image_backbone()
     start = [ImageStart(frozen, 2, seed, torch.empty(0)) for seed in (0, 1)]
-    members = [build_for_images("vpt-shallow", each, {"begin": "random"}) for each in start]
+    members = [build("vpt-shallow", each, {"begin": "random"}) for each in start]
     head = MediaHead(frozen, TASK, seed=3)
-    both = PicturePredictor(frozen, TASK, EnsemblePrompt(members), head).predict(examples)
-    each = [list(PicturePredictor(frozen, TASK, member, head).predict(examples)) for member in members]
+    both = ImagePredictor(frozen, TASK, EnsemblePrompt(members), head).predict(examples)
+    each = [list(ImagePredictor(frozen, TASK, member, head).predict(examples)) for member in members]
     for number, answer in enumerate(both):
         wanted = EnsemblePrompt(members).combine(torch.tensor([[own[number].probabilities] for own in each]))
         assert torch.allclose(torch.tensor(answer.probabilities), wanted[0], atol=1e-6)
@@ -117,6 +118,6 @@ def test_a_head_reads_the_layer_it_is_told(examples):
 
 
 def test_a_run_without_pictures_is_refused(examples):
-    prompt = build_for_images("vpt", ImageStart(image_backbone(), 2, 0, torch.empty(0)), {"begin": "random"})
+    prompt = build("vpt", ImageStart(image_backbone(), 2, 0, torch.empty(0)), {"begin": "random"})
     with pytest.raises(CuetuneError, match="shades: no rows to tune on"):
         ImageRun(image_backbone(), prompt, TaskData(TASK, []), Settings(), 4)

@@ -8,13 +8,14 @@ from typing import Any
 
 from torch import Tensor
 
+from cuetune.answers.prediction import Prediction
 from cuetune.backbones.injection import Injection
 from cuetune.errors import CuetuneError
 from cuetune.library.tuned import TunedPrompt
 from cuetune.methods.continual.learned import STATE, Learned
 from cuetune.methods.continual.learner import Learner
 from cuetune.methods.continual.learning import JOINT
-from cuetune.prediction import Prediction
+from cuetune.prediction.base import BasePredictor
 from cuetune.prompts.base import Prompt
 from cuetune.tasks.task import Example, Task
 from cuetune.tuning.settings import Settings
@@ -79,17 +80,19 @@ def load_learned(folder: str | Path) -> LearnedPrompt:
     return LearnedPrompt(prompt, learned.task, learned.backbone, record, learned=learned)
 
 
-class LearnerPredictor:
+class LearnerPredictor(BasePredictor):
     """Answers for any number of rows in constant memory, in their order."""
 
     def __init__(self, learner: Learner, task: Task) -> None:
         self.learner, self.task = learner, task
 
-    def predict(self, examples: Iterable[Example]) -> Iterator[Prediction]:
-        """One prediction for each example, with a probability for each label in the task's order."""
+    def answered(
+        self, examples: Iterable[Example], *, best_only: bool = False
+    ) -> Iterator[tuple[Example, Prediction]]:
+        """Each example with its answer, which has a probability for each label in the task's order."""
         source = iter(examples)
         while rows := list(islice(source, ROWS_AT_ONCE)):
-            yield from self.said(rows, self.learner.logits(rows))
+            yield from zip(rows, self.said(rows, self.learner.logits(rows)), strict=True)
 
     def said(self, rows: Sequence[Example], logits: Tensor) -> Iterator[Prediction]:
         """Predictions from the learner's logits (B, C)."""

@@ -12,7 +12,7 @@ from cuetune.backbones.packing import Rows
 from cuetune.backbones.pictures import Pictures
 from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.backbones.text import TextBackbone
-from cuetune.prediction import renderer_for
+from cuetune.prediction.text import renderer_for
 from cuetune.prompts.query import query_of
 from cuetune.readouts import MediaHead, TextHead
 from cuetune.tasks.decoding import decode

@@ -16,7 +16,7 @@ from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.methods.continual.features import FrozenFeatures
 from cuetune.prompts.base import Prompt
-from cuetune.prompts.building import given_options
+from cuetune.prompts.start import given_options
 from cuetune.support.strict_json import DAMAGED, reason_of
 from cuetune.tasks.task import Example, Task
 from cuetune.tuning.progress import Reporter

@@ -12,7 +12,6 @@ from typing import Any
 
 from cuetune.backbones.loading import load_backbone
 from cuetune.backbones.text import TextBackbone
-from cuetune.corrected_prediction import queries_for
 from cuetune.errors import CuetuneError
 from cuetune.library.digest import digest
 from cuetune.library.names import VERSION
@@ -23,7 +22,8 @@ from cuetune.methods.correcting.learning import Learning, first_components
 from cuetune.methods.correcting.measuring import Fixed, measured
 from cuetune.methods.correcting.mistakes import Corrections, check_correctable, read_corrections, sorted_out, without
 from cuetune.methods.correcting.written import written_rows
-from cuetune.prediction import Predictor
+from cuetune.prediction.edited import queries_for
+from cuetune.prediction.text import Predictor
 from cuetune.prompts.corrected import CorrectedPrompt
 from cuetune.support import console
 from cuetune.support.locking import alone

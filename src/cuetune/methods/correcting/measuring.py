@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from cuetune.answers.prediction import Prediction
 from cuetune.backbones.text import TextBackbone
 from cuetune.evaluation.evaluate import Evaluation, Source, evaluate_sources
 from cuetune.library.digest import digest
 from cuetune.library.tuned import TunedPrompt
 from cuetune.methods.correcting.mistakes import Corrections
-from cuetune.prediction import Prediction
 from cuetune.tasks.task import Example
 from cuetune.tuning.recording import versions
 

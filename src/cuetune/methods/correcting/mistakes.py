@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from cuetune.answers import refuse
+from cuetune.answers.prediction import Prediction
 from cuetune.errors import CuetuneError
 from cuetune.library.tuned import TunedPrompt
-from cuetune.prediction import Prediction
 from cuetune.tasks.reading import read_rows
 from cuetune.tasks.splits import text_key
 from cuetune.tasks.task import Example, Task

@@ -8,7 +8,7 @@ from typing import Any
 from cuetune.answers import refuse
 from cuetune.backbones.loading import DEFAULT, text_backbone
 from cuetune.backbones.text import TextBackbone
-from cuetune.evaluation.evaluate import evaluate_sources, in_words
+from cuetune.evaluation.evaluate import Source, evaluate_sources, in_words
 from cuetune.library.collection import PromptLibrary
 from cuetune.library.tuned import TunedPrompt
 from cuetune.methods.transfer.ranking import Proposal, candidates, check_ranking, propose, weighted_average
@@ -162,10 +162,10 @@ def _finished(
     rows = work.data.splits.test
     if not rows:
         return tuned
-    asked = {"tuned": tuned.predictor(work.backbone)}
+    asked: dict[str, Source] = {"tuned": tuned.predictor(work.backbone)}
     others = {f"from {name}": replace(tuned, prompt=each) for name, (each, _) in outcomes.items() if name != chosen}
     asked |= {name: other.predictor(work.backbone) for name, other in others.items()}
-    scores = evaluate_sources(work.data.task, asked | in_words(work.backbone, work.data.task, (), 0), rows)
+    scores = evaluate_sources(work.data.task, {**asked, **in_words(work.backbone, work.data.task, (), 0)}, rows)
     for name, result in scores.results.items():
         called = chosen if name == "tuned" else name.removeprefix("from ")
         if called in by_name:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from cuetune.backbones.pictures import Pictures
 from cuetune.backbones.seeing import SeeingBackbone
-from cuetune.picture_prediction import PicturePredictor
+from cuetune.prediction.image import ImagePredictor
 from cuetune.prompts.base import Prompt
 from cuetune.readouts import image_readout
 from cuetune.tasks.decoded import Decoded
@@ -70,7 +70,7 @@ class ImageRun(Run):
 
     def scores(self, prompt: Prompt) -> dict[str, float]:
         self.validation = decoded(self.validation, self.task, self.backbone.preprocessing, self._folder)
-        predictor, predictions = PicturePredictor(self.backbone, self.task, prompt, self.readout), []
+        predictor, predictions = ImagePredictor(self.backbone, self.task, prompt, self.readout), []
         for numbers in in_batches(len(self.validation), AT_ONCE):
             examples = [self.validation[number] for number in numbers]
             predictions += predictor.answers(examples, torch.stack([self._content(each).values for each in examples]))

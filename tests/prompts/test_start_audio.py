@@ -7,17 +7,18 @@ from cuetune.backbones.sounds import Sounds
 from cuetune.backbones.wave_change import WaveChange
 from cuetune.errors import CuetuneError
 from cuetune.prompts import Prompt
-from cuetune.prompts.sound_building import AUDIO_METHODS, SoundStart, build_for_sounds
+from cuetune.prompts.registry import build
+from cuetune.prompts.start_audio import AUDIO_METHODS, AudioStart
 from tiny_audio import FAMILIES, HEADS, LAYERS, RATE, WIDTH, audio_backbone, noise, whisper_backbone
 
 OPTIONS = {"wave": {"seconds": "0.1"}}
 HEARD = ("deep", "shallow", "prefix", "wave")
 
 
-def start(family: str = "whisper", seed: int = 0, reads: int | None = None) -> SoundStart:
+def start(family: str = "whisper", seed: int = 0, reads: int | None = None) -> AudioStart:
     said = ["good dog", "bad dog"] if family == "writes" else []
     frozen = whisper_backbone() if family == "writes" else audio_backbone(family)
-    return SoundStart(frozen, 5, seed, Sounds(noise(0.3, 0.5)), said, reads)
+    return AudioStart(frozen, 5, seed, Sounds(noise(0.3, 0.5)), said, reads)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -25,7 +26,7 @@ def start(family: str = "whisper", seed: int = 0, reads: int | None = None) -> S
 @torch.no_grad()
 def test_every_method_begins_on_every_backbone(method, family):
     frozen, sounds = audio_backbone(family), Sounds(noise(0.2, 0.4, seed=1))
-    prompts = [build_for_sounds(method, start(family, seed), OPTIONS.get(method, {})) for seed in (0, 0, 1)]
+    prompts = [build(method, start(family, seed), OPTIONS.get(method, {})) for seed in (0, 0, 1)]
     if method == "wave" and family == "ast":
         with pytest.raises(CuetuneError, match="tiny-ast takes no change of the waveform"):
             frozen.check(prompts[0].injection())
@@ -40,28 +41,28 @@ def test_every_method_begins_on_every_backbone(method, family):
 
 
 def test_sizes_follow_from_the_backbone():
-    assert build_for_sounds("deep", start(), {}).n_trained == LAYERS * 5 * WIDTH
-    assert build_for_sounds("deep", start(), {"layer": "1"}).frozen_below == 1
-    assert build_for_sounds("shallow", start(), {}).n_trained == 5 * WIDTH
-    assert build_for_sounds("prefix", start(), {"layer": 2}).n_trained == 2 * 5 * WIDTH
-    assert build_for_sounds("wave", start(), {}).n_trained == RATE
+    assert build("deep", start(), {}).n_trained == LAYERS * 5 * WIDTH
+    assert build("deep", start(), {"layer": "1"}).frozen_below == 1
+    assert build("shallow", start(), {}).n_trained == 5 * WIDTH
+    assert build("prefix", start(), {"layer": 2}).n_trained == 2 * 5 * WIDTH
+    assert build("wave", start(), {}).n_trained == RATE
     for method, numbers in (("decoder", 5 * WIDTH), ("decoder-prefix", 2 * 2 * 5 * WIDTH)):
-        prompt = build_for_sounds(method, start("writes"), {})
+        prompt = build(method, start("writes"), {})
         whisper_backbone().check(prompt.injection())
         assert (prompt.n_trained, prompt.frozen_below) == (numbers, LAYERS)
-    assert build_for_sounds("deep", start(reads=2), {}).n_trained == 2 * 5 * WIDTH
+    assert build("deep", start(reads=2), {}).n_trained == 2 * 5 * WIDTH
 
 
 @torch.no_grad()
 def test_prompts_begin_as_states_of_the_sounds():
     begun, sounds = start(), Sounds(noise(0.3, 0.5))
     inputs = audio_backbone("whisper").layer_inputs(sounds)
-    tokens = build_for_sounds("deep", begun, {}).injection().tokens
+    tokens = build("deep", begun, {}).injection().tokens
     for layer in range(LAYERS):
         assert all((inputs[layer] - each).abs().amax(dim=1).min() < 1e-6 for each in tokens[layer])
     keys, _ = audio_backbone("whisper").keys_values(sounds)
     assert keys.shape == (LAYERS, HEADS, len(inputs[0]), WIDTH // HEADS)
-    ours = build_for_sounds("prefix", begun, {}).injection().kv[1][0]
+    ours = build("prefix", begun, {}).injection().kv[1][0]
     assert all((keys[1] - ours[:, place, None]).abs().amax(dim=(0, 2)).min() < 1e-6 for place in range(5))
 
 
@@ -70,10 +71,10 @@ def test_a_prompt_of_the_decoder_begins_as_what_was_said_before():
     frozen, told = whisper_backbone(), start("writes").told()
     assert len(told) == 5
     assert frozen.tokenizer.convert_ids_to_tokens(told)[0] == "<|startofprev|>"
-    (tokens,) = build_for_sounds("decoder", start("writes"), {}).injection().tokens.values()
+    (tokens,) = build("decoder", start("writes"), {}).injection().tokens.values()
     assert torch.equal(tokens, frozen.embed(torch.tensor(told)))
     keys, values = frozen.told_keys_values(told)
-    kv = build_for_sounds("decoder-prefix", start("writes"), {}).injection().kv
+    kv = build("decoder-prefix", start("writes"), {}).injection().kv
     for number, layer in enumerate((LAYERS, LAYERS + 1)):
         assert torch.allclose(kv[layer][0], keys[number])
         assert torch.allclose(kv[layer][1], values[number])
@@ -102,7 +103,7 @@ def test_a_change_of_waves_lengthens_short_ones_and_leaves_the_end_of_long_ones(
 )
 def test_what_is_not_known_is_named(method, options, told):
     with pytest.raises(CuetuneError, match=told):
-        build_for_sounds(method, start(), options)
+        build(method, start(), options)
 
 
 def test_every_method_has_a_title_and_a_start():

@@ -1,17 +1,18 @@
-"""Answers for any number of rows in constant memory: a compiled prompt, packed batches, results in the rows' order."""
+"""Answers about texts: a compiled prompt, packed batches."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
 
 import torch
 
+from cuetune.answers.prediction import Prediction
 from cuetune.backbones.generation import Writing, Written, write
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
+from cuetune.prediction.base import PromptPredictor, commonest
 from cuetune.prompts.base import Before, Prompt
 from cuetune.readouts import GeneratedText, LabelWords, Readout, TextReadout, readout_for
 from cuetune.readouts.best_walk import BestWalk
@@ -22,35 +23,7 @@ ROWS_AT_ONCE = 512  # read, tokenised and sorted by length together
 TOKENS_AT_ONCE = 4096  # in one packed pass
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """The answer for one row: a label, or a tuple of several, with the probability of every label; written text, or a
-    number (`probabilities` empty).
-
-    probability: of the label, where it alone was computed (`probabilities` empty too).
-    cut: tokens that were taken out of the row's text, of which `limit` were left. unfinished: tokens of a written
-    answer that did not end within the longest length, else 0.
-    """
-
-    where: str
-    label: Any
-    probabilities: tuple[float, ...] = ()
-    cut: int = 0
-    limit: int = 0
-    unfinished: int = 0
-    probability: float = 0.0
-
-    @property
-    def confidence(self) -> float:
-        """The probability of the answer."""
-        return max(self.probabilities, default=self.probability)
-
-    def alone(self) -> "Prediction":
-        """The same without the other labels' probabilities."""
-        return replace(self, probabilities=(), probability=self.confidence)
-
-
-class Predictor:
+class Predictor(PromptPredictor):
     """One prompt, compiled, ready to answer.
 
     prompt: its keys and values and the template's beginning are computed here, once. An encoder reads virtual tokens
@@ -66,11 +39,10 @@ class Predictor:
         writing: Writing | None = None,
         readout: Readout | None = None,
     ) -> None:
-        self.backbone = backbone
-        self.task = task
+        super().__init__(
+            backbone, task, prompt, readout or readout_for(backbone, task, "auto" if task.generates else "words")
+        )
         self.writing = writing or Writing()
-        self.readout = readout or readout_for(backbone, task, "auto" if task.generates else "words")
-        self.prompt = prompt
         self._n_behind = self.readout.n_behind if isinstance(self.readout, TextReadout) else 0
         self.expect()
         self.members = [_member(backbone, each, self.renderer.shared) for each in prompt.members]
@@ -89,24 +61,21 @@ class Predictor:
             self.readout.fit(answers, self.prompt.length, self.writing.max_tokens)
         self.renderer = renderer_for(self.backbone, self.task, self.prompt.length + self.readout.n_answer)
 
-    def predict(self, examples: Iterable[Example], *, best_only: bool = False) -> Iterator[Prediction]:
-        """One prediction for each example, in order; memory does not grow with their number.
-
-        best_only: the label and its probability are enough, which costs less where labels are many.
-        """
+    def answered(
+        self, examples: Iterable[Example], *, best_only: bool = False
+    ) -> Iterator[tuple[Example, Prediction]]:
         walk = self._walk if best_only else None
         source = iter(examples)
         while chunk := list(islice(source, ROWS_AT_ONCE)):
             rendered = list(self.renderer.render(chunk))
             rows = [member.rows(chunk, rendered) for member in self.members]
             longest = [max(each, key=lambda row: len(row.ids)) for each in zip(*rows, strict=True)]
-            answers: list[Prediction | None] = [None] * len(chunk)
+            answers: dict[int, Prediction] = {}
             for batch in batches_by_length(longest, len(walk.beginning) if walk else self._n_behind):
-                chosen = [[own[n] for n in batch] for own in rows]
-                found = self._walked(chosen[0], walk) if walk else self._answer(chosen)
-                for number, answer in zip(batch, found, strict=True):
-                    answers[number] = answer
-            yield from (answer for answer in answers if answer is not None)
+                chosen = [[each[number] for number in batch] for each in rows]
+                of_batch = self._walked(chosen[0], walk) if walk else self._answer(chosen)
+                answers |= dict(zip(batch, of_batch, strict=True))
+            yield from ((example, answers[number]) for number, example in enumerate(chunk))
 
     def _answer(self, rows: list[list[InputRow]]) -> list[Prediction]:
         """Predictions for the same rows as each member reads them."""
@@ -147,16 +116,11 @@ class Predictor:
 
     @torch.inference_mode()
     def _classify(self, rows: list[list[InputRow]], readout: TextReadout) -> list[Prediction]:
-        packed = [readout.rows(own, member.shared) for member, own in zip(self.members, rows, strict=True)]
-        parts = [
-            (each, member.injection(self.backbone, each)) for member, each in zip(self.members, packed, strict=True)
-        ]
-        states = self.backbone.hidden_mixed(parts)
-        answers = self.task.answers
-        members = torch.stack([answers.values(readout.scores(self.backbone, hidden)) for hidden in states])
-        values = self.prompt.combine(members).cpu().tolist()
+        packed = [readout.rows(each, member.shared) for member, each in zip(self.members, rows, strict=True)]
+        both = zip(self.members, packed, strict=True)
+        values = self.values_of([(batch, member.injection(self.backbone, batch)) for member, batch in both])
         return [
-            answers.prediction(row.where, each, row.cut, self.limit(row))
+            self.task.answers.prediction(row.where, each, row.cut, self.limit(row))
             for row, each in zip(rows[0], values, strict=True)
         ]
 
@@ -199,11 +163,6 @@ def _member(backbone: TextBackbone, prompt: Prompt, beginning: Sequence[int]) ->
 
 def _behind(tokens: list[int], row: InputRow) -> InputRow:
     return replace(row, ids=[*tokens, *row.ids])
-
-
-def commonest(texts: Sequence[str]) -> str:
-    """The text that most members of an ensemble wrote; the first of them where several did."""
-    return max(dict.fromkeys(texts), key=texts.count)
 
 
 def renderer_for(backbone: TextBackbone, task: Task, used: int) -> Renderer:

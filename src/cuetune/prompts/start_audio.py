@@ -1,8 +1,8 @@
-"""Every prompt for sounds by name: how it begins on a backbone. The names are those of `tune` and `compare`."""
+"""How every prompt for audio begins on a backbone, by the name that `tune` and `compare` know."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -12,9 +12,8 @@ from cuetune.backbones.sounds import Sounds
 from cuetune.backbones.whisper import WhisperBackbone
 from cuetune.errors import CuetuneError
 from cuetune.prompts.base import Prompt
-from cuetune.prompts.building import Method, build_from
 from cuetune.prompts.late import LatePrompt
-from cuetune.prompts.prefix import PrefixPrompt
+from cuetune.prompts.start import Method, Start, prefix
 from cuetune.prompts.told import ToldPrompt
 from cuetune.prompts.wave import WavePrompt
 from cuetune.tasks.listening import listen
@@ -25,11 +24,13 @@ BEFORE = "<|startofprev|>"  # what Whisper's decoder reads before what was said 
 
 
 @dataclass(frozen=True)
-class SoundStart:
-    """What a prompt begins from. length: virtual tokens. sounds: some recordings to tune on, and what is said in them.
+class AudioStart(Start):
+    """length: virtual tokens. sounds: some recordings to tune on, and what is said in them.
 
     reads: the layer whose states the head reads, None for the final ones; a prompt has nothing from there on.
     """
+
+    modality, rows = "audio", "sounds"
 
     backbone: AudioBackbone
     length: int
@@ -38,10 +39,31 @@ class SoundStart:
     said: Sequence[str] = ()
     reads: int | None = None
 
+    @classmethod
+    def of(
+        cls,
+        backbone: AudioBackbone,
+        task: Task,
+        examples: Sequence[Example],
+        length: int,
+        seed: int = 0,
+        reads: int | None = None,
+    ) -> Self:
+        """Where these examples are tuned on. Raises CuetuneError for what cannot be read."""
+        waves = [wave for _, some in listen(examples[:HEARD], task, backbone.hearing) for wave in some]
+        texts = [str(example.label) for example in examples] if task.generates else []
+        return cls(backbone, length, seed, Sounds(waves), texts[:64], reads)
+
     @property
     def depth(self) -> int:
-        """How many layers of the encoder are run."""
+        """How many layers of the encoder are run: a prompt has nothing in those above."""
         return self.backbone.layers if self.reads is None else self.reads
+
+    def keys_values(self) -> tuple[Tensor, Tensor]:
+        """Those of P states of these recordings, drawn by the seed."""
+        keys, values = self.backbone.keys_values(self.sounds)
+        picked = self.drawn(keys.shape[2])
+        return keys[:, :, picked].float().cpu(), values[:, :, picked].float().cpu()
 
     def drawn(self, count: int) -> Tensor:
         """(P,) numbers of states that the prompt begins as, drawn by the seed."""
@@ -57,45 +79,23 @@ class SoundStart:
         return [tokenizer.convert_tokens_to_ids(BEFORE), *repeated]
 
 
-def start_from(
-    backbone: AudioBackbone,
-    task: Task,
-    examples: Sequence[Example],
-    length: int,
-    seed: int = 0,
-    reads: int | None = None,
-) -> SoundStart:
-    """What a prompt begins from where these examples are tuned on. Raises CuetuneError for what cannot be read."""
-    waves = [wave for _, some in listen(examples[:HEARD], task, backbone.hearing) for wave in some]
-    said = [str(example.label) for example in examples] if task.generates else []
-    return SoundStart(backbone, length, seed, Sounds(waves), said[:64], reads)
-
-
-def deep(start: SoundStart, layer: int = 0) -> Prompt:
+def deep(start: AudioStart, layer: int = 0) -> Prompt:
     return _tokens(start, layer, start.depth - layer)
 
 
-def shallow(start: SoundStart, layer: int = 0) -> Prompt:
+def shallow(start: AudioStart, layer: int = 0) -> Prompt:
     return _tokens(start, layer, 1)
 
 
-def _tokens(start: SoundStart, first: int, layers: int) -> Prompt:
+def _tokens(start: AudioStart, first: int, layers: int) -> Prompt:
     """Virtual tokens that begin as states of recordings."""
-    _check_layer(start, first)
+    start.check_layer(first)
     inputs = start.backbone.layer_inputs(start.sounds)
     picked = start.drawn(len(inputs[0]))
     return LatePrompt(torch.stack([inputs[first + number][picked] for number in range(layers)]).float().cpu(), first)
 
 
-def prefix(start: SoundStart, layer: int = 0) -> Prompt:
-    _check_layer(start, layer)
-    keys, values = start.backbone.keys_values(start.sounds)
-    picked = start.drawn(keys.shape[2])
-    keys, values = (part[layer : start.depth, :, picked].float().cpu() for part in (keys, values))
-    return PrefixPrompt(keys, values, layer)
-
-
-def wave(start: SoundStart, seconds: float = 1.0) -> Prompt:
+def wave(start: AudioStart, seconds: float = 1.0) -> Prompt:
     samples = round(seconds * start.backbone.hearing.rate)
     if not 0 < samples <= start.backbone.hearing.longest:
         raise CuetuneError(f"seconds={seconds:g}: give some, and no more than the model hears.")
@@ -103,22 +103,17 @@ def wave(start: SoundStart, seconds: float = 1.0) -> Prompt:
     return WavePrompt.begin(samples, float(loudness), start.seed)
 
 
-def decoder(start: SoundStart) -> Prompt:
+def decoder(start: AudioStart) -> Prompt:
     told = torch.tensor(start.told())
     assert isinstance(start.backbone, WhisperBackbone)
     return LatePrompt(start.backbone.embed(told)[None].float().cpu(), start.backbone.layers)
 
 
-def decoder_prefix(start: SoundStart) -> Prompt:
+def decoder_prefix(start: AudioStart) -> Prompt:
     told = start.told()
     assert isinstance(start.backbone, WhisperBackbone)
     keys, values = start.backbone.told_keys_values(told)
     return ToldPrompt(keys.float().cpu(), values.float().cpu(), start.backbone.layers)
-
-
-def _check_layer(start: SoundStart, layer: int) -> None:
-    if not 0 <= layer < start.depth:
-        raise CuetuneError(f"layer {layer}: of {start.backbone.identity.name} layers 0 to {start.depth - 1} are run.")
 
 
 AUDIO_METHODS = {
@@ -129,8 +124,3 @@ AUDIO_METHODS = {
     "decoder": Method("virtual tokens before the decoder's start, for transcripts", decoder, "auto"),
     "decoder-prefix": Method("keys and values in the decoder's layers, for transcripts", decoder_prefix, "auto"),
 }
-
-
-def build_for_sounds(method: str, start: SoundStart, options: Mapping[str, Any]) -> Prompt:
-    """The first state of a prompt by its method's name. Raises CuetuneError for an unknown name or option."""
-    return build_from(AUDIO_METHODS, "sounds", method, start, options)

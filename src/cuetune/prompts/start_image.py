@@ -1,20 +1,21 @@
-"""Every prompt for pictures by name: how it begins on a backbone. The names are those of `tune` and `compare`."""
+"""How every prompt for images and video begins on a backbone, by the name that `tune` and `compare` know."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from cuetune.backbones.image import ImageBackbone
 from cuetune.backbones.seeing import SeeingBackbone
+from cuetune.backbones.video import FramesBackbone
 from cuetune.errors import CuetuneError
 from cuetune.prompts.base import Prompt
-from cuetune.prompts.building import Method, build_from
 from cuetune.prompts.late import LatePrompt
 from cuetune.prompts.pixels import FramePrompt, PatchPrompt
-from cuetune.prompts.prefix import PrefixPrompt
+from cuetune.prompts.start import Method, Start, prefix
+from cuetune.prompts.temporal import TemporalPrompt
 from cuetune.prompts.visual import VisualPrompt
 from cuetune.tasks.decoding import decode
 from cuetune.tasks.task import Example, Task
@@ -23,17 +24,34 @@ SEEN = 8  # pictures that a prefix may begin from
 
 
 @dataclass(frozen=True)
-class ImageStart:
-    """What a prompt begins from. length: virtual tokens. pixels: (B, 3, H, W) of some pictures to tune on.
+class ImageStart(Start):
+    """length: virtual tokens. pixels: (B, 3, H, W) of some images to tune on.
 
     reads: the layer whose states the head reads, None for the final ones; a prompt has nothing from there on.
     """
+
+    modality, rows = "image", "pictures"
 
     backbone: SeeingBackbone
     length: int
     seed: int
     pixels: Tensor
     reads: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        backbone: SeeingBackbone,
+        task: Task,
+        examples: Sequence[Example],
+        length: int,
+        seed: int = 0,
+        reads: int | None = None,
+    ) -> Self:
+        """Where these examples are tuned on. Raises CuetuneError for content that cannot be read."""
+        pixels = torch.cat([part for _, part, _ in decode(examples[:SEEN], task, backbone.preprocessing)])
+        pixels = pixels.flatten(0, 1) if isinstance(backbone, FramesBackbone) else pixels
+        return cls(backbone, length, seed, backbone.normalised(pixels), reads)
 
     @property
     def transformer(self) -> ImageBackbone:
@@ -47,11 +65,15 @@ class ImageStart:
 
     @property
     def depth(self) -> int:
-        """How many layers are run."""
         return self.backbone.layers if self.reads is None else self.reads
 
+    def check_layer(self, layer: int) -> None:
+        """Raise CuetuneError unless this layer is run, and has a place for states of a prompt."""
+        assert self.transformer
+        super().check_layer(layer)
+
     def keys_values(self) -> tuple[Tensor, Tensor]:
-        """(L, h_kv, P, d_h) keys and values of P patches of these pictures, drawn by the seed."""
+        """Those of P patches of these images, drawn by the seed."""
         keys, values = self.transformer.keys_values(self.pixels)
         rows, places = self._drawn(keys.shape[3])
         return tuple(part[:, rows, :, places].permute(1, 2, 0, 3).float().cpu() for part in (keys, values))  # type: ignore[return-value]
@@ -69,17 +91,10 @@ class ImageStart:
         return rows, torch.randint(self.transformer.n_first, n_places, (self.length,), generator=generator)
 
 
-def start_from(
-    backbone: SeeingBackbone,
-    task: Task,
-    examples: Sequence[Example],
-    length: int,
-    seed: int = 0,
-    reads: int | None = None,
-) -> ImageStart:
-    """What a prompt begins from where these examples are tuned on. Raises CuetuneError for pictures that are none."""
-    ((_, pixels, _),) = decode(examples[:SEEN], task, backbone.preprocessing)
-    return ImageStart(backbone, length, seed, backbone.normalised(pixels), reads)
+class VideoStart(ImageStart):
+    """pixels: (B, T, 3, H, W) of some videos to tune on, or their frames (B · T, 3, H, W) where each is seen alone."""
+
+    modality, rows = "video", "clips"
 
 
 def vpt(start: ImageStart, layer: int = 0, begin: str = "patches") -> Prompt:
@@ -96,18 +111,12 @@ def _visual(start: ImageStart, first: int, layers: int, begin: str) -> Prompt:
     Random tokens in every layer disturb what comes out so much that learning first has to undo it.
     """
     frozen = start.transformer
-    _check_layer(start, first)
+    start.check_layer(first)
     if begin not in ("random", "patches"):
         raise CuetuneError(f"begin={begin}: choose random, or patches of pictures to tune on.")
     if begin == "patches":
         return LatePrompt(start.states()[first : first + layers], first)
     return VisualPrompt.begin(layers, start.length, frozen.width, frozen.patch, first, start.seed)
-
-
-def prefix(start: ImageStart, layer: int = 0) -> Prompt:
-    keys, values = start.keys_values()
-    _check_layer(start, layer)
-    return PrefixPrompt(keys[layer : start.depth], values[layer : start.depth], layer)
 
 
 def frame(start: ImageStart, width: int | None = None, shrink: bool = False) -> Prompt:
@@ -127,9 +136,18 @@ def _part(start: ImageStart, pixels: int) -> int:
     return max(1, round(pixels * min(start.backbone.pixel_shape[1:]) / 224))
 
 
-def _check_layer(start: ImageStart, layer: int) -> None:
-    if not 0 <= layer < start.depth:
-        raise CuetuneError(f"layer {layer}: of {start.backbone.identity.name} layers 0 to {start.depth - 1} are run.")
+def temporal(start: ImageStart, own: int = 4, layer: int = 0) -> Prompt:
+    start.check_layer(layer)
+    frozen = start.backbone
+    if not isinstance(frozen, FramesBackbone):
+        raise CuetuneError(
+            f"--prompt temporal gives each frame virtual tokens of its own, but {frozen.identity.name} sees all frames "
+            "at once; choose --prompt vpt."
+        )
+    if own < 1:
+        raise CuetuneError("--prompt-option own: each frame has 1 virtual token of its own or more.")
+    layers = start.depth - layer
+    return TemporalPrompt.begin(layers, start.length, own, frozen.frames, frozen.width, frozen.patch, layer, start.seed)
 
 
 IMAGE_METHODS = {
@@ -139,11 +157,8 @@ IMAGE_METHODS = {
     "frame": Method("a frame of trained pixels (Bahng 2022)", frame, "head"),
     "patch": Method("a patch of trained pixels (Bahng 2022)", patch, "head"),
 }
-
-
 PIXEL_METHODS = {name: IMAGE_METHODS[name] for name in ("frame", "patch")}
-
-
-def build_for_images(method: str, start: ImageStart, options: Mapping[str, Any]) -> Prompt:
-    """The first state of a prompt by its method's name. Raises CuetuneError for an unknown name or option."""
-    return build_from(IMAGE_METHODS, "pictures", method, start, options)
+VIDEO_METHODS = {
+    "temporal": Method("virtual tokens before every layer, some of them each frame's own", temporal, "head"),
+    **IMAGE_METHODS,
+}

@@ -1,4 +1,4 @@
-"""Answers of a corrected prompt: the former ones, but for the rows that a fix reaches."""
+"""Answers of an edited prompt: those of its base, overridden where an edit is active."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -6,15 +6,16 @@ from itertools import islice
 import torch
 from torch import Tensor
 
+from cuetune.answers.prediction import Prediction
 from cuetune.backbones.generation import Writing
 from cuetune.backbones.text import TextBackbone
-from cuetune.prediction import ROWS_AT_ONCE, Prediction, Predictor, batches_by_length
+from cuetune.prediction.text import ROWS_AT_ONCE, Predictor, batches_by_length
 from cuetune.prompts.corrected import CorrectedPrompt, queries_of
-from cuetune.readouts import LabelReadout, Readout
+from cuetune.readouts import Readout, TextReadout
 from cuetune.tasks.task import Example, Task
 
 
-class CorrectedPredictor(Predictor):
+class EditedPredictor(Predictor):
     """A corrected prompt, ready to answer.
 
     Every row is answered by the base, compiled, exactly as before there were fixes; one more pass of the bare model
@@ -35,15 +36,17 @@ class CorrectedPredictor(Predictor):
         super().__init__(backbone, task, prompt, writing, readout)
         self.former = Predictor(backbone, task, prompt.base, self.writing, self.readout)
 
-    def predict(self, examples: Iterable[Example], *, best_only: bool = False) -> Iterator[Prediction]:
+    def answered(
+        self, examples: Iterable[Example], *, best_only: bool = False
+    ) -> Iterator[tuple[Example, Prediction]]:
         source = iter(examples)
         while chunk := list(islice(source, ROWS_AT_ONCE)):
             answers = list(self.former.predict(chunk, best_only=best_only))
             reached = (self.weights(chunk).amax(dim=1) > 0).nonzero().squeeze(1).tolist()
-            anew = super().predict([chunk[number] for number in reached])
-            for number, answer in zip(reached, anew, strict=True):
+            anew = super().answered([chunk[number] for number in reached])
+            for number, (_, answer) in zip(reached, anew, strict=True):
                 answers[number] = answer
-            yield from answers
+            yield from zip(chunk, answers, strict=True)
 
     def weights(self, examples: Sequence[Example]) -> Tensor:
         """(N, M) how much each component of every fix acts on these rows."""
@@ -54,7 +57,7 @@ class CorrectedPredictor(Predictor):
 @torch.inference_mode()
 def queries_for(predictor: Predictor, examples: Sequence[Example]) -> Tensor:
     """(N, D) queries of examples, as this predictor has them read."""
-    assert isinstance(predictor.readout, LabelReadout)
+    assert isinstance(predictor.readout, TextReadout)
     rows = list(predictor.renderer.render(examples))
     queries = torch.empty(len(rows), predictor.backbone.state_width)
     for numbers in batches_by_length(rows):

@@ -10,13 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from cuetune.backbones.packing import Rows
-from cuetune.backbones.text import TextBackbone
-from cuetune.errors import CuetuneError
-from cuetune.prediction import Prediction, batches_by_length, renderer_for
-from cuetune.prompts.words import hard_prompt
-from cuetune.readouts import TextHead
-from cuetune.tasks.rendering import InputRow
+from cuetune.answers.prediction import Prediction
 from cuetune.tasks.splits import first_of_each
 from cuetune.tasks.task import Example, Task
 
@@ -60,50 +54,6 @@ class Probe:
         rows = [found.get(label) for label in labels]
         whole = torch.stack([weight.new_zeros(weight.shape[1]) if row is None else weight[row] for row in rows])
         return whole.float(), torch.stack([bias.min() if row is None else bias[row] for row in rows]).float()
-
-
-class Features:
-    """Features of rows, computed once. In a causal model: the last token's state and the mean over the row, at two
-    depths, behind the task's instruction as in a zero-shot prompt. In an encoder: the first state and the mean.
-
-    A model that keeps no states at a layer (`keeps_states`) has those of the last alone. Raises CuetuneError for an
-    encoder-decoder.
-    """
-
-    def __init__(self, backbone: TextBackbone, task: Task) -> None:
-        if backbone.writes and not backbone.causal:
-            raise CuetuneError(f"no linear probe on {backbone.identity.name}: it is an encoder-decoder.")
-        self.backbone, self.task = backbone, task
-        ids = hard_prompt(backbone, task).ids if backbone.causal else []
-        self.renderer = renderer_for(backbone, task, len(ids) + (0 if backbone.causal else 1))
-        self.shared = [*ids, *self.renderer.shared]
-        self.middle = max(1, round(backbone.depth * 2 / 3)) if backbone.keeps_states else None
-        self.heads = [] if backbone.causal else [TextHead(backbone, task, each) for each in ("first", "mean")]
-
-    @torch.inference_mode()
-    def of(self, examples: Sequence[Example]) -> dict[str, np.ndarray]:
-        """Name of a kind of feature -> (N, d)."""
-        rows = list(self.renderer.render(examples))
-        found: dict[str, np.ndarray] = {}
-        for batch in batches_by_length(rows):
-            for name, values in self._batch([rows[number] for number in batch]).items():
-                found.setdefault(name, np.empty((len(rows), values.shape[1]), dtype=np.float32))[batch] = values
-        return found
-
-    def _batch(self, rows: Sequence[InputRow]) -> dict[str, np.ndarray]:
-        if self.heads:
-            pooled = {head.pooling: self.backbone.hidden(head.rows(rows, self.shared)) for head in self.heads}
-            return {f"last layer, {pooling}": states.float().cpu().numpy() for pooling, states in pooled.items()}
-        packed = Rows.of([row.ids for row in rows], self.shared)
-        found = {}
-        depths = {"last": self.backbone.hidden(packed)}
-        if self.middle is not None:
-            depths = {"middle": self.backbone.states_at(self.middle, packed, 0)[len(self.shared) :], **depths}
-        for depth, states in depths.items():
-            each = states.float().cpu().split(list(packed.lengths))
-            found[f"{depth} layer, last token"] = torch.stack([row[-1] for row in each]).numpy()
-            found[f"{depth} layer, mean"] = torch.stack([row.mean(0) for row in each]).numpy()
-        return found
 
 
 def fit_probe(

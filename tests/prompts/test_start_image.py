@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from cuetune.errors import CuetuneError
-from cuetune.prompts.visual_building import IMAGE_METHODS, ImageStart, build_for_images
+from cuetune.prompts.registry import build
+from cuetune.prompts.start_image import IMAGE_METHODS, ImageStart
 from tiny_vision import LAYERS, SIDE, WIDTH, image_backbone, pixels
 
 OPTIONS = {"frame": {"width": 3}, "patch": {"size": 6}}
@@ -19,7 +20,7 @@ def start(seed: int = 0, family: str = "vit") -> ImageStart:
 @torch.no_grad()
 def test_every_method_begins_on_every_backbone(method, family):
     frozen, batch = image_backbone(family), pixels(2, seed=1)
-    prompts = [build_for_images(method, start(seed, family), OPTIONS.get(method, {})) for seed in (0, 0, 1)]
+    prompts = [build(method, start(seed, family), OPTIONS.get(method, {})) for seed in (0, 0, 1)]
     frozen.check(prompts[0].injection())
     first, again, other = (frozen.hidden(batch, prompt.injection()) for prompt in prompts)
     assert torch.equal(first, again)
@@ -29,21 +30,21 @@ def test_every_method_begins_on_every_backbone(method, family):
 
 
 def test_sizes_follow_from_the_backbone():
-    assert build_for_images("vpt", start(), {}).n_trained == LAYERS * 5 * WIDTH
-    assert build_for_images("vpt", start(), {"layer": "1"}).frozen_below == 1
-    assert build_for_images("vpt-shallow", start(), {}).n_trained == 5 * WIDTH
-    assert build_for_images("prefix", start(), {"layer": 2}).n_trained == 2 * 5 * WIDTH
-    assert build_for_images("frame", start(), {"width": "3", "shrink": "true"}).shape == (3, SIDE, SIDE)
-    assert build_for_images("frame", start(), {}).shape == (3, SIDE, SIDE)  # as large a part as 30 of 224
-    assert build_for_images("patch", start(), {}).values.shape == (3, 5, 5)
+    assert build("vpt", start(), {}).n_trained == LAYERS * 5 * WIDTH
+    assert build("vpt", start(), {"layer": "1"}).frozen_below == 1
+    assert build("vpt-shallow", start(), {}).n_trained == 5 * WIDTH
+    assert build("prefix", start(), {"layer": 2}).n_trained == 2 * 5 * WIDTH
+    assert build("frame", start(), {"width": "3", "shrink": "true"}).shape == (3, SIDE, SIDE)
+    assert build("frame", start(), {}).shape == (3, SIDE, SIDE)  # as large a part as 30 of 224
+    assert build("patch", start(), {}).values.shape == (3, 5, 5)
 
 
 def test_nothing_is_trained_above_the_layer_that_is_read():
     shallow = ImageStart(image_backbone(), 5, 0, pixels(4), reads=2)
     for method, per_layer in (("vpt", 5 * WIDTH), ("prefix", 2 * 5 * WIDTH)):
-        assert build_for_images(method, shallow, {}).n_trained == 2 * per_layer
+        assert build(method, shallow, {}).n_trained == 2 * per_layer
         with pytest.raises(CuetuneError, match="layers 0 to 1 are run"):
-            build_for_images(method, shallow, {"layer": 2})
+            build(method, shallow, {"layer": 2})
 
 
 @torch.no_grad()
@@ -62,14 +63,14 @@ def test_a_prefix_begins_as_patches_of_the_pictures():
 def test_virtual_tokens_may_begin_as_patches_of_the_pictures(family):
     inputs = image_backbone(family).layer_inputs(pixels(4))
     first = image_backbone(family).n_first
-    prompt = build_for_images("vpt", start(family=family), {"begin": "patches"})
+    prompt = build("vpt", start(family=family), {"begin": "patches"})
     tokens = prompt.injection().tokens
     assert set(tokens) == set(range(LAYERS))
     for place in range(5):
         found = [(inputs[layer][:, first:] - tokens[layer][place]).abs().amax(-1) < 1e-5 for layer in tokens]
         assert sum(each.sum().item() == 1 for each in found) >= LAYERS - 1, "some patches may be alike in one layer"
         assert torch.stack(found).all(0).sum() == 1, "one patch, in all layers"
-    shallow = build_for_images("vpt-shallow", start(family=family), {"begin": "patches", "layer": 1})
+    shallow = build("vpt-shallow", start(family=family), {"begin": "patches", "layer": 1})
     assert torch.equal(shallow.injection().tokens[1], tokens[1])
     assert shallow.frozen_below == 1
 
@@ -87,4 +88,4 @@ def test_virtual_tokens_may_begin_as_patches_of_the_pictures(family):
 )
 def test_what_is_not_known_is_named(method, options, told):
     with pytest.raises(CuetuneError, match=told):
-        build_for_images(method, start(), options)
+        build(method, start(), options)
