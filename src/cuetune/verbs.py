@@ -12,6 +12,7 @@ from cuetune.answers.prediction import Prediction
 from cuetune.backbones.base import Backbone
 from cuetune.backbones.generation import Writing
 from cuetune.backbones.loading import load_backbone
+from cuetune.backbones.preparation import preparation_of
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.evaluate import Evaluation, Source, evaluate_sources, own_name
 from cuetune.library.record import RECORD
@@ -155,10 +156,11 @@ def evaluate(
     task = tuned.task
     modality = of_task(task)
     rows = rows_to_score(modality, source_of(data) if isinstance(data, str | Path) else data, encoding, task)
-    examples = modality.readable(examples_of(rows, task, skipped), task, skipped)
+    backbone = backbone_for(tuned, model, str(prompt) if not isinstance(prompt, TunedPrompt) else "prompt", **options)
+    preparation = preparation_of(modality.name, backbone)
+    examples = modality.readable(examples_of(rows, task, skipped), task, skipped, preparation)
     if not examples:
         raise CuetuneError(f"{data}: no rows to evaluate.")
-    backbone = backbone_for(tuned, model, str(prompt) if not isinstance(prompt, TunedPrompt) else "prompt", **options)
     sources: dict[str, Source] = {own_name(tuned.prompt): tuned.predictor(backbone, writing)}
     if baselines:
         shown, examples = _set_aside(examples, demonstrations, task, shots, seed, encoding)

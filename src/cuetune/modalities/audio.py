@@ -46,6 +46,13 @@ class AudioModality(MediaModality):
 
         return faults(examples, task)
 
+    def checked(self, examples: Sequence[Any], task: Any, preparation: Any, table: Any) -> Sequence[Any]:
+        from cuetune.tasks.listening import checked
+
+        if preparation is None:
+            return super().checked(examples, task, preparation, table)
+        return checked(examples, task, preparation, table)
+
     def notes(self, examples: Sequence[Any], task: Any) -> list[str]:
         from cuetune.tasks.listening import RATE, conversions
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cuetune.prompts.base import Prompt
     from cuetune.prompts.start import Method
     from cuetune.readouts import Head
+    from cuetune.support.spill_table import SpillTable
     from cuetune.tasks.skipped import Skipped
     from cuetune.tasks.task import Example, Row, Task
     from cuetune.tuning.data import Data
@@ -84,22 +85,39 @@ class Modality(ABC):
         """What is wrong with the content of each example; None where it can be read. Texts were read already."""
         return [None] * len(examples)
 
+    def checked(
+        self, examples: Sequence["Example"], task: "Task", preparation: Any, table: "SpillTable"
+    ) -> Sequence["Example | CuetuneError"]:
+        """Each example, or what is wrong with its content. preparation: how a model takes it, where that is known
+        (`preparation_of`); then it is decoded into the table, and stands there for whoever reads the example.
+        """
+        return [fault or each for each, fault in zip(examples, self.faults(examples, task), strict=True)]
+
     def readable(
-        self, examples: Iterable["Example"], task: "Task", skipped: "Skipped | None" = None
+        self,
+        examples: Iterable["Example"],
+        task: "Task",
+        skipped: "Skipped | None" = None,
+        preparation: Any = None,
+        folder: Path | None = None,
     ) -> list["Example"]:
         """The examples whose content can be read, the others counted; without `skipped` the first is an error.
 
-        So a fault is known before a run begins, and not after it.
+        So a fault is known before a run begins, and not after it. preparation: as of `checked`. folder: of what is too
+        large for memory.
         """
+        from cuetune.support.spill_table import SpillTable
+
+        table = SpillTable(folder, "It keeps the content of the rows.")
         source, kept = iter(examples), []
         while chunk := list(islice(source, AT_ONCE)):
-            for example, fault in zip(chunk, self.faults(chunk, task), strict=True):
-                if fault is None:
-                    kept.append(example)
+            for each in self.checked(chunk, task, preparation, table):
+                if not isinstance(each, CuetuneError):
+                    kept.append(each)
                 elif skipped is None:
-                    raise fault
+                    raise each
                 else:
-                    skipped.add(str(fault))
+                    skipped.add(str(each))
         return kept
 
     def notes(self, examples: Sequence["Example"], task: "Task") -> list[str]:

@@ -33,6 +33,13 @@ class ImageModality(MediaModality):
 
         return faults(examples, task)
 
+    def checked(self, examples: Sequence[Any], task: Any, preparation: Any, table: Any) -> Sequence[Any]:
+        from cuetune.tasks.decoding import checked
+
+        if preparation is None:
+            return super().checked(examples, task, preparation, table)
+        return checked(examples, task, preparation, table)
+
     def notes(self, examples: Sequence[Any], task: Any) -> list[str]:
         from cuetune.tasks.pictures import count_deep
 

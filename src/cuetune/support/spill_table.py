@@ -30,6 +30,9 @@ class SpillTable:
         self._end = 0
         self._mapped = np.empty(0, dtype=np.uint8)
 
+    def __len__(self) -> int:
+        return len(self._tensors) + len(self._places)
+
     def __contains__(self, key: Hashable) -> bool:
         return key in self._tensors or key in self._places
 

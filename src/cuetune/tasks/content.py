@@ -5,12 +5,20 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from cuetune.tasks.decoded import Decoded
+from cuetune.tasks.opening import OpenFile
+
 
 def content_key(value: Any) -> str:
     """SHA-256 (hex) of a file's bytes, of bytes, or of the numbers of a decoded picture or recording.
 
     A file that cannot be read is known by its path: that it is missing is told where it is decoded.
     """
+    if isinstance(value, Decoded):
+        return value.key or content_key(value.source)
+    if isinstance(value, OpenFile):
+        with value.again() as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
     if isinstance(value, dict):  # as `datasets` keeps files
         held = [value[name] for name in ("bytes", "array") if value.get(name) is not None]
         value = held[0] if held else Path(str(value.get("path")))

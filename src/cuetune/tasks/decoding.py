@@ -17,7 +17,8 @@ from cuetune.errors import CuetuneError
 from cuetune.support.spill_table import SpillTable
 from cuetune.tasks.clips import read_clip
 from cuetune.tasks.decoded import Decoded, source_of
-from cuetune.tasks.pictures import read_picture
+from cuetune.tasks.pictures import count_deep, read_picture
+from cuetune.tasks.reading_once import read_once
 from cuetune.tasks.skipped import Skipped
 from cuetune.tasks.task import Example, Task
 
@@ -91,6 +92,21 @@ def decoded(
             content = Decoded(example.fields[column], preprocessing, table, place, again)
             made[place] = replace(example, fields={**example.fields, column: content})
     return made
+
+
+def checked(
+    examples: Sequence[Example], task: Task, preprocessing: Preprocessing, table: SpillTable
+) -> list[Example | CuetuneError]:
+    """Each example with its image or video decoded into the table, or what is wrong with it. A file is opened once."""
+
+    def read(content: Any, where: str) -> tuple[Tensor, int, Any]:
+        if isinstance(preprocessing, ClipPreprocessing):
+            _check_video(content, where)
+            return (*pixels_of(content, where, preprocessing), None)
+        return (*pixels_of(content, where, preprocessing), bool(count_deep([content])))
+
+    noun = "clip" if isinstance(preprocessing, ClipPreprocessing) else "picture"
+    return read_once(examples, task, read, preprocessing, noun, table)
 
 
 def faults(examples: Sequence[Example], task: Task) -> list[CuetuneError | None]:

@@ -4,12 +4,16 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from cuetune.backbones.hearing import LONGEST, Hearing
 from cuetune.errors import CuetuneError
+from cuetune.support.spill_table import SpillTable
+from cuetune.tasks.decoded import Decoded, source_of
+from cuetune.tasks.reading_once import read_once
 from cuetune.tasks.recordings import Converted, read_recording, shape_of
 from cuetune.tasks.skipped import Skipped
 from cuetune.tasks.task import Example, Task
@@ -50,10 +54,25 @@ def listen(
 
 def _read(example: Example, task: Task, rate: int, longest: float) -> Tensor | CuetuneError:
     """The wave of an example's recording, or what is wrong with it."""
+    content = example.fields[task.fields[0]]
+    if isinstance(content, Decoded) and content.preparation == (rate, longest):
+        return content.values
     try:
-        return torch.from_numpy(read_recording(example.fields[task.fields[0]], example.where, rate, longest))
+        return torch.from_numpy(read_recording(source_of(content), example.where, rate, longest))
     except CuetuneError as error:
         return error
+
+
+def checked(
+    examples: Sequence[Example], task: Task, hearing: Hearing, table: SpillTable
+) -> list[Example | CuetuneError]:
+    """Each example with its recording decoded into the table, or what is wrong with it. A file is opened once."""
+    rate, longest = hearing.rate, hearing.longest / hearing.rate
+
+    def read(content: Any, where: str) -> tuple[Tensor, int, Any]:
+        return torch.from_numpy(read_recording(content, where, rate, longest)), 0, shape_of(content, where)
+
+    return read_once(examples, task, read, (rate, longest), "recording", table)
 
 
 def faults(examples: Sequence[Example], task: Task) -> list[CuetuneError | None]:
@@ -67,6 +86,8 @@ def conversions(examples: Iterable[Example], task: Task, rate: int = RATE, longe
     """What will be done to recordings that can be read so that a model hears them, as their headers say."""
     done = Converted()
     for example in examples:
-        own, channels, seconds = shape_of(example.fields[task.fields[0]], example.where)
+        content = example.fields[task.fields[0]]
+        known = isinstance(content, Decoded) and content.header is not None
+        own, channels, seconds = content.header if known else shape_of(source_of(content), example.where)
         done.add(own, channels, seconds, rate, longest)
     return done

@@ -1,7 +1,10 @@
 """Opening content that is no text, wherever it lies: every fault is one line that says where it is."""
 
 import io
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +13,39 @@ from cuetune.tasks.fetching import fetched
 from cuetune.tasks.locating import ADDRESS, Address
 
 
+@dataclass(frozen=True)
+class OpenFile:
+    """A file that is opened once and read from its beginning as often as it is asked for, by one reader at a time."""
+
+    stream: Any
+    name: str
+    path: Path
+
+    def again(self) -> Any:
+        """A stream of all its bytes, which may be closed."""
+        self.stream.seek(0)
+        return os.fdopen(os.dup(self.stream.fileno()), "rb")
+
+
+@contextmanager
+def opened_once(source: Any, where: str, noun: str) -> Iterator[Any]:
+    """What stands for a source while it is read several times: of a path an `OpenFile`, of all else the source."""
+    if not isinstance(source, Path):
+        yield source
+        return
+    stream, name = opened(source, where, noun)
+    with stream:
+        yield OpenFile(stream, name, source)
+
+
 def opened(source: Any, where: str, noun: str) -> tuple[Any, str]:
     """A stream of the content's bytes, and what to call it.
 
-    source: a path, bytes, or `{"bytes": …, "path": …}` as `datasets` keeps files. where: its place in the data. noun:
-    what people call it: "picture", "clip". Raises CuetuneError for anything missing or empty.
+    source: a path, an `OpenFile`, bytes, or `{"bytes": …, "path": …}` as `datasets` keeps files. where: its place in
+    the data. noun: what people call it: "picture", "clip". Raises CuetuneError for anything missing or empty.
     """
+    if isinstance(source, OpenFile):
+        return source.again(), source.name
     if isinstance(source, Mapping):
         content, path = source.get("bytes"), source.get("path")
         source = content if content is not None else path

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cuetune.errors import CuetuneError
+from cuetune.tasks.decoded import Decoded, source_of
 from cuetune.tasks.deep_images import DEEP, as_bytes, check_filled, is_deep
 from cuetune.tasks.opening import opened
 from cuetune.tasks.skipped import Skipped
@@ -91,7 +92,11 @@ def count_deep(sources: Iterable[Any]) -> int:
     image, _ = _pillow()
     found = 0
     for source in sources:
-        path = source.get("path") if isinstance(source, dict) else source
+        if isinstance(source, Decoded) and source.header is not None:
+            found += source.header
+            continue
+        source = source_of(source)
+        path = source.get("path") if isinstance(source, dict) else getattr(source, "path", source)
         if isinstance(path, str | Path) and Path(path).suffix.lower() not in MAY_BE_DEEP:
             continue
         if isinstance(source, image.Image):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cuetune.backbones.base import Backbone
+from cuetune.backbones.preparation import preparation_of
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.draws import draw
 from cuetune.modalities import Modality, modality_of, of_data, of_model, of_task
@@ -60,6 +61,7 @@ def prepare(
     skip_unreadable: bool = False,
     group_by: str | None = None,
     hold_out: HoldOut | None = None,
+    folder: Path | None = None,
     **task_options: Any,
 ) -> Data:
     """Read, infer what is not said, and split. Labels, and the scale of numbers, come from the training data alone.
@@ -68,7 +70,8 @@ def prepare(
     test: None takes those that `data` brings along, else parts of its rows. skip_unreadable: leave rows out that cannot
     be used, for want of a label that is known or of content that can be read. group_by: a column of `data`; rows that
     are equal there stay on one side of the split. hold_out: column -> values of the rows that are the test rows.
-    task: a `Task`, or its kind ("regression", …). Raises CuetuneError as `read_rows`, `infer_task` and `tasks.parting`.
+    task: a `Task`, or its kind ("regression", …). Content that is no text is decoded here, once, as the model takes it;
+    folder: of what is too large for memory. Raises CuetuneError as `read_rows`, `infer_task` and `tasks.parting`.
     """
     if hold_out and test is not None:
         raise CuetuneError("--hold-out and --test both say which rows are held out; give one of them.")
@@ -88,9 +91,10 @@ def prepare(
     if task is None:
         task = modality.infer(rows, **options, **modality.chat_options(model, options))
     skipped = Skipped() if skip_unreadable else None
+    preparation = preparation_of(modality.name, model or modality.model)
 
     def read(found: Iterable[Row]) -> list[Example]:
-        return modality.readable(examples_of(found, task, skipped), task, skipped)
+        return modality.readable(examples_of(found, task, skipped), task, skipped, preparation, folder)
 
     examples = read(rows)
     given, more = _given_rows(modality, task, data, parts, {"validation": validation, "test": test}, encoding)

@@ -88,7 +88,8 @@ def tune(
     settings = settings or Settings()
     prepared = prepare(
         data, validation, test, task, settings,
-        model=model, skip_unreadable=skip_unreadable, group_by=group_by, hold_out=hold_out, **task_options,
+        model=model, skip_unreadable=skip_unreadable, group_by=group_by, hold_out=hold_out, folder=run_folder,
+        **task_options,
     )  # fmt: skip
     modality = prepared.modality
     if train_rows is not None:
