@@ -243,7 +243,7 @@ def test_data_that_are_no_pictures_of_classes(cuetune, tmp_path, model, made, to
         (("--prompt-option", "rank=3"), "prompt 'vpt' has no option 'rank'"),
         (("--start", "nowhere"), "a prompt for pictures starts from no other"),
         (("--head-layer", "3"), "layer 3: tiny-vit has layers 0 to 2"),
-        (("--pooling", "last"), "of a picture the first or the mean can be read"),
+        (("--pooling", "last"), "--pooling last: not known here; choose one of first, mean"),
         (("--prompt", "frame", "--prompt-option", "width=30"), "a frame of 30 pixels leaves nothing of 24 x 24"),
         (("--image", "picture"), "'picture'"),
         (("--augment", "sideways"), "--augment"),
