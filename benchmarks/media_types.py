@@ -22,9 +22,10 @@ from torch import Tensor
 from transformers import CONFIG_MAPPING, AutoModel, AutoModelForImageClassification
 from transformers.models.auto import modeling_auto as auto
 
-from cuetune import compat_audio, compat_vision
 from cuetune.backbones.audio import AudioBackbone
 from cuetune.backbones.clips import ClipPreprocessing
+from cuetune.backbones.compat import audio as compat_audio
+from cuetune.backbones.compat import vision as compat_vision
 from cuetune.backbones.conv import ConvBackbone
 from cuetune.backbones.hearing import SpectrogramHearing, WaveHearing, WhisperHearing
 from cuetune.backbones.image import ImageBackbone

@@ -23,7 +23,7 @@ def worker(options: dict[str, Any]) -> dict[str, Any]:
     """Measure one side once."""
     import torch
 
-    from cuetune import compat
+    from cuetune.backbones.compat import text as compat
 
     torch.manual_seed(0)
     device, length = options["device"], options["length"]

@@ -15,7 +15,7 @@ from transformers import (
     ViTConfig,
 )
 
-from cuetune import compat_vision
+from cuetune.backbones.compat import vision as compat_vision
 from cuetune.backbones.conv import ConvBackbone
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.inputs import InputChange

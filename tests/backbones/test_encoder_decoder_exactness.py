@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from transformers import AttentionInterface
 from transformers.modeling_outputs import BaseModelOutput
 
-from cuetune import compat
+from cuetune.backbones.compat import text as compat
 from cuetune.backbones.encoder_decoder import EncoderDecoderBackbone
 from cuetune.backbones.generation import Writing, generate
 from cuetune.backbones.injection import Injection

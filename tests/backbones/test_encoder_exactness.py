@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import AttentionInterface
 
-from cuetune import compat
+from cuetune.backbones.compat import text as compat
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.packing import Rows
 from tiny import ENCODERS, LAYERS, encoder, encoder_backbone

@@ -11,7 +11,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cuetune import compat
+from cuetune.backbones.compat import text as compat
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.packing import Rows
 from tiny import FAMILIES, LAYERS, WIDTH, backbone, model, stock_logits

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from transformers import LlamaForCausalLM
 
 import tiny
-from cuetune import compat
 from cuetune.backbones import frozen as faster
+from cuetune.backbones.compat import text as compat
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone

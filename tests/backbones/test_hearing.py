@@ -7,8 +7,8 @@ import pytest
 import torch
 from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor, WhisperFeatureExtractor
 
-from cuetune import compat_audio
 from cuetune.backbones.audio import AudioBackbone
+from cuetune.backbones.compat import audio as compat_audio
 from cuetune.backbones.hearing import WaveHearing, WhisperHearing, hearing_of
 from cuetune.backbones.sounds import Sounds, batches_by_length
 from cuetune.errors import CuetuneError

@@ -10,7 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from transformers import AttentionInterface, BeitConfig, BeitModel
 
-from cuetune import compat, compat_vision
+from cuetune.backbones.compat import text as compat
+from cuetune.backbones.compat import vision as compat_vision
 from cuetune.backbones.image import ImageBackbone
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.inputs import InputChange

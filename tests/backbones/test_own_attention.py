@@ -9,10 +9,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from cuetune import compat
 from cuetune.backbones import attention
 from cuetune.backbones.attention import RowAttention, as_bias, packed_attention
 from cuetune.backbones.base import PathError
+from cuetune.backbones.compat import text as compat
 from cuetune.backbones.generation import Writing, generate
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.loading import open_model

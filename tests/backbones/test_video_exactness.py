@@ -6,8 +6,9 @@ import pytest
 import torch
 from transformers import AttentionInterface
 
-from cuetune import compat, compat_vision
 from cuetune.backbones.clips import ClipPreprocessing, evenly
+from cuetune.backbones.compat import text as compat
+from cuetune.backbones.compat import vision as compat_vision
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.inputs import InputChange
 from cuetune.backbones.pictures import Pictures

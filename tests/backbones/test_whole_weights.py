@@ -15,7 +15,9 @@ from transformers import (
     ViTModel,
 )
 
-from cuetune import compat_audio, compat_video, compat_vision
+from cuetune.backbones.compat import audio as compat_audio
+from cuetune.backbones.compat import video as compat_video
+from cuetune.backbones.compat import vision as compat_vision
 from cuetune.backbones.loading import load_backbone, load_text_backbone
 from cuetune.backbones.whole_weights import load_whole
 from cuetune.errors import CuetuneError

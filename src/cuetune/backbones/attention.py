@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cuetune import compat
+from cuetune.backbones.compat import text as compat
 from cuetune.backbones.groups import Block, Group, Layout
 from cuetune.backbones.injection import KeyValue
 from cuetune.backbones.mask_rule import MaskRule

@@ -9,8 +9,10 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 import cuetune.backbones.attention  # noqa: F401 - makes its function known to transformers
-from cuetune import compat, compat_audio
 from cuetune.backbones import frozen
+from cuetune.backbones.compat import audio as compat_audio
+from cuetune.backbones.compat import text as compat
+from cuetune.backbones.compat.handed import hand_on_layers, handed, running_layout
 from cuetune.backbones.fitting import check_states
 from cuetune.backbones.hearing import Hearing
 from cuetune.backbones.injection import Injection, KeyValue
@@ -18,7 +20,6 @@ from cuetune.backbones.media import MediaBackbone
 from cuetune.backbones.sound_layout import SoundLayout
 from cuetune.backbones.sounds import Sounds
 from cuetune.backbones.wave_change import WaveChange
-from cuetune.compat_handed import hand_on_layers, handed, running_layout
 from cuetune.errors import CuetuneError
 
 

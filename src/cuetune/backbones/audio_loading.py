@@ -24,7 +24,7 @@ def load_audio_backbone(
     dtype, device: as of `load_backbone`. Raises CuetuneError when the model is not found, is no model of sound that is
     known, does not say how its sounds are prepared, or does not take injections.
     """
-    from cuetune import compat_audio
+    from cuetune.backbones.compat import audio as compat_audio
 
     plain, seconds = _window(name)
     place, source = _device(device), resolve_model(plain)
@@ -53,7 +53,7 @@ def load_hearing(name: str = DEFAULT_AUDIO, *, revision: str | None = None) -> H
 
     Raises CuetuneError for seconds that the model does not hear, or that it has no use for.
     """
-    from cuetune import compat_audio
+    from cuetune.backbones.compat import audio as compat_audio
 
     plain, seconds = _window(name)
     try:

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from cuetune import compat, compat_vision
+from cuetune.backbones.compat import text as compat
+from cuetune.backbones.compat import vision as compat_vision
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.pictures import Pictures
 from cuetune.backbones.preprocessing import Preprocessing

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cuetune import compat
+from cuetune.backbones.compat import text as compat
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.packing import Packed, Rows
 from cuetune.backbones.text import TextBackbone

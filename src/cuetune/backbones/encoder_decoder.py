@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from cuetune import compat
 from cuetune.backbones import frozen
 from cuetune.backbones.answer_paths import leaf_paths
+from cuetune.backbones.compat import text as compat
 from cuetune.backbones.injection import Injection, KeyValue
 from cuetune.backbones.packing import Rows, embedded_text
 from cuetune.backbones.padding import PaddedLayout

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cuetune import compat
+from cuetune.backbones.compat import text as compat
 from cuetune.backbones.injection import Injection, KeyValue
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone

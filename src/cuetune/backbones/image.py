@@ -7,15 +7,16 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 import cuetune.backbones.attention  # noqa: F401 - makes its function known to transformers
-from cuetune import compat, compat_vision
 from cuetune.backbones import frozen
+from cuetune.backbones.compat import text as compat
+from cuetune.backbones.compat import vision as compat_vision
+from cuetune.backbones.compat.handed import hand_on_layers, handed, running_layout
 from cuetune.backbones.fitting import check_states
 from cuetune.backbones.image_layout import ImageLayout
 from cuetune.backbones.injection import Injection, KeyValue
 from cuetune.backbones.pictures import Pictures
 from cuetune.backbones.preprocessing import Preprocessing
 from cuetune.backbones.seeing import SeeingBackbone, changed
-from cuetune.compat_handed import hand_on_layers, handed, running_layout
 from cuetune.errors import CuetuneError
 
 

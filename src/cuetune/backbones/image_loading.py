@@ -30,7 +30,7 @@ def load_image_backbone(
     dtype, device: as of `load_backbone`. Raises CuetuneError when the model is not found, does not see pictures,
     does not say how its pictures are prepared, or does not take injections.
     """
-    from cuetune import compat_vision
+    from cuetune.backbones.compat import vision as compat_vision
 
     plain, side = sized(name)
     place, source = _device(device), resolve_model(plain)
@@ -60,7 +60,7 @@ def sized(name: str) -> tuple[str, int | None]:
 
 def load_preprocessing(name: str = DEFAULT_IMAGE, *, revision: str | None = None) -> Preprocessing:
     """How a model's pictures are prepared, without its weights. name: "NAME@98" as in `load_image_backbone`."""
-    from cuetune import compat_vision
+    from cuetune.backbones.compat import vision as compat_vision
 
     plain, side = sized(name)
     try:

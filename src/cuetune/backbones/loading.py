@@ -109,8 +109,8 @@ def open_model(
 
     The self-test decides. Raises CuetuneError where neither gives what plain transformers gives.
     """
-    from cuetune import compat
     from cuetune.backbones.base import PathError
+    from cuetune.backbones.compat import text as compat
     from cuetune.backbones.plain import PLAIN
 
     attention = model.config._attn_implementation
@@ -201,7 +201,7 @@ def _read(source: str, **options: Any) -> tuple[Any, type["TextBackbone"]]:
     """The model at `source` and the class of backbone that it makes."""
     from transformers import AutoConfig, AutoModelForMaskedLM, AutoModelForSeq2SeqLM
 
-    from cuetune import compat
+    from cuetune.backbones.compat import text as compat
     from cuetune.backbones.encoder import EncoderBackbone
     from cuetune.backbones.encoder_decoder import EncoderDecoderBackbone
     from cuetune.backbones.text import TextBackbone
@@ -246,7 +246,7 @@ def _device(device: str) -> Any:
 def _dtype(dtype: str, device: Any) -> Any:
     import torch
 
-    from cuetune import compat
+    from cuetune.backbones.compat import text as compat
 
     known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
     if dtype in known:

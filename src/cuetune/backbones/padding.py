@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cuetune import compat
+from cuetune.backbones.compat import text as compat
 from cuetune.backbones.injection import Injection, KeyValue
 
 

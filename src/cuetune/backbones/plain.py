@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
-from cuetune import compat
 from cuetune.backbones.answer_paths import leaf_paths
 from cuetune.backbones.base import PathError
+from cuetune.backbones.compat import text as compat
 from cuetune.backbones.encoder import EncoderBackbone
 from cuetune.backbones.injection import Injection, KeyValue
 from cuetune.backbones.packing import Rows, embedded_text, same_length

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from cuetune import compat_vision
+from cuetune.backbones.compat import vision as compat_vision
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.media import MediaBackbone
 from cuetune.backbones.pictures import Pictures

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 import cuetune.backbones.attention  # noqa: F401 - makes its function known to transformers
-from cuetune import compat
 from cuetune.backbones import frozen
 from cuetune.backbones.base import Backbone, relative
+from cuetune.backbones.compat import text as compat
 from cuetune.backbones.end_tokens import end_tokens
 from cuetune.backbones.groups import Group, Past
 from cuetune.backbones.identity import BackboneIdentity, hash_in_float16, tokenizer_hash, weights_hash

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from cuetune import compat_video
 from cuetune.backbones.clips import ClipPreprocessing
+from cuetune.backbones.compat import video as compat_video
 from cuetune.backbones.image import ImageBackbone
 from cuetune.backbones.image_layout import ImageLayout
 from cuetune.backbones.injection import Injection

@@ -48,7 +48,7 @@ def load_video_backbone(
 
 
 def _tubes(name: str, dtype: str, device: str, options: dict[str, Any]) -> TubesBackbone:
-    from cuetune import compat_video
+    from cuetune.backbones.compat import video as compat_video
 
     place = _device(device)
     try:
@@ -70,7 +70,7 @@ def load_clip_preprocessing(name: str = DEFAULT_VIDEO, *, revision: str | None =
         return ClipPreprocessing.over(still, int(asked["frames"]))
     from transformers import AutoConfig
 
-    from cuetune import compat_video
+    from cuetune.backbones.compat import video as compat_video
 
     frames, *_ = compat_video.clip_size(AutoConfig.from_pretrained(resolve_model(name), revision=revision))
     return ClipPreprocessing.over(load_preprocessing(name, revision=revision), frames)

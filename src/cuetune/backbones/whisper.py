@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from cuetune import compat
 from cuetune.backbones import frozen
 from cuetune.backbones.audio import AudioBackbone
+from cuetune.backbones.compat import text as compat
 from cuetune.backbones.hearing import Hearing
 from cuetune.backbones.injection import Injection, KeyValue
 from cuetune.backbones.repeating import going_round, said_once

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cuetune import compat
+from cuetune.backbones.compat import text as compat
 from cuetune.backbones.padding import PaddedLayout
 
 

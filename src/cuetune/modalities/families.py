@@ -87,8 +87,8 @@ def medium(config: Any) -> str | None:
 
 def reason_against(model_type: str, kind: str) -> str:
     """Why a family is not taken, in a few words; empty for one that is taken or has to be tried."""
-    from cuetune.compat_audio import FAMILIES
-    from cuetune.compat_video import TUBES
+    from cuetune.backbones.compat.audio import FAMILIES
+    from cuetune.backbones.compat.video import TUBES
 
     known = REFUSED.get(model_type) or REFUSED.get(family(model_type), "")
     taken = {"audio": tuple(FAMILIES), "video": TUBES}.get(kind)

@@ -22,7 +22,7 @@ class TextModality(Modality):
 
     def loads(self, config: Any) -> bool:
         """Whether a configuration is that of a causal language model, whatever else it takes."""
-        from cuetune.compat import also_reads_texts
+        from cuetune.backbones.compat.text import also_reads_texts
 
         return also_reads_texts(config)
 

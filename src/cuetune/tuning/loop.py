@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cuetune import compat
 from cuetune.backbones.base import Backbone
 from cuetune.cost.flops import count as count_flops
 from cuetune.cost.meter import peak_memory, reset_peak

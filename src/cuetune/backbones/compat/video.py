@@ -7,9 +7,9 @@ from torch import Tensor
 from transformers import AutoModel, PreTrainedModel
 from transformers.models.videomae.modeling_videomae import VideoMAEEncoder, VideoMAESelfAttention
 
-from cuetune import compat
+from cuetune.backbones.compat import text as compat
+from cuetune.backbones.compat.handed import HANDED_ON, handed, running_layout
 from cuetune.backbones.whole_weights import load_whole
-from cuetune.compat_handed import HANDED_ON, handed, running_layout
 
 TUBES = ("videomae", "vivit")  # families whose states stand for tubes: patches over several frames
 

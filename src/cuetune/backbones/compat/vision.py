@@ -9,7 +9,7 @@ from transformers.image_processing_base import ImageProcessingMixin
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
 
-from cuetune import compat
+from cuetune.backbones.compat import text as compat
 from cuetune.backbones.whole_weights import check_preprocessing, load_whole
 
 # Models of pictures and words in one, of which the part that sees is loaded alone.

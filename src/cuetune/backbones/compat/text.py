@@ -31,9 +31,9 @@ from transformers.masking_utils import (
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.auto import modeling_auto
 
+from cuetune.backbones.compat.handed import HANDED_ON, running_layout
 from cuetune.backbones.frozen import own_pass
 from cuetune.backbones.mask_rule import MaskRule
-from cuetune.compat_handed import HANDED_ON, running_layout
 from cuetune.errors import CuetuneError
 
 ATTENTION = "cuetune"

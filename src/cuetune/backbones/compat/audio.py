@@ -15,7 +15,7 @@ from transformers import (
 )
 from transformers.feature_extraction_utils import FeatureExtractionMixin
 
-from cuetune import compat
+from cuetune.backbones.compat import text as compat
 from cuetune.backbones.whole_weights import check_preprocessing, load_whole
 
 # Families of transformers over sound, with the states that stand before a sound's own: AST has two for all of it.
