@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cuetune.evaluation.compare import prepared, price_here, write
+from cuetune.comparison.compare import prepared, price_here, write
 from cuetune.tuning.data import Data
 
 

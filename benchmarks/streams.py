@@ -16,12 +16,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cuetune.evaluation.continual import matrix, over_runs
-from cuetune.evaluation.continual_plots import draw_matrices
-from cuetune.evaluation.report import amount
+from cuetune.comparison.report import amount
 from cuetune.methods.continual.learner import Learner
 from cuetune.methods.continual.learning import JOINT, learn
 from cuetune.methods.continual.loading import Shared
+from cuetune.methods.continual.plots import draw_matrices
+from cuetune.metrics.continual import matrix, over_runs
 from cuetune.tuning.settings import Settings
 from side_by_side import RESULTS, described, machine
 

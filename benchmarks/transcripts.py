@@ -20,10 +20,11 @@ from typing import Any
 
 from cuetune.backbones.audio_loading import load_audio_backbone
 from cuetune.backbones.whisper import WhisperBackbone
-from cuetune.evaluation.word_errors import word_error_rate
+from cuetune.metrics.word_error_rate import word_error_rate
 from cuetune.prediction.audio import AudioPredictor, untuned
 from cuetune.prompts.registry import build
 from cuetune.prompts.start_audio import AudioStart
+from cuetune.prompts.sound_building import build_for_sounds, start_from
 from cuetune.readouts import audio_readout
 from cuetune.tasks.sounds import SOUNDS, infer_transcripts
 from cuetune.tasks.task import Example, Task

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from comparing import measure, options
-from cuetune.evaluation.compare import compare
+from cuetune.comparison.compare import compare
 
 METHODS = ("linear-probe", "prefix", "temporal", "vpt-shallow")
 ASKED = {"direction": "label", "object": "object"}  # which column is asked for

@@ -215,7 +215,7 @@ def test_a_run_folder_from_before_there_were_markers_is_known_by_its_files(tmp_p
 
 def test_a_plot_of_a_users_is_not_drawn_over(tmp_path):
     pytest.importorskip("matplotlib")
-    from cuetune.evaluation.figures import check_drawn, new_figure, save_figure
+    from cuetune.support.figures import check_drawn, new_figure, save_figure
 
     path = tmp_path / "accuracy.png"
     check_drawn(path)

@@ -24,7 +24,7 @@ _PUBLIC = {
     "Writing": "cuetune.backbones.generation",
     "adapt": "cuetune.methods.multitask.adapting",
     "check": "cuetune.verbs",
-    "compare": "cuetune.evaluation.compare",
+    "compare": "cuetune.comparison.compare",
     "evaluate": "cuetune.verbs",
     "fix": "cuetune.methods.correcting.correcting",
     "learn": "cuetune.methods.continual.learning",
@@ -38,7 +38,7 @@ _PUBLIC = {
     "train_multitask": "cuetune.methods.multitask.training",
     "transfer": "cuetune.methods.transfer.transfer",
     "tune": "cuetune.tuning.session",
-    "worth": "cuetune.evaluation.worth",
+    "worth": "cuetune.comparison.worth",
 }
 
 __all__ = [*_PUBLIC, "__version__"]

@@ -3,8 +3,8 @@
 import pytest
 
 import tiny
-from cuetune.evaluation import comparison
-from cuetune.evaluation.contenders import CONTENDERS
+from cuetune.comparison import runner as comparison
+from cuetune.comparison.contenders import CONTENDERS
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import sys
 import numpy as np
 import pytest
 
-from cuetune.evaluation.advantage import plot_curves
-from cuetune.evaluation.continual_plots import draw_matrices
-from cuetune.evaluation.figures import words
+from cuetune.comparison.data_advantage import plot_curves
+from cuetune.methods.continual.plots import draw_matrices
+from cuetune.support.figures import words
 from tiny import folder, rows, write_csv
 
 MARKUP = "[/b] [red]x[/red] [link=file:///etc]y[/link] :smile: $\\frac{$ |`<b>*_#"

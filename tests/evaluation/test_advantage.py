@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cuetune.comparison.data_advantage import advantage, common_window, plot_curves, whole_region
 from cuetune.errors import CuetuneError
-from cuetune.evaluation.advantage import advantage, common_window, plot_curves, whole_region
 
 DATA = Path(__file__).parents[1] / "data" / "data_advantage"
 PUBLISHED = {"mnli": 3506, "boolq": 752, "cb": 90, "copa": 288, "rte": 282, "wic": -424, "wsc": 281}

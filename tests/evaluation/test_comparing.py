@@ -6,11 +6,11 @@ import sys
 import pytest
 
 import tiny
+from cuetune.comparison import compare as module
+from cuetune.comparison.compare import compare, price_here
+from cuetune.comparison.contenders import CONTENDERS, instructed
 from cuetune.cost.prices import Prices
 from cuetune.errors import CuetuneError
-from cuetune.evaluation import compare as module
-from cuetune.evaluation.compare import compare, price_here
-from cuetune.evaluation.contenders import CONTENDERS, instructed
 from cuetune.tasks.task import Task
 
 FAR = ("nearest", "lora")  # need a download or PEFT; the slow test has them

@@ -6,13 +6,13 @@ from dataclasses import replace
 import pytest
 
 import tiny
+from cuetune.comparison import runner as module
+from cuetune.comparison.contenders import CONTENDERS, Contender
+from cuetune.comparison.plan import Plan
+from cuetune.comparison.run_result import Outcome
+from cuetune.comparison.runner import Comparison
+from cuetune.comparison.throughput import spoken
 from cuetune.errors import CuetuneError
-from cuetune.evaluation import comparison as module
-from cuetune.evaluation.comparison import Comparison
-from cuetune.evaluation.contenders import CONTENDERS, Contender
-from cuetune.evaluation.outcome import Outcome
-from cuetune.evaluation.pace import spoken
-from cuetune.evaluation.plan import Plan
 from cuetune.tasks.splits import split_examples
 from cuetune.tasks.task import Row, Task
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cuetune.evaluation.continual import (
+from cuetune.metrics.continual import (
     final_accuracy,
     incremental_accuracy,
     largest_drop,

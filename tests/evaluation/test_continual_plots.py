@@ -2,8 +2,8 @@
 
 import pytest
 
-from cuetune.evaluation.continual import matrix
-from cuetune.evaluation.continual_plots import _title, draw_matrices
+from cuetune.methods.continual.plots import _title, draw_matrices
+from cuetune.metrics.continual import matrix
 
 pytest.importorskip("matplotlib")
 

@@ -5,10 +5,10 @@ import pytest
 from scipy import stats
 from sklearn import metrics
 
-from cuetune.evaluation.metrics import Score
-from cuetune.evaluation.multi_label_metrics import by_label, micro_f1, multi_label_scores
-from cuetune.evaluation.regression_metrics import correlation, regression_scores
-from cuetune.evaluation.resampling import resamples
+from cuetune.metrics.classification import Score
+from cuetune.metrics.multi_label import by_label, micro_f1, multi_label_scores
+from cuetune.metrics.regression import correlation, regression_scores
+from cuetune.metrics.resampling import resamples
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -62,7 +62,7 @@ def test_a_draw_of_rows_is_scored_as_those_rows_alone():
     counts = next(resamples(30))[:1]
     rows = np.repeat(np.arange(30), counts[0].astype(int))
     assert len(rows) == 30
-    from cuetune.evaluation.regression_metrics import _Order
+    from cuetune.metrics.regression import _Order
 
     ranks = [_Order(values).ranks(counts) for values in (truth, found)]
     assert correlation(counts, *ranks)[0] == pytest.approx(stats.spearmanr(truth[rows], found[rows])[0])

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cuetune.evaluation.plots import LOOKS, apart, draw_comparison, mean_curve
-from cuetune.evaluation.report import summarise
+from cuetune.comparison.plots import LOOKS, apart, draw_comparison, mean_curve
+from cuetune.comparison.report import summarise
 from cuetune.modalities import MODALITIES
 
 GAP = 0.05

@@ -6,7 +6,7 @@ import statistics
 import pytest
 from scipy import stats
 
-from cuetune.evaluation.report import (
+from cuetune.comparison.report import (
     COLUMNS,
     Price,
     amount,

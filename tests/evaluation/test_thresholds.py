@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from cuetune.evaluation.thresholds import best_threshold, best_thresholds
+from cuetune.metrics.thresholds import best_threshold, best_thresholds
 
 
 @pytest.mark.parametrize("seed", range(20))

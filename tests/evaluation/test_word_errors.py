@@ -5,7 +5,7 @@ from functools import cache
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cuetune.evaluation.word_errors import edits, word_error_rate, words_of
+from cuetune.metrics.word_error_rate import edits, word_error_rate, words_of
 
 words = st.lists(st.sampled_from("abc"), max_size=6)
 

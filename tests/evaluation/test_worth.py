@@ -5,11 +5,11 @@ import json
 import pytest
 
 import tiny
+from cuetune.comparison import runner as comparison
+from cuetune.comparison.contenders import CONTENDERS, Contender
+from cuetune.comparison.run_result import Outcome
+from cuetune.comparison.worth import worth
 from cuetune.errors import CuetuneError
-from cuetune.evaluation import comparison
-from cuetune.evaluation.contenders import CONTENDERS, Contender
-from cuetune.evaluation.outcome import Outcome
-from cuetune.evaluation.worth import worth
 
 
 @pytest.fixture

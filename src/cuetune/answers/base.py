@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from cuetune.evaluation.metrics import Score
+    from cuetune.metrics.classification import Score
+    from cuetune.prediction import Prediction
     from cuetune.tasks.splits import Splits
     from cuetune.tasks.task import Example, Row, Task
 

@@ -41,7 +41,7 @@ class OneLabel(Answers):
         return Prediction(where, self.task.labels[best], tuple(values), cut, limit)
 
     def validation(self, predictions: "Sequence[Prediction]", targets: Sequence[Any]) -> dict[str, float]:
-        from cuetune.evaluation.metrics import negative_log_likelihood
+        from cuetune.metrics.classification import negative_log_likelihood
 
         index = self.index
         right = [p.label == label for p, label in zip(predictions, targets, strict=True)]
@@ -49,7 +49,7 @@ class OneLabel(Answers):
         return {"accuracy": sum(right) / len(right), "loss": loss}
 
     def measured(self, predictions: "Sequence[Prediction]", targets: Sequence[Any]) -> Measured:
-        from cuetune.evaluation.metrics import calibration_error, classification_scores, confusion
+        from cuetune.metrics.classification import calibration_error, classification_scores, confusion
 
         index, truth = self.index, [str(label) for label in targets]
         found = [index[p.label] for p in predictions]

@@ -38,8 +38,8 @@ class WrittenText(Answers):
         raise CuetuneError("written text is validated by its loss alone.")
 
     def measured(self, predictions: "Sequence[Prediction]", targets: Sequence[Any]) -> Measured:
-        from cuetune.evaluation.metrics import exact_match
-        from cuetune.evaluation.word_errors import word_error_rate
+        from cuetune.metrics.classification import exact_match
+        from cuetune.metrics.word_error_rate import word_error_rate
 
         written, truth = [prediction.label for prediction in predictions], [str(target) for target in targets]
         scores = exact_match(written, truth)

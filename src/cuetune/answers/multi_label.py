@@ -138,7 +138,7 @@ class SeveralLabels(Answers):
 
         import numpy as np
 
-        from cuetune.evaluation.thresholds import best_thresholds
+        from cuetune.metrics.thresholds import best_thresholds
 
         if not predictions:
             return self.task
@@ -148,7 +148,7 @@ class SeveralLabels(Answers):
     def validation(self, predictions: "Sequence[Prediction]", targets: Sequence[Any]) -> dict[str, float]:
         import numpy as np
 
-        from cuetune.evaluation.multi_label_metrics import micro_f1
+        from cuetune.metrics.multi_label import micro_f1
 
         truth, values = self.matrix(targets), np.array([each.probabilities for each in predictions])
         right = np.clip(np.where(truth, values, 1 - values), 1e-12, None)
@@ -156,7 +156,7 @@ class SeveralLabels(Answers):
         return {"micro_f1": micro_f1(truth, found), "loss": float(-np.log(right).mean())}
 
     def measured(self, predictions: "Sequence[Prediction]", targets: Sequence[Any]) -> Measured:
-        from cuetune.evaluation.multi_label_metrics import by_label, multi_label_scores
+        from cuetune.metrics.multi_label import by_label, multi_label_scores
 
         truth, found = self.matrix(targets), self.matrix([prediction.label for prediction in predictions])
         named = zip(self.task.labels, self.thresholds, by_label(truth, found), strict=True)

@@ -103,7 +103,7 @@ class Number(Answers):
     def validation(self, predictions: "Sequence[Prediction]", targets: Sequence[Any]) -> dict[str, float]:
         import numpy as np
 
-        from cuetune.evaluation.regression_metrics import pearson
+        from cuetune.metrics.regression import pearson
 
         found, truth = np.array([each.label for each in predictions]), np.array([*targets], dtype=float)
         loss = float(np.square((found - truth) / self.scale[1]).mean())
@@ -112,7 +112,7 @@ class Number(Answers):
     def measured(self, predictions: "Sequence[Prediction]", targets: Sequence[Any]) -> Measured:
         import numpy as np
 
-        from cuetune.evaluation.regression_metrics import regression_scores
+        from cuetune.metrics.regression import regression_scores
 
         found, truth = np.array([each.label for each in predictions]), np.array([*targets], dtype=float)
         return Measured(regression_scores(truth, found))

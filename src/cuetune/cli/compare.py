@@ -70,8 +70,8 @@ def compare(
 
     An interrupted comparison resumes when the same command is given again.
     """
-    from cuetune.evaluation.compare import compare as compared
-    from cuetune.evaluation.report import terminal_table
+    from cuetune.comparison.compare import compare as compared
+    from cuetune.comparison.report import terminal_table
 
     given = {**comparison.given(), **splits.given(), **model.given(), **reading.given(), **task.given()}
     with resumable(to):

@@ -126,8 +126,8 @@ def _matrix(learned: "Learned") -> Any:
 
 def _summary(found: "Mapping[str, Learned]") -> Any:
     """One line for each method."""
-    from cuetune.evaluation.continual import NAMES
-    from cuetune.evaluation.report import amount
+    from cuetune.comparison.report import amount
+    from cuetune.metrics.continual import NAMES
 
     table = console.table("method", "A_N", "mean A_t", "forgotten", "one step", "seconds", "trained", "kept")
     table.caption = (
@@ -144,8 +144,8 @@ def _summary(found: "Mapping[str, Learned]") -> Any:
 def _draw(found: "Mapping[str, Learned]", to: Path) -> str:
     """The matrices as an image, where matplotlib is installed; returns a line that says where."""
     from cuetune.errors import CuetuneError
-    from cuetune.evaluation.continual_plots import draw_matrices
-    from cuetune.evaluation.figures import check_drawn
+    from cuetune.methods.continual.plots import draw_matrices
+    from cuetune.support.figures import check_drawn
 
     names = next(iter(found.values())).names
     try:

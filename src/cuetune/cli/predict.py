@@ -197,7 +197,7 @@ def _write(task: Any, answers: Iterator[Any], to: Path) -> None:
         line = of_task(task).unfinished(counts["unfinished"], counts["longest"])
         console.say(f"{line} Set another length with --max-new-tokens.")
     if counts["labelled"]:
-        from cuetune.evaluation.metrics import figure
+        from cuetune.metrics.classification import figure
 
         agreement = figure(right / counts["labelled"])
         console.say(f"{task.answers.agreement} on the {counts['labelled']:,} rows with a label: {agreement}")

@@ -6,10 +6,11 @@ from statistics import fmean
 from typing import Any
 
 from cuetune.cli.tables import cost_line
-from cuetune.evaluation.metrics import best_of, metric_name
 from cuetune.library.tuned import TunedPrompt
 from cuetune.library.universal import UniversalPrompt
 from cuetune.methods.transfer.transfer import Transferred
+from cuetune.methods.recycling.recycling import Recycled
+from cuetune.metrics.classification import best_of, metric_name
 from cuetune.support import console
 from cuetune.tasks.skipped import Skipped
 

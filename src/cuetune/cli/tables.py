@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from cuetune.evaluation.metrics import best_of, metric_name
+from cuetune.metrics.classification import best_of, metric_name
 from cuetune.support import bars, console
 
 if TYPE_CHECKING:

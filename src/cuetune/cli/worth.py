@@ -9,7 +9,7 @@ from cuetune.cli.expand import option
 from cuetune.support import console
 
 if TYPE_CHECKING:
-    from cuetune.evaluation.worth import Worth
+    from cuetune.comparison.worth import Worth
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def worth(
 
     An interrupted comparison resumes when the same command is given again.
     """
-    from cuetune.evaluation.worth import worth as worth_of
+    from cuetune.comparison.worth import worth as worth_of
 
     given = {**comparison.given(), **splits.given(), **model.given(), **reading.given(), **task.given()}
     with resumable(to):
@@ -50,7 +50,7 @@ def worth(
 
 
 def _table(made: "Worth", method: str, against: str) -> "console.Table":
-    from cuetune.evaluation.report import score
+    from cuetune.comparison.report import score
 
     table = console.table(title="accuracy by training rows, 95 % confidence intervals over seeds")
     rows = {(row["method"], row["size"]): score(row["accuracy"]) for row in made.compared.rows}

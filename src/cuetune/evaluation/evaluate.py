@@ -11,8 +11,9 @@ from cuetune.answers.prediction import Prediction
 from cuetune.backbones.generation import Writing
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
-from cuetune.evaluation.metrics import Score
+from cuetune.metrics.classification import Score
 from cuetune.prediction.text import Predictor
+from cuetune.prediction import Prediction, Predictor
 from cuetune.prompts.base import Prompt
 from cuetune.prompts.words import choose, hard_prompt
 from cuetune.readouts import Readout, readout_for

@@ -2,9 +2,9 @@
 
 import json
 
-from cuetune.evaluation.metrics import metric_name
 from cuetune.library.record import own_scores
 from cuetune.library.tuned import UNKNOWN_BACKBONE, TunedPrompt
+from cuetune.metrics.classification import metric_name
 
 METRICS = {"macro_f1": "f1"}  # what the hub calls a metric, where it calls it otherwise
 

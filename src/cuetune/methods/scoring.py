@@ -9,8 +9,9 @@ from cuetune.backbones.injection import Injection
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
-from cuetune.evaluation.metrics import negative_log_likelihood
+from cuetune.metrics.classification import negative_log_likelihood
 from cuetune.prediction.text import Predictor, renderer_for
+from cuetune.prediction import Predictor, renderer_for
 from cuetune.prompts.base import Prompt
 from cuetune.readouts import LabelReadout, LinearHead, readout_for
 from cuetune.tasks.rendering import InputRow

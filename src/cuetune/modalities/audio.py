@@ -112,6 +112,6 @@ class AudioModality(MediaModality):
         return features_of(self.name, backbone, task, layer, head)
 
     def contenders(self) -> Mapping[str, Any]:
-        from cuetune.evaluation.contenders import AUDIO_CONTENDERS
+        from cuetune.comparison.contenders import AUDIO_CONTENDERS
 
         return AUDIO_CONTENDERS

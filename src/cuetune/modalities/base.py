@@ -11,7 +11,7 @@ from cuetune.errors import CuetuneError
 if TYPE_CHECKING:
     from cuetune.backbones.base import Backbone
     from cuetune.backbones.generation import Writing
-    from cuetune.evaluation.contenders import Contender
+    from cuetune.comparison.contenders import Contender
     from cuetune.evaluation.evaluate import Source
     from cuetune.prediction.base import BasePredictor
     from cuetune.prompts.base import Prompt

@@ -90,6 +90,6 @@ class ImageModality(MediaModality):
         return features_of(self.name, backbone, task, layer, head)
 
     def contenders(self) -> Mapping[str, Any]:
-        from cuetune.evaluation.contenders import IMAGE_CONTENDERS
+        from cuetune.comparison.contenders import IMAGE_CONTENDERS
 
         return IMAGE_CONTENDERS

@@ -162,6 +162,6 @@ class TextModality(Modality):
         return TextFeatures(backbone, task)
 
     def contenders(self) -> Mapping[str, Any]:
-        from cuetune.evaluation.contenders import CONTENDERS
+        from cuetune.comparison.contenders import CONTENDERS
 
         return CONTENDERS

@@ -71,6 +71,6 @@ class VideoModality(ImageModality):
         return features_of(self.name, backbone, task, layer, head)
 
     def contenders(self) -> Mapping[str, Any]:
-        from cuetune.evaluation.contenders import VIDEO_CONTENDERS
+        from cuetune.comparison.contenders import VIDEO_CONTENDERS
 
         return VIDEO_CONTENDERS

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from cuetune.backbones.identity import BackboneIdentity
 from cuetune.errors import CuetuneError
-from cuetune.evaluation.continual import matrix, summary
 from cuetune.library.record import BackboneFile, Count, Shape, TaskFile, first_fault
 from cuetune.library.saving import public_name
+from cuetune.metrics.continual import matrix, summary
 from cuetune.support.files import atomic_file
 from cuetune.support.locking import locked
 from cuetune.support.named_paths import possible

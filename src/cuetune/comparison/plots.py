@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cuetune.evaluation.contenders import contender
-from cuetune.evaluation.figures import new_figure, save_figure
-from cuetune.evaluation.report import metrics_of, short, title
+from cuetune.comparison.contenders import contender
+from cuetune.comparison.report import metrics_of, short, title
+from cuetune.support.figures import new_figure, save_figure
 
 LOOKS = {
     "words": ("#000000", "s"),

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from cuetune.errors import CuetuneError
-from cuetune.evaluation.figures import new_figure, save_figure, words
+from cuetune.support.figures import new_figure, save_figure, words
 
 LEVELS = 1000  # scores inside the window that the mean is taken over
 NARROW = 0.1  # a window below this share of all scores is too small a basis (MultiRC in the paper: 0.05)

@@ -9,12 +9,12 @@ from typing import Any
 from cuetune.answers import refuse
 from cuetune.backbones.loading import DEFAULT
 from cuetune.backbones.text import TextBackbone
+from cuetune.comparison.compare import Compared, opening, prepared, price_here, write
+from cuetune.comparison.contenders import CONTENDERS
+from cuetune.comparison.data_advantage import Advantage, advantage, plot_curves
+from cuetune.comparison.report import score, write_json, write_text
+from cuetune.comparison.runner import NAME
 from cuetune.errors import CuetuneError
-from cuetune.evaluation.advantage import Advantage, advantage, plot_curves
-from cuetune.evaluation.compare import Compared, opening, prepared, price_here, write
-from cuetune.evaluation.comparison import NAME
-from cuetune.evaluation.contenders import CONTENDERS
-from cuetune.evaluation.report import score, write_json, write_text
 from cuetune.support import console
 from cuetune.support.locking import alone
 from cuetune.tasks.inference import describe

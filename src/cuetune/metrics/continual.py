@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from cuetune.evaluation.report import interval
+from cuetune.metrics.intervals import interval
 
 # The two forgettings are different numbers, the first a fraction of the second: never compare one with the other.
 NAMES = {

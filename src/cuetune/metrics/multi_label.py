@@ -5,8 +5,8 @@ As scikit-learn has them with `zero_division=0`: a label that no row has and no 
 
 import numpy as np
 
-from cuetune.evaluation.metrics import Score
-from cuetune.evaluation.resampling import intervals
+from cuetune.metrics.classification import Score
+from cuetune.metrics.resampling import intervals
 
 
 def multi_label_scores(truth: np.ndarray, found: np.ndarray, seed: int = 0) -> dict[str, Score]:

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from cuetune.backbones.base import Backbone
+from cuetune.comparison.run_result import Curve, Job, Outcome, measured, scored
 from cuetune.cost.energy import EnergyMeter
 from cuetune.cost.flops import count
 from cuetune.cost.meter import peak_memory, weight_bytes
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.evaluate import best_answers, in_words
-from cuetune.evaluation.outcome import Curve, Job, Outcome, measured, scored
+from cuetune.comparison.run_result import Curve, Job, Outcome, measured, scored
 from cuetune.methods.adaptation import ModelWeights, fine_tuning, lora
 from cuetune.modalities import MODALITIES, modality_of
 from cuetune.prediction.probe import fit_probe, predict_probe

@@ -7,11 +7,8 @@ from typing import Any
 
 from cuetune.answers import refuse
 from cuetune.backbones.base import Backbone
-from cuetune.cost.prices import Prices, gpu_called
-from cuetune.errors import CuetuneError
-from cuetune.evaluation.comparison import NAME, VALIDATION_ROWS, Comparison
-from cuetune.evaluation.plan import Plan
-from cuetune.evaluation.report import (
+from cuetune.comparison.plan import Plan
+from cuetune.comparison.report import (
     REFERENCE,
     Price,
     compared_by,
@@ -21,6 +18,9 @@ from cuetune.evaluation.report import (
     write_json,
     write_text,
 )
+from cuetune.comparison.runner import NAME, VALIDATION_ROWS, Comparison
+from cuetune.cost.prices import Prices, gpu_called
+from cuetune.errors import CuetuneError
 from cuetune.library.markdown import plain
 from cuetune.support import console
 from cuetune.support.locking import alone
@@ -180,7 +180,7 @@ def write(comparison: Comparison, source: str, price: Price, log: Callable[[str]
     heading = f"{source} on {comparison.backbone.identity.name}"
     write_text(folder / "table.md", markdown(rows, plain(heading), notes))
     try:
-        from cuetune.evaluation.plots import draw_comparison
+        from cuetune.comparison.plots import draw_comparison
 
         draw_comparison(folder, rows, results)
     except CuetuneError as error:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from cuetune.evaluation.metrics import RESAMPLES, Score
+from cuetune.metrics.classification import RESAMPLES, Score
 
 NUMBERS_AT_ONCE = 4_000_000  # of drawn rows that are held in memory
 

@@ -5,10 +5,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from cuetune.evaluation.contenders import contender
+from cuetune.comparison.contenders import contender
 
 if TYPE_CHECKING:
-    from cuetune.evaluation.plan import Plan, Run
+    from cuetune.comparison.plan import Plan, Run
 
 
 class Pace:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from cuetune.evaluation.metrics import Score
-from cuetune.evaluation.resampling import intervals
+from cuetune.metrics.classification import Score
+from cuetune.metrics.resampling import intervals
 
 
 def regression_scores(truth: np.ndarray, found: np.ndarray, seed: int = 0) -> dict[str, Score]:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from cuetune.evaluation.continual import largest_drop, mean_matrix, one_step_drop
-from cuetune.evaluation.figures import new_figure, save_figure, words
+from cuetune.metrics.continual import largest_drop, mean_matrix, one_step_drop
+from cuetune.support.figures import new_figure, save_figure, words
 
 LEAST = 0.55  # from here on a cell is dark, and its number white
 NUMBERED = 12  # larger matrices have no room for numbers

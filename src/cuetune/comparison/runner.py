@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from cuetune.backbones.base import Backbone
+from cuetune.comparison.plan import Plan, Run
+from cuetune.comparison.report import compared_by, title, write_json
+from cuetune.comparison.run_result import Job, Rows
+from cuetune.comparison.throughput import Pace
 from cuetune.cost.meter import reset_peak, settled_memory, weight_bytes
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.draws import draw
-from cuetune.evaluation.outcome import Job, Rows
-from cuetune.evaluation.pace import Pace
-from cuetune.evaluation.plan import Plan, Run
-from cuetune.evaluation.report import compared_by, title, write_json
 from cuetune.modalities import modality_of
 from cuetune.support import console
 from cuetune.support.ownership import is_empty

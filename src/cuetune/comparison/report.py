@@ -9,8 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cuetune.evaluation.contenders import contender
-from cuetune.evaluation.metrics import WITHIN, metric_name
+from cuetune.comparison.contenders import contender
+from cuetune.metrics.classification import WITHIN, metric_name
+from cuetune.metrics.intervals import interval
 from cuetune.support import console
 from cuetune.support.files import atomic_file
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cuetune.evaluation.metrics import RESAMPLES, Score
+from cuetune.metrics.classification import RESAMPLES, Score
 
 WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*", re.UNICODE)
 
