@@ -20,6 +20,9 @@ from cuetune.backbones.loading import load_backbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.metrics.classification import classification_scores, confusion
 from cuetune.corrected_prediction import queries_for
+from cuetune.data.reading import read_rows
+from cuetune.data.splits import split_examples
+from cuetune.data.task import Example
 from cuetune.library.card import interval
 from cuetune.library.tuned import TunedPrompt
 from cuetune.methods.correcting.correcting import BATCH, LENGTH, STEPS, learned, updates
@@ -29,9 +32,6 @@ from cuetune.prediction.text import Predictor
 from cuetune.metrics.classification import classification_scores, confusion
 from cuetune.prediction import Prediction, Predictor
 from cuetune.prompts import CorrectedPrompt, SoftPrompt
-from cuetune.tasks.reading import read_rows
-from cuetune.tasks.splits import split_examples
-from cuetune.tasks.task import Example
 from cuetune.tuning.batches import Epochs
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.runs import TaskData

@@ -15,14 +15,14 @@ from typing import Any
 import torch
 
 from cuetune.backbones.loading import load_backbone
+from cuetune.data.media.audio_batches import listen
+from cuetune.data.media.audio_files import SOUNDS
+from cuetune.data.media.image_batches import decode, rows_of
+from cuetune.data.media.image_files import PICTURES
+from cuetune.data.media.video_files import VIDEOS
+from cuetune.data.splits import Splits
+from cuetune.data.task import Example, Task
 from cuetune.modalities import modality_of
-from cuetune.tasks.decoding import decode, rows_of
-from cuetune.tasks.images import PICTURES
-from cuetune.tasks.listening import listen
-from cuetune.tasks.sounds import SOUNDS
-from cuetune.tasks.splits import Splits
-from cuetune.tasks.task import Example, Task
-from cuetune.tasks.videos import VIDEOS
 from cuetune.tuning.data import Data
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.runs import TaskData

@@ -15,9 +15,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from comparing import measure, options, table
-from cuetune.tasks.images import PICTURES
-from cuetune.tasks.splits import Splits
-from cuetune.tasks.task import Example, Row, Task
+from cuetune.data.media.image_files import PICTURES
+from cuetune.data.splits import Splits
+from cuetune.data.task import Example, Row, Task
 from cuetune.tuning.data import Data
 
 METHODS = ("linear-probe", "prefix", "vpt-shallow", "vpt", "frame", "fine-tuning")

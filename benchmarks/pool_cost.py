@@ -21,10 +21,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from cuetune.backbones.loading import load_backbone
+from cuetune.data.task import Example, Task
 from cuetune.methods.continual.features import FrozenFeatures
 from cuetune.prompts.pool import PoolShape
 from cuetune.prompts.pool_coda import CodaPrompt, key_weights
-from cuetune.tasks.task import Example, Task
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings

@@ -19,11 +19,11 @@ import torch
 
 from cuetune.backbones.identity import BackboneIdentity
 from cuetune.cli.library import list_prompts, search
+from cuetune.data.task import Task
 from cuetune.library.collection import PromptLibrary, _entry_of, _files
 from cuetune.library.tuned import TunedPrompt
 from cuetune.modalities import of_data
 from cuetune.prompts import SoftPrompt
-from cuetune.tasks.task import Task
 from cuetune.verbs import check
 
 IDENTITY = BackboneIdentity("tiny", None, "ab" * 32, "cd" * 32, "llama", 6, 2, 2)

@@ -15,9 +15,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from comparing import measure, options, table
-from cuetune.tasks.sounds import SOUNDS
-from cuetune.tasks.splits import Splits
-from cuetune.tasks.task import Row, Task
+from cuetune.data.media.audio_files import SOUNDS
+from cuetune.data.splits import Splits
+from cuetune.data.task import Row, Task
 from cuetune.tuning.data import Data
 
 METHODS = ("linear-probe", "prefix", "shallow", "deep", "wave", "fine-tuning")

@@ -24,7 +24,8 @@ from typing import Any
 from scipy import stats
 
 from cuetune.backbones.loading import load_backbone
-from cuetune.evaluation.draws import draw
+from cuetune.data.sampling import draw
+from cuetune.data.task import Example
 from cuetune.evaluation.evaluate import evaluate_sources, in_words
 from cuetune.library.tuned import TunedPrompt
 from cuetune.library.universal import UniversalPrompt
@@ -35,7 +36,6 @@ from cuetune.prediction.text import Predictor
 from cuetune.prompts import Prompt, SoftPrompt
 from cuetune.prompts.initial import soft_prompt
 from cuetune.prompts.words import instructed
-from cuetune.tasks.task import Example
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.runs import TaskData, TextRun
 from cuetune.tuning.settings import Settings

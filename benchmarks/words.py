@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from cuetune.backbones.loading import DEFAULT, load_backbone
+from cuetune.data.splits import Splits
 from cuetune.evaluation.evaluate import evaluate_sources
 from cuetune.methods.calibration import calibrate
 from cuetune.methods.searching import search
 from cuetune.prediction.text import Predictor
 from cuetune.prompts.nearest import nearest_prompt
 from cuetune.prompts.words import choose, hard_prompt
-from cuetune.tasks.splits import Splits
 from cuetune.tuning.data import Data, prepare
 from cuetune.tuning.settings import Settings
 from side_by_side import RESULTS, machine

@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from cuetune.cli.process import VARIABLES
-from cuetune.tasks.long_cells import LongCells
-from cuetune.tasks.reading import read_rows
+from cuetune.data.formats.long_cells import LongCells
+from cuetune.data.reading import read_rows
 from tiny import folder, rows, write_csv
 
 CLEAN = {name: value for name, value in os.environ.items() if name not in VARIABLES}

@@ -10,6 +10,8 @@ import torch
 from cuetune.backbones.groups import Past
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.packing import Rows
+from cuetune.data.task import Example, Task
+from cuetune.data.templating import Renderer
 from cuetune.library.digest import digest
 from cuetune.library.record import RECORD
 from cuetune.library.tuned import TunedPrompt
@@ -23,8 +25,8 @@ from cuetune.prompts.late import LatePrompt
 from cuetune.prompts.prefix import PrefixPrompt
 from cuetune.prompts.query import query_of
 from cuetune.readouts import LabelWords, VocabularyWords, best_walk
-from cuetune.tasks.rendering import Renderer
-from cuetune.tasks.task import Example, Task
+from cuetune.data.templating import Renderer
+from cuetune.data.task import Example, Task
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.objectives import cross_entropy
 from cuetune.tuning.runs import TaskData, TextRun

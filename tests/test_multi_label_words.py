@@ -4,9 +4,11 @@ import torch
 import torch.nn.functional as F
 
 import tiny
+from cuetune.data.task import Example, Task
+from cuetune.data.templating import Rendered, Renderer
 from cuetune.readouts import MultiLabelWords, readout_for
-from cuetune.tasks.rendering import InputRow, Renderer
-from cuetune.tasks.task import Example, Task
+from cuetune.data.templating import InputRow, Renderer
+from cuetune.data.task import Example, Task
 
 TASK = Task(
     template="Text: {text}\nLabels:", labels=("g", "b"), label_words=("good", "bad"), kind="multi-label",

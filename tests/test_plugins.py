@@ -10,9 +10,9 @@ import pytest
 
 import tiny
 from cuetune.backbones.loading import load_backbone
+from cuetune.data.reading import read_rows, source_name, splits_of
 from cuetune.errors import CuetuneError
 from cuetune.support import plugins
-from cuetune.tasks.reading import read_rows, source_name, splits_of
 
 ROWS = [{"text": f"row {number}", "label": "odd" if number % 2 else "even"} for number in range(12)]
 # What the tests add: each is found at this module by the name of its entry point.

@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 
 from cuetune.backbones.generation import Writing, generate
 from cuetune.backbones.injection import Injection
+from cuetune.data.task import Example, Task
+from cuetune.data.templating import Renderer
 from cuetune.errors import CuetuneError
 from cuetune.prediction.text import Predictor
 from cuetune.prompts import HardPrompt, SoftPrompt
 from cuetune.readouts import GeneratedText, LabelWords, VocabularyWords
-from cuetune.tasks.rendering import Renderer
-from cuetune.tasks.task import Example, Task
 from tiny import FAMILIES, backbone, model
 
 TEXTS = ["good xx", "it was bad and long, the longest of all", "é"]

@@ -11,10 +11,13 @@ from cuetune.backbones.generation import Writing, write
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.text import TextBackbone
 from cuetune.prediction.text import Predictor
+from cuetune.data.task import Example, Task
+from cuetune.data.templating import Renderer
+from cuetune.prediction import Predictor
 from cuetune.prompts import SoftPrompt
 from cuetune.readouts import GeneratedText
-from cuetune.tasks.rendering import Renderer
-from cuetune.tasks.task import Example, Task
+from cuetune.data.templating import Renderer
+from cuetune.data.task import Example, Task
 from cuetune.tuning.runs import TaskData, TextRun
 from cuetune.tuning.settings import Settings
 from tiny import tokenizer, write_csv

@@ -17,7 +17,7 @@ _PUBLIC = {
     "PromptLibrary": "cuetune.library.collection",
     "Settings": "cuetune.tuning.settings",
     "SoftPrompt": "cuetune.prompts",
-    "Task": "cuetune.tasks.task",
+    "Task": "cuetune.data.task",
     "TextBackbone": "cuetune.backbones.text",
     "TunedPrompt": "cuetune.library.tuned",
     "UniversalPrompt": "cuetune.library.universal",

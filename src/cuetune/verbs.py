@@ -13,6 +13,12 @@ from cuetune.backbones.base import Backbone
 from cuetune.backbones.generation import Writing
 from cuetune.backbones.loading import load_backbone
 from cuetune.backbones.preparation import preparation_of
+from cuetune.data.chat_template import is_chat
+from cuetune.data.check import Report, check_data
+from cuetune.data.examples import examples_of, read_examples, understood
+from cuetune.data.skip_report import Skipped
+from cuetune.data.sources import source_of
+from cuetune.data.task import Example, Row, Task
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.evaluate import Evaluation, Source, evaluate_sources, own_name
 from cuetune.library.record import RECORD
@@ -20,12 +26,6 @@ from cuetune.library.tuned import TunedPrompt
 from cuetune.methods.continual.learned import is_learned
 from cuetune.modalities import Modality, of_data, of_kind, of_task
 from cuetune.prompts.words import choose
-from cuetune.tasks.chat_template import is_chat
-from cuetune.tasks.checking import Report, check_data
-from cuetune.tasks.examples import examples_of, read_examples, understood
-from cuetune.tasks.skipped import Skipped
-from cuetune.tasks.sources import source_of
-from cuetune.tasks.task import Example, Row, Task
 from cuetune.tuning.data import rows_to_score
 
 

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from cuetune.answers import KINDS, refuse
+from cuetune.data.task import Example, Row, Task
 from cuetune.errors import CuetuneError
-from cuetune.tasks.task import Example, Row, Task
 
 LABELS = ("a", "b", "c")
 SEVERAL = Task(labels=LABELS, kind="multi-label")

@@ -15,13 +15,16 @@ from cuetune.backbones.generation import Writing, generate
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.loading import load_backbone
 from cuetune.backbones.packing import Rows
+from cuetune.data.task import Example, Row, Task
+from cuetune.data.templating import Renderer
 from cuetune.errors import CuetuneError
 from cuetune.prediction.text import Predictor
 from cuetune.prompts import SoftPrompt
 from cuetune.prompts.start_text import TEXT_METHODS, TextStart
 from cuetune.readouts import GeneratedText, LabelWords, TextHead, readout_for
-from cuetune.tasks.rendering import Renderer
-from cuetune.tasks.task import Example, Row, Task
+from cuetune.data.templating import Renderer
+from cuetune.data.task import Example, Row, Task
+from cuetune.readouts import GeneratedText, LabelWords, LinearHead, readout_for
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings

@@ -7,11 +7,11 @@ from transformers import PreTrainedTokenizerFast
 
 from cuetune.backbones.text import TextBackbone
 from cuetune.backbones.tokens import begins_anew, inside, know_rows
+from cuetune.data.task import Example, Task
+from cuetune.data.templating import Renderer, answer_ids
 from cuetune.errors import CuetuneError
 from cuetune.prompts.words import hard_prompt
 from cuetune.readouts import GeneratedText, LabelWords
-from cuetune.tasks.rendering import Renderer, answer_ids
-from cuetune.tasks.task import Example, Task
 from tiny import backbone, model, tokenizer
 
 SPACE = "▁"

@@ -5,9 +5,9 @@ import csv
 import pytest
 import torch
 
+from cuetune.data.task import Task
 from cuetune.library.tuned import TunedPrompt
 from cuetune.prompts import SoftPrompt
-from cuetune.tasks.task import Task
 from tiny import backbone, folder, rows, write_csv
 
 HERE = ("--model", folder(), "--dtype", "float32")

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from cuetune.backbones.identity import BackboneIdentity
+from cuetune.data.task import Task
 from cuetune.library.collection import PromptLibrary
 from cuetune.library.digest import digest
 from cuetune.library.tuned import TunedPrompt
 from cuetune.prompts import SoftPrompt
-from cuetune.tasks.task import Task
 
 IDENTITY = BackboneIdentity("tiny-llama", None, "ab" * 32, "cd" * 32, "llama", 6, 2, 2)
 

@@ -11,10 +11,10 @@ import torch
 
 from cuetune.backbones.identity import BackboneIdentity
 from cuetune.cli.show import show
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.library.tuned import TunedPrompt
 from cuetune.prompts import SoftPrompt
-from cuetune.tasks.task import Task
 
 IDENTITY = BackboneIdentity("tiny-llama", "v1.2", "ab" * 32, "cd" * 32, "llama", 6, 2, 2)
 RECORD = {

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 import cuetune as package
-from cuetune.tasks.task import Task
+from cuetune.data.task import Task
 from tiny import backbone, folder, model, rows, tokenizer, write_csv
 
 FAST = ("--steps", "6", "--evaluate-every", "3", "--batch-size", "4", "--length", "3", "--dtype", "float32")

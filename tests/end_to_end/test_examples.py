@@ -11,9 +11,9 @@ import pytest
 import soundfile
 
 import tiny
+from cuetune.data.labels.names import in_order
 from cuetune.errors import CuetuneError
 from cuetune.support import plugins
-from cuetune.tasks.label_names import in_order
 from cuetune.tuning.settings import Settings
 from cuetune_catalog.datasets.registry import DATASETS
 from cuetune_catalog.models.bundled import pull

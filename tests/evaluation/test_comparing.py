@@ -10,8 +10,8 @@ from cuetune.comparison import compare as module
 from cuetune.comparison.compare import compare, price_here
 from cuetune.comparison.contenders import CONTENDERS, instructed
 from cuetune.cost.prices import Prices
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
-from cuetune.tasks.task import Task
 
 FAR = ("nearest", "lora")  # need a download or PEFT; the slow test has them
 

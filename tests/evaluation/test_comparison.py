@@ -12,9 +12,9 @@ from cuetune.comparison.plan import Plan
 from cuetune.comparison.run_result import Outcome
 from cuetune.comparison.runner import Comparison
 from cuetune.comparison.throughput import spoken
+from cuetune.data.splits import split_examples
+from cuetune.data.task import Row, Task
 from cuetune.errors import CuetuneError
-from cuetune.tasks.splits import split_examples
-from cuetune.tasks.task import Row, Task
 
 TASK = Task("Text: {text}\nLabel:", labels=("pos", "neg"), label_words=(" pos", " neg"))
 EXAMPLES = [TASK.example(Row(f"row {number}", row)) for number, row in enumerate(tiny.rows(120))]

@@ -15,6 +15,8 @@ from cuetune.backbones.identity import BackboneIdentity
 from cuetune.backbones.whole_weights import check_config
 from cuetune.cli.config import read_config
 from cuetune.cost.prices import read_prices
+from cuetune.data.reading import read_rows
+from cuetune.data.task import Task
 from cuetune.library.collection import PromptLibrary
 from cuetune.library.tuned import TunedPrompt
 from cuetune.library.universal import UniversalPrompt
@@ -27,9 +29,7 @@ from cuetune.prompts.dept import OffsetPrompt
 from cuetune.prompts.ensemble import EnsemblePrompt
 from cuetune.prompts.lowrank import UltraLowPrompt
 from cuetune.readouts import Head
-from cuetune.tasks.lined import read_lined
-from cuetune.tasks.reading import read_rows
-from cuetune.tasks.task import Task
+from cuetune.support.yaml_file import read_lined
 from cuetune.tuning.checkpoint import NAME, Progress, load_checkpoint, save_checkpoint
 
 IDENTITY = BackboneIdentity("tiny-llama", None, "ab" * 32, "cd" * 32, "llama", 6, 2, 2)

@@ -5,9 +5,9 @@ from dataclasses import replace
 import torch
 
 from cuetune.backbones.identity import BackboneIdentity
+from cuetune.data.task import Task
 from cuetune.library.tuned import TunedPrompt
 from cuetune.prompts import SoftPrompt
-from cuetune.tasks.task import Task
 
 IDENTITY = BackboneIdentity("tiny-llama", None, "ab" * 32, "cd" * 32, "llama", 6, 2, 2)
 TASK = Task(template="Review: {text}\nSentiment:", labels=("neg", "pos"), name="reviews")

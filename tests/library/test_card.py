@@ -11,10 +11,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cuetune.backbones.identity import BackboneIdentity
+from cuetune.data.task import Task
 from cuetune.library.card import card
 from cuetune.library.tuned import UNKNOWN_BACKBONE, TunedPrompt
 from cuetune.prompts import HardPrompt, SoftPrompt
-from cuetune.tasks.task import Task
 
 yaml = pytest.importorskip("yaml")
 

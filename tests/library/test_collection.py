@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from made import TASK, same, tuned
 
 import cuetune as package
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.library.collection import PromptLibrary
 from cuetune.library.digest import digest, digest_of
@@ -21,7 +22,6 @@ from cuetune.library.record import PromptFile
 from cuetune.library.tuned import TunedPrompt
 from cuetune.prompts import HardPrompt, PrefixPrompt
 from cuetune.readouts import Head
-from cuetune.tasks.task import Task
 
 KINDS = {
     "soft": tuned(),

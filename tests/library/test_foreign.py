@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.library.tuned import TunedPrompt
-from cuetune.tasks.task import Task
 
 EMBEDDINGS = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 from cuetune.backbones.identity import BackboneIdentity
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.library import loading
 from cuetune.library.tuned import TunedPrompt
 from cuetune.prompts import HardPrompt, SoftPrompt
-from cuetune.tasks.task import Task
 
 WEIGHTS, CONFIG, RECORD = "adapter_model.safetensors", "adapter_config.json", "cuetune.json"
 IDENTITY = BackboneIdentity("tiny-llama", None, "ab" * 32, "cd" * 32, "llama", 6, 2, 2)

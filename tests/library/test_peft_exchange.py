@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 
 import cuetune as package
 from cuetune.backbones.packing import Rows
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.library.tuned import TunedPrompt
 from cuetune.prompts import HardPrompt, PrefixPrompt, SoftPrompt
-from cuetune.tasks.task import Task
 from tiny import (
     WIDTH,
     backbone,

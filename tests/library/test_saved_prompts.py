@@ -8,11 +8,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save, save_file
 
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.library.card import card
 from cuetune.library.tuned import TunedPrompt
 from cuetune.prompts import HardPrompt, SoftPrompt
-from cuetune.tasks.task import Task
 from tiny import WIDTH, backbone, model, stock_logits
 
 RECORD = {

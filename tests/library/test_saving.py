@@ -14,11 +14,11 @@ from safetensors import safe_open
 
 from cuetune.backbones.identity import BackboneIdentity
 from cuetune.backbones.injection import Injection
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.library.saving import public_name
 from cuetune.library.tuned import TunedPrompt
 from cuetune.prompts import HardPrompt, Prompt, SoftPrompt
-from cuetune.tasks.task import Task
 
 IDENTITY = BackboneIdentity("tiny-llama", None, "ab" * 32, "cd" * 32, "llama", 6, 2, 2)
 

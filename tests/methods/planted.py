@@ -6,12 +6,12 @@ import torch
 
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.text import TextBackbone
+from cuetune.data.reading import read_rows
+from cuetune.data.task import Task
+from cuetune.data.templating import encode
 from cuetune.methods.scoring import Scorer
 from cuetune.methods.searching import SearchJob
 from cuetune.prompts.words import BETWEEN, hard_prompt
-from cuetune.tasks.reading import read_rows
-from cuetune.tasks.rendering import encode
-from cuetune.tasks.task import Task
 from tiny import model, rows, tokenizer
 
 TASK = Task(template="{text} =", labels=("pos", "neg"), instruction="a")

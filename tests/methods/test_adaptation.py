@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 
 import tiny
+from cuetune.data.task import Row, Task
 from cuetune.errors import CuetuneError
 from cuetune.methods.adaptation import FINE_TUNING_RATE, LORA_RATE, RANK, ModelWeights, fine_tuning, lora
-from cuetune.tasks.task import Row, Task
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings

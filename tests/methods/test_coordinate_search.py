@@ -7,14 +7,14 @@ import torch
 import torch.nn.functional as F
 from planted import TASK, TRIGGER, KillError, StopAt, examples, job, planted
 
+from cuetune.data.task import Task
+from cuetune.data.templating import encode
 from cuetune.errors import CuetuneError
 from cuetune.methods.coordinate_search import CoordinateSearch, greedy
 from cuetune.methods.journal import NAME, Journal
 from cuetune.methods.scoring import Scorer, common
 from cuetune.methods.vocabulary import survives, words_of_vocabulary, words_to_change
 from cuetune.prompts.words import hard_prompt
-from cuetune.tasks.rendering import encode
-from cuetune.tasks.task import Task
 from tiny import backbone, encoder_backbone, encoder_decoder_backbone, masked_tokenizer, model, stock_logits, tokenizer
 
 INSTRUCTION = Task(template="Text: {text} =", labels=("pos", "neg"), instruction="Is it good or bad?")

@@ -10,6 +10,7 @@ import pytest
 from local_endpoint import status
 from planted import TASK, TRIGGER, KillError, StopAt, examples, job, planted
 
+from cuetune.data.task import Example, Task
 from cuetune.errors import CuetuneError
 from cuetune.methods import calls, instruction_search, searching
 from cuetune.methods.endpoint import EndpointError
@@ -21,7 +22,6 @@ from cuetune.methods.proposals import Sieve, cleaned, instructions_in
 from cuetune.methods.proposers import BackboneProposer, Request, Written
 from cuetune.methods.scoring import validation_scores
 from cuetune.prompts.words import hard_prompt
-from cuetune.tasks.task import Example, Task
 from tiny import backbone, encoder_backbone, encoder_decoder_backbone, rows, tokenizer, write_csv
 
 SAID = Task(template="Text: {text} =", labels=("pos", "neg"), instruction="Is it good or bad?")

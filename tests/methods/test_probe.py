@@ -5,11 +5,11 @@ import pytest
 import torch
 
 import tiny
+from cuetune.data.task import Row, Task
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.features import TextFeatures
 from cuetune.prediction.probe import fit_probe, predict_probe
 from cuetune.prompts.words import hard_prompt
-from cuetune.tasks.task import Row, Task
 
 TASK = Task("Text: {text}\nLabel:", labels=("pos", "neg", "odd"), instruction="Tell the label.")
 EXAMPLES = [TASK.example(Row(f"row {number}", row)) for number, row in enumerate(tiny.rows(9))]

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from cuetune.backbones.text import TextBackbone
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.library.tuned import TunedPrompt
 from cuetune.methods.recycling import linear_map, recycle
 from cuetune.prompts import HardPrompt, PrefixPrompt, SoftPrompt
-from cuetune.tasks.task import Task
 from tiny import backbone, encoder_backbone, model, tokenizer
 
 TASK = Task(template="{text} =", labels=("pos", "neg"), name="mood")

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from cuetune.backbones.packing import Rows
+from cuetune.data.reading import read_rows
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.library.tuned import TunedPrompt
 from cuetune.prediction.text import Predictor
 from cuetune.prompts import AttemptPrompt
 from cuetune.prompts.attempt import attempt_from
-from cuetune.tasks.reading import read_rows
-from cuetune.tasks.task import Task
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings

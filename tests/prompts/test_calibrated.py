@@ -7,6 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cuetune.data.reading import read_rows
+from cuetune.data.task import Example, Task
 from cuetune.errors import CuetuneError
 from cuetune.library.card import card
 from cuetune.library.tuned import TunedPrompt
@@ -16,8 +18,6 @@ from cuetune.prompts import CalibratedPrompt, EnsemblePrompt, Prompt, SoftPrompt
 from cuetune.prompts.nearest import nearest_prompt
 from cuetune.prompts.words import hard_prompt
 from cuetune.readouts import Head
-from cuetune.tasks.reading import read_rows
-from cuetune.tasks.task import Example, Task
 from tiny import backbone, encoder_backbone, encoder_decoder_backbone, folder, rows, write_csv
 
 TASK = Task(

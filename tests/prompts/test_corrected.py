@@ -4,14 +4,15 @@ import pytest
 import torch
 
 from cuetune.backbones.packing import Rows
+from cuetune.corrected_prediction import CorrectedPredictor
+from cuetune.data.reading import read_rows
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.library.tuned import TunedPrompt
 from cuetune.prediction.edited import EditedPredictor
 from cuetune.prediction.text import Predictor
 from cuetune.prompts import CalibratedPrompt, CorrectedPrompt, EnsemblePrompt, HardPrompt, PrefixPrompt, SoftPrompt
 from cuetune.prompts.corrected import Fix, Space, base_for, queries_of
-from cuetune.tasks.reading import read_rows
-from cuetune.tasks.task import Task
 from tiny import FAMILIES, backbone, rows
 
 TASK = Task(template="Say {text} =", labels=("pos", "neg"), name="mood")

@@ -7,6 +7,8 @@ import torch
 
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
+from cuetune.data.reading import read_rows
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.library.tuned import TunedPrompt
 from cuetune.prediction.text import Predictor
@@ -19,8 +21,6 @@ from cuetune.prompts.registry import build
 from cuetune.prompts.residual import ResidualPrompt
 from cuetune.prompts.start_text import TEXT_METHODS, TextStart
 from cuetune.support.ownership import MARKER
-from cuetune.tasks.reading import read_rows
-from cuetune.tasks.task import Task
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings

@@ -3,14 +3,14 @@
 import pytest
 import torch
 
+from cuetune.data.task import Row, Task
+from cuetune.data.templating import Renderer
 from cuetune.library.tuned import TunedPrompt
 from cuetune.prediction.text import Predictor
 from cuetune.prompts.initial import initial_embeddings
 from cuetune.prompts.registry import build
 from cuetune.prompts.start_text import TEXT_METHODS, TextStart
 from cuetune.readouts import readout_for
-from cuetune.tasks.rendering import Renderer
-from cuetune.tasks.task import Row, Task
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings

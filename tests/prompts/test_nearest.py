@@ -9,6 +9,8 @@ import torch
 
 from cuetune.backbones.generation import Writing
 from cuetune.backbones.sentences import SentenceEncoder
+from cuetune.data.reading import read_rows
+from cuetune.data.task import Example, Task
 from cuetune.errors import CuetuneError
 from cuetune.library.card import card
 from cuetune.library.tuned import TunedPrompt
@@ -17,8 +19,6 @@ from cuetune.prompts import EnsemblePrompt, SoftPrompt
 from cuetune.prompts import nearest as module
 from cuetune.prompts.nearest import Choice, NearestPrompt, nearest_prompt, words_of
 from cuetune.prompts.words import hard_prompt
-from cuetune.tasks.reading import read_rows
-from cuetune.tasks.task import Example, Task
 from tiny import backbone, encoder_backbone, encoder_decoder_backbone, folder, rows, write_csv
 
 TASK = Task(template="Text: {text} =", labels=("pos", "neg"), instruction="Is it good or bad?")

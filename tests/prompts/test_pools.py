@@ -8,6 +8,8 @@ import torch
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.pictures import Pictures
+from cuetune.data.reading import read_rows
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.library.tuned import TunedPrompt
 from cuetune.prediction.text import Predictor
@@ -15,8 +17,9 @@ from cuetune.prompts import CodaPrompt, DualPrompt, L2PPrefixPrompt, L2PPrompt, 
 from cuetune.prompts.pool import PoolPrompt, PoolShape
 from cuetune.prompts.query import query_of, with_queries
 from cuetune.readouts import LabelWords, TextHead
-from cuetune.tasks.reading import read_rows
-from cuetune.tasks.task import Task
+from cuetune.data.reading import read_rows
+from cuetune.data.task import Task
+from cuetune.readouts import LabelWords, LinearHead
 from tiny import backbone, encoder_backbone, rows
 from tiny_vision import image_backbone, pixels
 

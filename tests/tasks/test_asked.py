@@ -5,9 +5,9 @@ import itertools
 import pandas
 import pytest
 
+from cuetune.data.reading import read_rows
+from cuetune.data.task_inference import describe, infer_task
 from cuetune.errors import CuetuneError
-from cuetune.tasks.inference import describe, infer_task
-from cuetune.tasks.reading import read_rows
 
 
 def infer(table, **options):

@@ -5,9 +5,9 @@ import json
 import datasets
 import pytest
 
+from cuetune.data.reading import read_rows
+from cuetune.data.task_inference import infer_task
 from cuetune.errors import CuetuneError
-from cuetune.tasks.inference import infer_task
-from cuetune.tasks.reading import read_rows
 
 USER, ANSWER = {"role": "user", "content": "good film"}, {"role": "assistant", "content": "positive"}
 OTHER = [{"role": "user", "content": "bad film"}, {"role": "assistant", "content": "negative"}]

@@ -7,6 +7,9 @@ import torch
 
 from chain import chain_model
 from cuetune.backbones.text import TextBackbone
+from cuetune.data.task import Row, Task
+from cuetune.data.task_inference import infer_task
+from cuetune.data.templating import Renderer
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.evaluate import in_words
 from cuetune.methods.instruction_scores import InstructionScorer
@@ -14,9 +17,6 @@ from cuetune.prediction.text import Predictor
 from cuetune.prompts import SoftPrompt
 from cuetune.prompts.words import hard_prompt
 from cuetune.readouts import GeneratedText, LabelWords
-from cuetune.tasks.inference import infer_task
-from cuetune.tasks.rendering import Renderer
-from cuetune.tasks.task import Row, Task
 from tiny import model, rows, tokenizer, write_csv
 
 TURN = "{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}"

@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from cuetune.backbones.clips import evenly
+from cuetune.data.media import video_reading as clips
+from cuetune.data.media.video_files import VIDEOS
+from cuetune.data.media.video_reading import read_clip
 from cuetune.errors import CuetuneError
-from cuetune.tasks import clips
-from cuetune.tasks.clips import read_clip
-from cuetune.tasks.videos import VIDEOS
 from tiny_video import counted, film, number_of
 
 pytest.importorskip("av")

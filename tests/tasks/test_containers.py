@@ -13,10 +13,10 @@ import pyarrow
 import pyarrow.feather
 import pytest
 
+from cuetune.data.reading import read_rows, splits_of
+from cuetune.data.task import Task
+from cuetune.data.task_inference import infer_task
 from cuetune.errors import CuetuneError
-from cuetune.tasks.inference import infer_task
-from cuetune.tasks.reading import read_rows, splits_of
-from cuetune.tasks.task import Task
 
 TABLE = [{"text": f"row {i}", "label": "xy"[i % 2]} for i in range(9)]
 CSV = "text,label\n" + "".join(f"{row['text']},{row['label']}\n" for row in TABLE)

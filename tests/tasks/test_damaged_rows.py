@@ -3,10 +3,10 @@
 import pytest
 
 from cuetune.cli import main
+from cuetune.data.reading import read_rows
+from cuetune.data.stream import read_stream_file
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
-from cuetune.tasks.reading import read_rows
-from cuetune.tasks.stream import read_stream_file
-from cuetune.tasks.task import Task
 
 TASK = Task(labels=("a", "b"))
 GOOD = '{"text": "good", "label": "a"}'

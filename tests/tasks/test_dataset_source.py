@@ -5,9 +5,9 @@ import shutil
 import datasets
 import pytest
 
+from cuetune.data.reading import read_rows, splits_of
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
-from cuetune.tasks.reading import read_rows, splits_of
-from cuetune.tasks.task import Task
 from cuetune.tuning.data import prepare
 from cuetune.tuning.settings import Settings
 

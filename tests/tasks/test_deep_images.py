@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cuetune.data.media.image_files import PICTURES
+from cuetune.data.media.image_reading import count_deep, read_picture
 from cuetune.errors import CuetuneError
-from cuetune.tasks.images import PICTURES
-from cuetune.tasks.pictures import count_deep, read_picture
 from cuetune.tuning.data import prepare
 from cuetune.tuning.settings import Settings
 

@@ -6,13 +6,13 @@ import random
 import pandas
 import pytest
 
+from cuetune.data.examples import row_notes
+from cuetune.data.formats.layout import Layout
+from cuetune.data.reading import read_rows
+from cuetune.data.sources import Source
+from cuetune.data.task import Task
+from cuetune.data.task_inference import infer_task
 from cuetune.errors import CuetuneError
-from cuetune.tasks.examples import row_notes
-from cuetune.tasks.inference import infer_task
-from cuetune.tasks.layout import Layout
-from cuetune.tasks.reading import read_rows
-from cuetune.tasks.sources import Source
-from cuetune.tasks.task import Task
 
 WORDS = ("good", "bad, really", "a; b", "tab\there", "pipe | here", 'say "hi"', "two\nlines", "naïve", "1,5", "")
 

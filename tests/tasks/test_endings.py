@@ -6,13 +6,13 @@ import pytest
 import soundfile
 from PIL import Image
 
+from cuetune.data.media.audio_files import SOUNDS, decoded_audio
+from cuetune.data.media.audio_reading import read_recording
+from cuetune.data.media.image_files import PICTURES, decoded_images
+from cuetune.data.media.image_reading import read_picture
+from cuetune.data.media.video_files import VIDEOS, decoded_videos
+from cuetune.data.media.video_reading import read_clip
 from cuetune.modalities import of_data
-from cuetune.tasks.clips import read_clip
-from cuetune.tasks.images import PICTURES, decoded_images
-from cuetune.tasks.pictures import read_picture
-from cuetune.tasks.recordings import read_recording
-from cuetune.tasks.sounds import SOUNDS, decoded_audio
-from cuetune.tasks.videos import VIDEOS, decoded_videos
 from tiny_vision import picture
 
 NOISE = np.random.default_rng(0).normal(size=16000) * 0.1

@@ -10,10 +10,10 @@ import pyarrow.parquet as parquet
 import pytest
 from PIL import Image
 
+from cuetune.data.media.image_files import PICTURES
+from cuetune.data.media.image_reading import read_picture, read_pictures
+from cuetune.data.task import Row
 from cuetune.errors import CuetuneError
-from cuetune.tasks.images import PICTURES
-from cuetune.tasks.pictures import read_picture, read_pictures
-from cuetune.tasks.task import Row
 from tiny_vision import picture
 
 

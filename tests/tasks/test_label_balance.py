@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from cuetune.tasks.label_balance import split_balanced
-from cuetune.tasks.task import Example, Task
+from cuetune.data.labels.stratification import split_balanced
+from cuetune.data.task import Example, Task
 
 LABELS = ("common", "often", "rare", "single")
 

@@ -7,9 +7,6 @@ import pytest
 
 from cuetune.cli.parsing import as_list
 from cuetune.errors import CuetuneError
-from cuetune.tasks.inference import describe, infer_task
-from cuetune.tasks.reading import read_rows
-from cuetune.tasks.task import Row, Task
 
 
 def rows(*labels):

@@ -8,13 +8,13 @@ import pyarrow
 import pyarrow.parquet as parquet
 import pytest
 
+from cuetune.data.media.audio_files import SOUNDS
+from cuetune.data.media.image_files import PICTURES
+from cuetune.data.media.image_reading import read_pictures
+from cuetune.data.media.video_files import VIDEOS
+from cuetune.data.sources import Source, notes_of
 from cuetune.errors import CuetuneError
 from cuetune.modalities import MODALITIES, of_data
-from cuetune.tasks.images import PICTURES
-from cuetune.tasks.pictures import read_pictures
-from cuetune.tasks.sounds import SOUNDS
-from cuetune.tasks.sources import Source, notes_of
-from cuetune.tasks.videos import VIDEOS
 from tiny_vision import picture, png
 
 

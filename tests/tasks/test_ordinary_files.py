@@ -8,10 +8,10 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from cuetune.tasks.inference import infer_task
-from cuetune.tasks.reading import read_rows
-from cuetune.tasks.rendering import Renderer
-from cuetune.tasks.task import Task
+from cuetune.data.reading import read_rows
+from cuetune.data.task import Task
+from cuetune.data.task_inference import infer_task
+from cuetune.data.templating import Renderer
 from tiny import tokenizer
 
 TEXTS = ["the film was good 0", "the film was bad 1", "a “quoted” café – 2", "two, three; four 3"]

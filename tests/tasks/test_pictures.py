@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cuetune.data.media.image_reading import LARGEST, read_picture, read_pictures
+from cuetune.data.skip_report import Skipped
+from cuetune.data.task import Row
 from cuetune.errors import CuetuneError
-from cuetune.tasks.pictures import LARGEST, read_picture, read_pictures
-from cuetune.tasks.skipped import Skipped
-from cuetune.tasks.task import Row
 from tiny_vision import picture, png
 
 

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cuetune.data.reading import read_rows
 from cuetune.errors import CuetuneError
-from cuetune.tasks.reading import read_rows
 
 words = st.text(st.characters(blacklist_categories=("Cs", "Cc")), max_size=20) | st.just(
     'a "quoted", text\nof two lines'

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from cuetune.data.media.audio_batches import conversions, faults, listen
+from cuetune.data.media.audio_reading import read_recording, shape_of
+from cuetune.data.skip_report import Skipped
+from cuetune.data.task import Example, Task
 from cuetune.errors import CuetuneError
-from cuetune.tasks.listening import conversions, faults, listen
-from cuetune.tasks.recordings import read_recording, shape_of
-from cuetune.tasks.skipped import Skipped
-from cuetune.tasks.task import Example, Task
 from tiny_audio import hearing
 
 RATE = 16000

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from cuetune.data.stream import read_stream_file
 from cuetune.errors import CuetuneError
-from cuetune.tasks.stream import read_stream_file
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "streams"
 TASKS = """\

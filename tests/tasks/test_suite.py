@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cuetune.data.suite import SuiteFile, TaskEntry, read_suite
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
-from cuetune.tasks.lined import read_lined
-from cuetune.tasks.suite import SuiteFile, TaskEntry, read_suite
-from cuetune.tasks.task import Task
+from cuetune.support.yaml_file import read_lined
 from cuetune_catalog.datasets.registry import DATASETS
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "universal"
@@ -76,8 +76,8 @@ def test_a_file_becomes_tasks_in_its_order(tmp_path):
 def test_the_options_are_what_a_task_is_inferred_from(tmp_path):
     from inspect import signature
 
-    from cuetune.tasks.inference import infer_task
-    from cuetune.tasks.task import Row
+    from cuetune.data.task import Row
+    from cuetune.data.task_inference import infer_task
 
     suite = read_suite(write(tmp_path, GOOD))
     options = dict(suite["tweets"].options)

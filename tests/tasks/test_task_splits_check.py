@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cuetune.data.check import check_data
+from cuetune.data.reading import read_rows
+from cuetune.data.splits import fingerprint, split_examples, text_key
+from cuetune.data.task import Example, Row, Task
+from cuetune.data.task_inference import head_proposal, infer_task
 from cuetune.errors import CuetuneError
-from cuetune.tasks.checking import check_data
-from cuetune.tasks.inference import head_proposal, infer_task
-from cuetune.tasks.reading import read_rows
-from cuetune.tasks.splits import fingerprint, split_examples, text_key
-from cuetune.tasks.task import Example, Row, Task
 from tiny import backbone, encoder_decoder_backbone, tokenizer
 
 
@@ -122,7 +122,7 @@ def test_splits_partition_stratify_and_leak_nothing(n, labels, copies, seed):
 
 def test_splits_do_not_depend_on_the_hash_seed():
     code = (
-        "from cuetune.tasks.splits import *; from cuetune.tasks.task import Example\n"
+        "from cuetune.data.splits import *; from cuetune.data.task import Example\n"
         "rows = [Example(f'row {i}', {'text': f'text {i}'}, f'l{i % 3}') for i in range(50)]\n"
         "s = split_examples(rows, seed=3); print([e.where for e in s.train], fingerprint(s.test))"
     )

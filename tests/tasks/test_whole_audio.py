@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from cuetune.data.media.audio_reading import read_recording, shape_of
 from cuetune.errors import CuetuneError
-from cuetune.tasks.recordings import read_recording, shape_of
 
 RATE = 16000
 NOISE = np.random.default_rng(0).normal(size=4 * RATE) * 0.05 + 0.5 * np.sin(np.arange(4 * RATE) * 0.05)

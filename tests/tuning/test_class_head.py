@@ -7,12 +7,12 @@ import torch.nn.functional as F
 from PIL import Image
 
 import cuetune
+from cuetune.data.task import Example, Task
 from cuetune.errors import CuetuneError
 from cuetune.prompts.registry import build
 from cuetune.prompts.start_image import ImageStart
 from cuetune.readouts import ClassHead, image_readout
 from cuetune.readouts.class_mapping import ClassMapping
-from cuetune.tasks.task import Example, Task
 from cuetune.tuning.head_start import states_of_all
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.runs import TaskData

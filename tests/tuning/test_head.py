@@ -7,12 +7,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import cuetune
+from cuetune.data.task import Row, Task
 from cuetune.errors import CuetuneError
 from cuetune.library.tuned import TunedPrompt
 from cuetune.prompts.initial import soft_prompt
 from cuetune.prompts.start_text import TEXT_METHODS, TextStart
 from cuetune.readouts import Head
-from cuetune.tasks.task import Row, Task
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from cuetune.backbones.text import TextBackbone
+from cuetune.data.reading import read_rows
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.prediction.text import Predictor
 from cuetune.prompts.initial import soft_from_hard, soft_prompt, typical_norm
 from cuetune.prompts.words import choose, hard_prompt
-from cuetune.tasks.reading import read_rows
-from cuetune.tasks.task import Task
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.progress import JsonLog
 from cuetune.tuning.runs import TaskData

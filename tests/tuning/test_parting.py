@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cuetune.data.splits import split_examples, text_key
+from cuetune.data.task import Example
 from cuetune.errors import CuetuneError
-from cuetune.tasks.splits import split_examples, text_key
-from cuetune.tasks.task import Example
 from cuetune.tuning.data import prepare
 from cuetune.tuning.settings import Settings
 from tiny import folder, rows, write_csv

@@ -13,7 +13,7 @@ from cuetune.answers.regression import Number
 from cuetune.errors import CuetuneError
 
 if TYPE_CHECKING:
-    from cuetune.tasks.task import Task
+    from cuetune.data.task import Task
 
 KINDS: dict[str, type[Answers]] = {each.kind: each for each in (OneLabel, SeveralLabels, Number, WrittenText)}
 

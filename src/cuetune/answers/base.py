@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from cuetune.data.splits import Splits
+    from cuetune.data.task import Example, Row, Task
     from cuetune.metrics.classification import Score
     from cuetune.prediction import Prediction
-    from cuetune.tasks.splits import Splits
-    from cuetune.tasks.task import Example, Row, Task
 
 # What a row asks for: a label, several labels in the task's order, or a number.
 Target = str | tuple[str, ...] | float
@@ -58,13 +58,13 @@ class Answers(ABC):
 
     def labelled(self, row: "Row") -> bool:
         """Whether a row has the columns that say what is right."""
-        from cuetune.tasks.cells import ABSENT, cell_at
+        from cuetune.data.formats.cells import ABSENT, cell_at
 
         return cell_at(row.values, self.task.label_column) is not ABSENT
 
     def answered(self, row: "Row") -> bool:
         """Whether something stands in those columns."""
-        from cuetune.tasks.cells import cell_at, is_missing
+        from cuetune.data.formats.cells import cell_at, is_missing
 
         return self.labelled(row) and not is_missing(cell_at(row.values, self.task.label_column))
 
@@ -78,7 +78,7 @@ class Answers(ABC):
 
     def split(self, examples: "Sequence[Example]", **how: Any) -> "Splits":
         """Examples in parts that are alike; how: see `tasks.splits.split_examples`."""
-        from cuetune.tasks.splits import split_examples
+        from cuetune.data.splits import split_examples
 
         return split_examples(examples, **how)
 

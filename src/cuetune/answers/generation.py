@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from cuetune.tasks.splits import Splits
-    from cuetune.tasks.task import Example
+    from cuetune.data.splits import Splits
+    from cuetune.data.task import Example
+    from cuetune.prediction import Prediction
 
 
 class WrittenText(Answers):

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from cuetune.tasks.splits import Splits
-    from cuetune.tasks.task import Example, Row, Task
+    from cuetune.data.splits import Splits
+    from cuetune.data.task import Example, Row, Task
+    from cuetune.prediction import Prediction
 
 HALF = 0.5
 SHOWN = 20  # labels in what is printed
@@ -30,8 +31,8 @@ class SeveralLabels(Answers):
 
     def target(self, row: "Row") -> tuple[str, ...]:
         """The labels of a row in the task's order; a tuple of none is legal."""
-        from cuetune.tasks.label_cells import names_in, yes_or_no
-        from cuetune.tasks.row_error import RowError
+        from cuetune.data.labels.cells import names_in, yes_or_no
+        from cuetune.data.row_error import RowError
 
         task = self.task
         if columns := self._columns(row):
@@ -48,8 +49,8 @@ class SeveralLabels(Answers):
 
     def _columns(self, row: "Row") -> tuple[str, ...]:
         """The columns of 0 and 1 that a row has, one for each label; empty where names stand in one column."""
-        from cuetune.tasks.cells import ABSENT, cell_at
-        from cuetune.tasks.row_error import RowError
+        from cuetune.data.formats.cells import ABSENT, cell_at
+        from cuetune.data.row_error import RowError
 
         task = self.task
         for columns in (task.label_columns, task.labels):
@@ -62,7 +63,7 @@ class SeveralLabels(Answers):
         return ()
 
     def _has_columns(self, row: "Row") -> bool:
-        from cuetune.tasks.cells import ABSENT, cell_at
+        from cuetune.data.formats.cells import ABSENT, cell_at
 
         columns = self.task.label_columns or self.task.labels
         return all(cell_at(row.values, column) is not ABSENT for column in columns)
@@ -71,8 +72,8 @@ class SeveralLabels(Answers):
         return super().labelled(row) or self._has_columns(row)
 
     def answered(self, row: "Row") -> bool:
-        from cuetune.tasks.cells import cell_at
-        from cuetune.tasks.label_cells import is_yes_or_no
+        from cuetune.data.formats.cells import cell_at
+        from cuetune.data.labels.cells import is_yes_or_no
 
         if not self._has_columns(row):
             return super().answered(row)
@@ -93,7 +94,7 @@ class SeveralLabels(Answers):
         return [min(labels, key=lambda label: (counts[label], label)) if labels else "" for labels in targets]
 
     def split(self, examples: "Sequence[Example]", **how: Any) -> "Splits":
-        from cuetune.tasks.label_balance import split_balanced
+        from cuetune.data.labels.stratification import split_balanced
 
         return split_balanced(examples, **how)
 
@@ -197,7 +198,7 @@ class SeveralLabels(Answers):
 
     def cell(self, value: Any) -> Any:
         """Names in one cell, with what stands between the data's own or a delimiter that no label has."""
-        from cuetune.tasks.label_cells import joined
+        from cuetune.data.labels.cells import joined
 
         return joined(value, self.task.labels, self.task.label_delimiter) if isinstance(value, tuple) else value
 

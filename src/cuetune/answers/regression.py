@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from cuetune.tasks.splits import Splits
-    from cuetune.tasks.task import Example, Row, Task
+    from cuetune.data.splits import Splits
+    from cuetune.data.task import Example, Row, Task
+    from cuetune.prediction import Prediction
 
 BINS, IN_A_BIN = 10, 10  # strata by quantile: at most so many, of at least so many rows
 
@@ -27,7 +28,7 @@ class Number(Answers):
     in_words = False
 
     def target(self, row: "Row") -> float:
-        from cuetune.tasks.label_cells import number_in
+        from cuetune.data.labels.cells import number_in
 
         return number_in(row, self.task.label_column)
 
@@ -46,7 +47,7 @@ class Number(Answers):
 
     def split(self, examples: "Sequence[Example]", **how: Any) -> "Splits":
         """Balanced over the range of the numbers."""
-        from cuetune.tasks.splits import Splits
+        from cuetune.data.splits import Splits
 
         strata = self.strata([example.label for example in examples])
         binned = [replace(example, label=f"{part:02}") for example, part in zip(examples, strata, strict=True)]

@@ -35,10 +35,10 @@ def check(
     `cuetune check images/`
     """
     from cuetune.cli.report import report_skipped
-    from cuetune.tasks.checking import check_data
-    from cuetune.tasks.examples import examples_of, has_no_labels, row_notes, understood
-    from cuetune.tasks.inference import describe, head_proposal
-    from cuetune.tasks.sources import notes_of
+    from cuetune.data.check import check_data
+    from cuetune.data.examples import examples_of, has_no_labels, row_notes, understood
+    from cuetune.data.task_inference import describe, head_proposal
+    from cuetune.data.sources import notes_of
     from cuetune.tuning.data import modality_for
 
     asked = task.given()
@@ -88,8 +88,8 @@ def _part(name: str, number: int) -> str:
 
 def _print_first(rows: Sequence[Any], task: Any, tokenizer: Any, modality: Any, model: str, report: Any) -> None:
     """The first row that can be read, as the model sees it."""
-    from cuetune.tasks.examples import examples_of
-    from cuetune.tasks.skipped import Skipped
+    from cuetune.data.examples import examples_of
+    from cuetune.data.skip_report import Skipped
 
     example = next(examples_of(rows, task, Skipped()), None)
     if example is None:
@@ -132,7 +132,7 @@ def _print_example(tokenizer: Any, task: Any, example: Any, max_answer: int | No
 
     max_answer: of a written answer only so many tokens are learned.
     """
-    from cuetune.tasks.showing import show_example
+    from cuetune.data.token_view import show_example
 
     shown = show_example(
         tokenizer, task, example, task.instruction + "\n\n" if task.instruction and not task.chat else ""

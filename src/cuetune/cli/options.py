@@ -11,8 +11,8 @@ from cuetune.errors import CuetuneError
 
 if TYPE_CHECKING:
     from cuetune.library.tuned import TunedPrompt
-    from cuetune.tasks.skipped import Skipped
-    from cuetune.tasks.sources import Source
+    from cuetune.data.skip_report import Skipped
+    from cuetune.data.sources import Source
 
 TASK, DATA, MODEL, OUTPUT = "Task", "Data", "Model", "Output"
 

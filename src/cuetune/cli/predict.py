@@ -148,7 +148,7 @@ def spoken(task: Any, texts: list[str], allow_download: bool = False) -> list[di
 
     allow_download: an http(s) address of a file may be fetched.
     """
-    from cuetune.tasks.locating import ADDRESS, Address
+    from cuetune.data.media.location import ADDRESS, Address
 
     if len(task.fields) != 1:
         raise CuetuneError(
@@ -160,7 +160,7 @@ def spoken(task: Any, texts: list[str], allow_download: bool = False) -> list[di
 
 
 def show_answers(task: Any, answers: Iterator[Any]) -> None:
-    from cuetune.tasks.task import said
+    from cuetune.data.task import said
 
     table = console.table(task.modality, "answer", *(["probability"] if task.labels else []))
     for _, example, answer in answers:

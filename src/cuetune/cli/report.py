@@ -6,13 +6,13 @@ from statistics import fmean
 from typing import Any
 
 from cuetune.cli.tables import cost_line
+from cuetune.data.skip_report import Skipped
 from cuetune.library.tuned import TunedPrompt
 from cuetune.library.universal import UniversalPrompt
 from cuetune.methods.transfer.transfer import Transferred
 from cuetune.methods.recycling.recycling import Recycled
 from cuetune.metrics.classification import best_of, metric_name
 from cuetune.support import console
-from cuetune.tasks.skipped import Skipped
 
 
 def report_tuned(tuned: TunedPrompt, folder: Path, model: str | None = None) -> None:
@@ -45,7 +45,7 @@ def report_skipped(skipped: Skipped | None) -> None:
 
 def report_notes(source: Any) -> None:
     """Print what there is to say of a source that was read: splits, and files that were left out."""
-    from cuetune.tasks.sources import notes_of
+    from cuetune.data.sources import notes_of
 
     for line in notes_of(source):
         console.say(line)

@@ -51,7 +51,7 @@ def show_page(tuned: "TunedPrompt", folder: Path, files: dict[str, int]) -> None
     """Print the page: what it is, what it is asked, how it was made, how well it does, what it cost, what is next."""
     from cuetune.cli.report import recorded_scores
     from cuetune.cli.tables import cost_line
-    from cuetune.tasks.inference import describe
+    from cuetune.data.task_inference import describe
 
     record = tuned.record
     for line in [_headline(tuned, folder), *describe(tuned.task), *_mapped(tuned), *_made(tuned)]:

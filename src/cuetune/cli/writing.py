@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from cuetune.answers.prediction import Prediction
+from cuetune.data.task import Row, Task
 from cuetune.errors import CuetuneError
 from cuetune.support.files import atomic_file
-from cuetune.tasks.task import Row, Task
 
 
 class Answers(ABC):

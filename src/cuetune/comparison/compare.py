@@ -20,12 +20,14 @@ from cuetune.comparison.report import (
 )
 from cuetune.comparison.runner import NAME, VALIDATION_ROWS, Comparison
 from cuetune.cost.prices import Prices, gpu_called
+from cuetune.data.task import Task
+from cuetune.data.task_inference import describe
 from cuetune.errors import CuetuneError
 from cuetune.library.markdown import plain
 from cuetune.support import console
 from cuetune.support.locking import alone
-from cuetune.tasks.inference import describe
-from cuetune.tasks.task import Task
+from cuetune.data.task_inference import describe
+from cuetune.data.task import Task
 from cuetune.tuning.data import Data, prepare
 from cuetune.tuning.recording import device_name, versions
 from cuetune.tuning.runs.augmentation import COPIES

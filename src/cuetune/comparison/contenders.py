@@ -12,6 +12,7 @@ from cuetune.comparison.run_result import Curve, Job, Outcome, measured, scored
 from cuetune.cost.energy import EnergyMeter
 from cuetune.cost.flops import count
 from cuetune.cost.meter import peak_memory, weight_bytes
+from cuetune.data.splits import Splits
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.evaluate import best_answers, in_words
 from cuetune.comparison.run_result import Curve, Job, Outcome, measured, scored
@@ -25,7 +26,7 @@ from cuetune.prompts.start_audio import AUDIO_METHODS
 from cuetune.prompts.start_image import IMAGE_METHODS, VIDEO_METHODS
 from cuetune.prompts.start_text import TEXT_METHODS
 from cuetune.prompts.words import instructed
-from cuetune.tasks.splits import Splits
+from cuetune.data.splits import Splits
 from cuetune.tuning.data import Data
 from cuetune.tuning.deciding import decided
 from cuetune.tuning.loop import Tuner

@@ -8,7 +8,8 @@ from typing import Any
 
 from cuetune.answers.prediction import Prediction
 from cuetune.cost.energy import EnergyMeter
-from cuetune.tasks.task import Example, Task
+from cuetune.data.task import Example, Task
+from cuetune.prediction import Prediction
 from cuetune.tuning.settings import Settings
 
 LATENCY_ROWS = 12  # answered one by one

@@ -16,14 +16,14 @@ from cuetune.comparison.report import compared_by, title, write_json
 from cuetune.comparison.run_result import Job, Rows
 from cuetune.comparison.throughput import Pace
 from cuetune.cost.meter import reset_peak, settled_memory, weight_bytes
+from cuetune.data.sampling import draw
+from cuetune.data.splits import Splits, fingerprint
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
-from cuetune.evaluation.draws import draw
 from cuetune.modalities import modality_of
 from cuetune.support import console
 from cuetune.support.ownership import is_empty
 from cuetune.support.strict_json import Limits, read_json
-from cuetune.tasks.splits import Splits, fingerprint
-from cuetune.tasks.task import Task
 from cuetune.tuning.recording import device_name
 from cuetune.tuning.settings import Settings
 

@@ -14,11 +14,11 @@ from cuetune.comparison.contenders import CONTENDERS
 from cuetune.comparison.data_advantage import Advantage, advantage, plot_curves
 from cuetune.comparison.report import score, write_json, write_text
 from cuetune.comparison.runner import NAME
+from cuetune.data.task import Task
+from cuetune.data.task_inference import describe
 from cuetune.errors import CuetuneError
 from cuetune.support import console
 from cuetune.support.locking import alone
-from cuetune.tasks.inference import describe
-from cuetune.tasks.task import Task
 from cuetune.tuning.data import prepare
 from cuetune.tuning.settings import Settings
 

@@ -10,6 +10,7 @@ import numpy as np
 from cuetune.answers.prediction import Prediction
 from cuetune.backbones.generation import Writing
 from cuetune.backbones.text import TextBackbone
+from cuetune.data.task import Example, Task
 from cuetune.errors import CuetuneError
 from cuetune.metrics.classification import Score
 from cuetune.prediction.text import Predictor
@@ -17,7 +18,6 @@ from cuetune.prediction import Prediction, Predictor
 from cuetune.prompts.base import Prompt
 from cuetune.prompts.words import choose, hard_prompt
 from cuetune.readouts import Readout, readout_for
-from cuetune.tasks.task import Example, Task
 
 
 class Source(Protocol):

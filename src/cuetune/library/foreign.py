@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from cuetune.backbones.identity import BackboneIdentity
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.library.tuned import UNKNOWN_BACKBONE, TunedPrompt
 from cuetune.prompts import SoftPrompt
-from cuetune.tasks.task import Task
 
 LARGEST = 512 * 2**20  # bytes
 LARGEST_PICKLE = 2**20  # bytes of the part of a `.pt` file that says what the numbers are

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from cuetune.backbones.identity import BackboneIdentity
 from cuetune.backbones.injection import Injection
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.library.foreign import foreign_file, load_foreign
 from cuetune.library.peft_format import PREFIXES, TOKENS, from_peft
@@ -21,7 +22,6 @@ from cuetune.readouts import POOLINGS, Head
 from cuetune.support.named_paths import possible
 from cuetune.support.strict_json import DAMAGED, PLAIN, parse_json
 from cuetune.support.tensor_file import read_tensors
-from cuetune.tasks.task import Task
 
 LARGEST = 512 * 2**20  # bytes of tensors; a prompt of 4,096 tokens on the widest models is a fifth of this
 LARGEST_JSON = PLAIN.size

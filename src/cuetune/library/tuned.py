@@ -8,13 +8,13 @@ from cuetune.backbones.identity import BackboneIdentity
 from cuetune.backbones.loading import model_folder
 from cuetune.prompts import Prompt
 from cuetune.readouts import Head
-from cuetune.tasks.task import Task
 
 if TYPE_CHECKING:
     from cuetune.backbones.base import Backbone
     from cuetune.backbones.generation import Writing
     from cuetune.prediction.base import BasePredictor
-    from cuetune.tasks.skipped import Skipped
+    from cuetune.data.skip_report import Skipped
+    from cuetune.evaluation.evaluate import Source
 
 UNKNOWN_BACKBONE = "unknown"  # the name of the backbone of a PEFT folder that does not say it
 

@@ -6,12 +6,12 @@ import torch
 
 from cuetune.answers import refuse
 from cuetune.backbones.text import TextBackbone
+from cuetune.data.task import Example, Task
+from cuetune.data.templating import Renderer
 from cuetune.errors import CuetuneError
 from cuetune.prediction.text import Predictor
 from cuetune.prompts.base import Prompt
 from cuetune.prompts.calibrated import SMALLEST, CalibratedPrompt
-from cuetune.tasks.rendering import Renderer
-from cuetune.tasks.task import Example, Task
 
 CONTENT_FREE = ("N/A", "[MASK]", "")  # the paper's
 

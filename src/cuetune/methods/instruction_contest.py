@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from cuetune.cost.meter import matrix_parameters
+from cuetune.data.task import Example
 from cuetune.errors import CuetuneError
 from cuetune.methods.calls import BudgetSpentError
 from cuetune.methods.endpoint import EndpointError
@@ -16,7 +17,6 @@ from cuetune.methods.proposers import Proposer, Request
 from cuetune.methods.scoring import rank, validation_scores
 from cuetune.methods.searching import Found, SearchJob
 from cuetune.prompts.words import choose, hard_prompt
-from cuetune.tasks.task import Example
 from cuetune.tuning.checkpoint import run_key
 
 LONGEST = 64  # tokens of an instruction

@@ -9,13 +9,13 @@ from torch import Tensor
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
+from cuetune.data.task import Example, Task
 from cuetune.errors import CuetuneError
 from cuetune.methods.scoring import TOKENS_AT_ONCE
 from cuetune.prediction.text import batches_by_length, renderer_for
 from cuetune.prompts.hard import HardPrompt
 from cuetune.prompts.words import hard_prompt
 from cuetune.readouts import LabelReadout, LinearHead, readout_for
-from cuetune.tasks.task import Example, Task
 
 
 @dataclass

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from cuetune.data.task import Example
 from cuetune.methods.calls import CallLog, Prices
 from cuetune.methods.endpoint import Endpoint
 from cuetune.methods.instruction_contest import FINALISTS, LONGEST, Contest
@@ -15,7 +16,6 @@ from cuetune.methods.meta_prompts import better_than, from_examples, in_other_wo
 from cuetune.methods.proposers import BackboneProposer, EndpointProposer, Proposer
 from cuetune.methods.searching import Found, SearchJob
 from cuetune.prompts.words import choose
-from cuetune.tasks.task import Example
 
 MOST = 16  # times the rows of the first stage are scored at most
 

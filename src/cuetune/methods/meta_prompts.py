@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from cuetune.data.task import FIELD, Example, Task
 from cuetune.methods.proposers import Request
-from cuetune.tasks.task import FIELD, Example, Task
 
 WORDS_SHOWN = 60  # of a text; the middle of a longer one is left out
 

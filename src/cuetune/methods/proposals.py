@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cuetune.tasks.rendering import encode
-from cuetune.tasks.task import FIELD, Example, Task
+from cuetune.data.task import FIELD, Example, Task
+from cuetune.data.templating import encode
 
 THINKING = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL)
 TAGGED = re.compile(r"<INS>([^<]*(?:<(?!/?INS>)[^<]*)*)</INS>", re.IGNORECASE)  # in time that grows with the text

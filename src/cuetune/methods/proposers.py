@@ -9,11 +9,11 @@ from cuetune.backbones.generation import Writing, generate
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.text import TextBackbone
 from cuetune.backbones.tokens import surroundings
+from cuetune.data.templating import cut_middle, encode
 from cuetune.errors import CuetuneError
 from cuetune.methods.calls import CallLog, Estimate, Prices, allowed_calls
 from cuetune.methods.endpoint import Client, Endpoint
 from cuetune.methods.proposals import instructions_in
-from cuetune.tasks.rendering import cut_middle, encode
 
 
 @dataclass(frozen=True)

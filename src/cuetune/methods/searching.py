@@ -18,6 +18,8 @@ from cuetune.answers import refuse
 from cuetune.backbones.loading import DEFAULT, text_backbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.cost.meter import peak_memory, reset_peak
+from cuetune.data.task import Example, Task
+from cuetune.data.task_inference import describe
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.evaluate import evaluate_sources
 from cuetune.library.record import first_fault
@@ -28,8 +30,6 @@ from cuetune.prompts.hard import HardPrompt
 from cuetune.prompts.words import hard_prompt
 from cuetune.support import console
 from cuetune.support.locking import alone
-from cuetune.tasks.inference import describe
-from cuetune.tasks.task import Example, Task
 from cuetune.tuning.data import Data, prepare
 from cuetune.tuning.progress import Bar, Reporter
 from cuetune.tuning.recording import device_name, record

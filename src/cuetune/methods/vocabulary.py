@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from cuetune.backbones.text import TextBackbone
+from cuetune.data.templating import encode
 from cuetune.errors import CuetuneError
 from cuetune.prompts.initial import COMMONEST
 from cuetune.prompts.words import BETWEEN
-from cuetune.tasks.rendering import encode
 
 
 def words_of_vocabulary(backbone: TextBackbone) -> Tensor:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cuetune.backbones.text import TextBackbone
+from cuetune.data.task import Example, Task
 from cuetune.errors import CuetuneError
 from cuetune.library.tuned import TunedPrompt
 from cuetune.methods.calibration import calibrate
@@ -12,7 +13,6 @@ from cuetune.prompts.base import Prompt
 from cuetune.prompts.hard import HardPrompt
 from cuetune.prompts.nearest import nearest_prompt
 from cuetune.prompts.words import choose, hard_prompt
-from cuetune.tasks.task import Example, Task
 
 WORDINGS = ("hard", "calibrated", "nearest")
 OPTIONS = {"nearest": ("encoder",)}

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cuetune.data.installed_data import installed
 from cuetune.errors import CuetuneError
 from cuetune.modalities.audio import AudioModality
 from cuetune.modalities.base import Modality
@@ -17,11 +18,10 @@ from cuetune.modalities.video import VideoModality
 from cuetune.support import plugins
 from cuetune.support.named_paths import possible
 from cuetune.support.strict_json import DAMAGED
-from cuetune.tasks.installed_data import installed
 
 if TYPE_CHECKING:
     from cuetune.backbones.base import Backbone
-    from cuetune.tasks.task import Task
+    from cuetune.data.task import Task
 
 TEXT = TextModality()
 # Texts come last: whatever no other modality recognises is taken for one.
@@ -86,7 +86,7 @@ def of_data(source: Any, options: Mapping[str, Any], encoding: str = "utf-8") ->
 
     Raises CuetuneError for what cannot be read.
     """
-    from cuetune.tasks.reading import first_rows
+    from cuetune.data.reading import first_rows
 
     named = [modality for name, modality in MODALITIES.items() if options.get(name)]
     if len(named) > 1:

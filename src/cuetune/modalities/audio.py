@@ -25,12 +25,12 @@ class AudioModality(MediaModality):
         return load_audio_backbone(name, **options)
 
     def media(self) -> Any:
-        from cuetune.tasks.sounds import SOUNDS
+        from cuetune.data.media.audio_files import SOUNDS
 
         return SOUNDS
 
     def infer(self, rows: Sequence[Any], **options: Any) -> Any:
-        from cuetune.tasks.sounds import infer_transcripts
+        from cuetune.data.media.audio_files import infer_transcripts
 
         self._refuse(options, OF_TEXTS)
         column, language = options.pop("audio", None), options.pop("instruction", None)
@@ -42,7 +42,7 @@ class AudioModality(MediaModality):
         return self.media().infer(rows, column=column, **options)
 
     def faults(self, examples: Sequence[Any], task: Any) -> Sequence[CuetuneError | None]:
-        from cuetune.tasks.listening import faults
+        from cuetune.data.media.audio_batches import faults
 
         return faults(examples, task)
 
@@ -54,13 +54,13 @@ class AudioModality(MediaModality):
         return checked(examples, task, preparation, table)
 
     def notes(self, examples: Sequence[Any], task: Any) -> list[str]:
-        from cuetune.tasks.listening import RATE, conversions
+        from cuetune.data.media.audio_batches import RATE, conversions
 
         return conversions(examples, task).lines(RATE)
 
     def seen(self, model: str, task: Any, example: Any) -> list[str]:
         from cuetune.backbones.audio_loading import load_hearing
-        from cuetune.tasks.listening import conversions, listen
+        from cuetune.data.media.audio_batches import conversions, listen
 
         hearing = load_hearing(model)
         ((_, (wave,)),) = listen([example], task, hearing)

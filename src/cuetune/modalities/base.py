@@ -12,14 +12,16 @@ if TYPE_CHECKING:
     from cuetune.backbones.base import Backbone
     from cuetune.backbones.generation import Writing
     from cuetune.comparison.contenders import Contender
+    from cuetune.data.skip_report import Skipped
+    from cuetune.data.task import Example, Row, Task
     from cuetune.evaluation.evaluate import Source
     from cuetune.prediction.base import BasePredictor
     from cuetune.prompts.base import Prompt
     from cuetune.prompts.start import Method
     from cuetune.readouts import Head
     from cuetune.support.spill_table import SpillTable
-    from cuetune.tasks.skipped import Skipped
-    from cuetune.tasks.task import Example, Row, Task
+    from cuetune.data.skip_report import Skipped
+    from cuetune.data.task import Example, Row, Task
     from cuetune.tuning.data import Data
     from cuetune.tuning.runs import Run, TaskData
     from cuetune.tuning.settings import Settings
@@ -69,7 +71,7 @@ class Modality(ABC):
 
     def parts(self, source: Any, *, encoding: str = "utf-8") -> dict[str, Iterator["Row"]]:
         """Split ("train", "validation", "test") -> its labelled rows, where a source is split; else empty."""
-        from cuetune.tasks.own_splits import own_splits
+        from cuetune.data.provided_splits import own_splits
 
         return {split: self.read(part, encoding=encoding) for split, part in own_splits(source).items()}
 

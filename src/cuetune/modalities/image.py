@@ -24,12 +24,12 @@ class ImageModality(MediaModality):
         return load_image_backbone(name, **options)
 
     def media(self) -> Any:
-        from cuetune.tasks.images import PICTURES
+        from cuetune.data.media.image_files import PICTURES
 
         return PICTURES
 
     def faults(self, examples: Sequence[Any], task: Any) -> Sequence[CuetuneError | None]:
-        from cuetune.tasks.decoding import faults
+        from cuetune.data.media.image_batches import faults
 
         return faults(examples, task)
 
@@ -41,14 +41,14 @@ class ImageModality(MediaModality):
         return checked(examples, task, preparation, table)
 
     def notes(self, examples: Sequence[Any], task: Any) -> list[str]:
-        from cuetune.tasks.pictures import count_deep
+        from cuetune.data.media.image_reading import count_deep
 
         deep = count_deep(example.fields[task.fields[0]] for example in examples)
         return [f"more than 8 bits a channel, scaled by the range that the file states: {deep:,}"] if deep else []
 
     def seen(self, model: str, task: Any, example: Any) -> list[str]:
         from cuetune.backbones.image_loading import load_preprocessing
-        from cuetune.tasks.pictures import read_picture
+        from cuetune.data.media.image_reading import read_picture
 
         width, height = read_picture(example.fields[task.fields[0]], example.where).size
         prepared = load_preprocessing(model)

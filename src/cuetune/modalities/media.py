@@ -9,7 +9,7 @@ from cuetune.errors import CuetuneError
 from cuetune.modalities.base import Modality
 
 if TYPE_CHECKING:
-    from cuetune.tasks.media import Media
+    from cuetune.data.media.rows import Media
 
 OF_TEXTS = ("text", "template", "label_words", "columns", "max_tokens")  # options
 
@@ -41,7 +41,7 @@ class MediaModality(Modality):
         return {} if "" in parts else parts
 
     def placed(self, rows: Sequence[Any], source: Any) -> Sequence[Any]:
-        from cuetune.tasks.sources import source_of
+        from cuetune.data.sources import source_of
 
         folder = Path(source).parent if isinstance(source, str | Path) and Path(source).is_file() else None
         return [self.media().placed(row, folder, source_of(source)) for row in rows]

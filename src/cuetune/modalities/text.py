@@ -35,12 +35,12 @@ class TextModality(Modality):
         return True
 
     def read(self, source: Any, *, encoding: str = "utf-8", labelled: bool = True) -> Iterator[Any]:
-        from cuetune.tasks.reading import read_rows
+        from cuetune.data.reading import read_rows
 
         return read_rows(source, encoding=encoding)
 
     def infer(self, rows: Sequence[Any], **options: Any) -> Any:
-        from cuetune.tasks.inference import infer_task
+        from cuetune.data.task_inference import infer_task
 
         return infer_task(rows, **options)
 
@@ -50,7 +50,7 @@ class TextModality(Modality):
         return load_outline(model)
 
     def chat_options(self, model: Any, options: Mapping[str, Any]) -> dict[str, Any]:
-        from cuetune.tasks.chat_template import is_chat
+        from cuetune.data.chat_template import is_chat
 
         if not is_chat(options.get("template")):
             return {}
@@ -99,7 +99,7 @@ class TextModality(Modality):
         return first_text_prompt(backbone, data, method, shots, settings, start)
 
     def refuse_unknown(self, backbone: Any, task: Any, examples: Sequence[Any]) -> None:
-        from cuetune.tasks.rendering import Renderer
+        from cuetune.data.templating import Renderer
 
         if len(backbone.tokenizer) > len(backbone.embedding_table()):  # it got tokens that the model did not get
             for _ in Renderer(backbone.tokenizer, task).render(examples):

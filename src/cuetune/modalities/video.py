@@ -27,7 +27,7 @@ class VideoModality(ImageModality):
         return load_video_backbone(name, **options)
 
     def media(self) -> Any:
-        from cuetune.tasks.videos import VIDEOS
+        from cuetune.data.media.video_files import VIDEOS
 
         return VIDEOS
 
@@ -37,7 +37,7 @@ class VideoModality(ImageModality):
     def seen(self, model: str, task: Any, example: Any) -> list[str]:
         from cuetune.backbones.clips import evenly
         from cuetune.backbones.video_loading import load_clip_preprocessing
-        from cuetune.tasks.clips import read_clip
+        from cuetune.data.media.video_reading import read_clip
 
         prepared = load_clip_preprocessing(model)
         pictures, length = read_clip(example.fields[task.fields[0]], example.where, prepared.frames)

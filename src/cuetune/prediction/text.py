@@ -11,13 +11,15 @@ from cuetune.backbones.generation import Writing, Written, write
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
+from cuetune.data.task import Example, Task
+from cuetune.data.templating import Rendered, Renderer
 from cuetune.errors import CuetuneError
 from cuetune.prediction.base import PromptPredictor, commonest
 from cuetune.prompts.base import Before, Prompt
 from cuetune.readouts import GeneratedText, LabelWords, Readout, TextReadout, readout_for
 from cuetune.readouts.best_walk import BestWalk
-from cuetune.tasks.rendering import InputRow, Renderer
-from cuetune.tasks.task import Example, Task
+from cuetune.data.templating import InputRow, Renderer
+from cuetune.data.task import Example, Task
 
 ROWS_AT_ONCE = 512  # read, tokenised and sorted by length together
 TOKENS_AT_ONCE = 4096  # in one packed pass

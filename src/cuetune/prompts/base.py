@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from cuetune.backbones.injection import Injection
+from cuetune.data.task import Example
 from cuetune.errors import CuetuneError
-from cuetune.tasks.task import Example
 
 # From examples to the tokens that stand before each of them, behind the prompt.
 Before = Callable[[Sequence[Example]], list[list[int]]]

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from cuetune.backbones.text import TextBackbone
+from cuetune.data.task import Task
+from cuetune.data.templating import answer_ids, encode
 from cuetune.errors import CuetuneError
 from cuetune.prompts.hard import HardPrompt
 from cuetune.prompts.soft import SoftPrompt
-from cuetune.tasks.rendering import answer_ids, encode
-from cuetune.tasks.task import Task
 
 COMMONEST = 5000
 

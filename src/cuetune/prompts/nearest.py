@@ -12,10 +12,10 @@ from torch import Tensor
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.sentences import DEFAULT, SentenceEncoder, nearest
 from cuetune.backbones.text import TextBackbone
+from cuetune.data.task import Example, Task
 from cuetune.errors import CuetuneError
 from cuetune.prompts.base import Before, Prompt
 from cuetune.prompts.words import embedded, opening, solved
-from cuetune.tasks.task import Example, Task
 
 ITSELF = "backbone"  # the frozen model is its own sentence encoder
 MOST = 20_000  # examples to choose from; of more, as many are drawn

@@ -10,14 +10,14 @@ from torch import Tensor
 from cuetune.backbones.audio import AudioBackbone
 from cuetune.backbones.sounds import Sounds
 from cuetune.backbones.whisper import WhisperBackbone
+from cuetune.data.media.audio_batches import listen
+from cuetune.data.task import Example, Task
 from cuetune.errors import CuetuneError
 from cuetune.prompts.base import Prompt
 from cuetune.prompts.late import LatePrompt
 from cuetune.prompts.start import Method, Start, prefix
 from cuetune.prompts.told import ToldPrompt
 from cuetune.prompts.wave import WavePrompt
-from cuetune.tasks.listening import listen
-from cuetune.tasks.task import Example, Task
 
 HEARD = 8  # recordings that a prompt may begin from
 BEFORE = "<|startofprev|>"  # what Whisper's decoder reads before what was said earlier

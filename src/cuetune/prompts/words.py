@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from cuetune.backbones.text import TextBackbone
+from cuetune.data.task import FIELD, Example, Task
+from cuetune.data.templating import Renderer, answer_ids, encode
 from cuetune.errors import CuetuneError
 from cuetune.prompts.hard import HardPrompt
-from cuetune.tasks.rendering import Renderer, answer_ids, encode
-from cuetune.tasks.task import FIELD, Example, Task
 
 BETWEEN = "\n\n"  # stands between instruction, demonstrations and the row itself
 

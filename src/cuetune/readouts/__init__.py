@@ -5,6 +5,7 @@ from cuetune.backbones.audio import AudioBackbone
 from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.backbones.whisper import WhisperBackbone
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.readouts.base import LabelReadout, TextReadout
 from cuetune.readouts.linear_head import POOLINGS, ClassHead, Head, LinearHead, MediaHead, TextHead
@@ -13,7 +14,6 @@ from cuetune.readouts.text import GeneratedText
 from cuetune.readouts.transcript import Transcript
 from cuetune.readouts.vocabulary_words import VocabularyWords
 from cuetune.readouts.words import LabelWords, MaskedWords, UnscorableError
-from cuetune.tasks.task import Task
 
 __all__ = [
     "POOLINGS",

@@ -10,9 +10,11 @@ from cuetune.backbones.end_tokens import turn_end
 from cuetune.backbones.generation import MAX_TOKENS
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
+from cuetune.data.task import Task
+from cuetune.data.templating import Rendered, Renderer, answer_ids
 from cuetune.readouts.base import in_chunks
-from cuetune.tasks.rendering import InputRow, Renderer, answer_ids
-from cuetune.tasks.task import Task
+from cuetune.data.templating import InputRow, Renderer, answer_ids
+from cuetune.data.task import Task
 
 
 class GeneratedText:

@@ -11,9 +11,9 @@ from torch.nn.utils.rnn import pad_sequence
 
 from cuetune.backbones.sounds import Sounds
 from cuetune.backbones.whisper import END, WhisperBackbone
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.readouts.base import in_chunks
-from cuetune.tasks.task import Task
 
 MOST = 224  # tokens of a transcript: half of what Whisper's decoder takes, as in its own
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
-from cuetune.tasks.rendering import InputRow
+from cuetune.data.templating import InputRow
 
 if TYPE_CHECKING:
     from cuetune.readouts.words import LabelWords

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
+from cuetune.data.templating import Rendered
 from cuetune.readouts.base import in_chunks
 from cuetune.readouts.words import LabelWords
-from cuetune.tasks.rendering import InputRow
+from cuetune.data.templating import InputRow
 
 
 class VocabularyWords(LabelWords):

@@ -8,18 +8,18 @@ from typing import Any
 
 from cuetune.backbones.base import Backbone
 from cuetune.backbones.preparation import preparation_of
+from cuetune.data.examples import examples_of, has_no_labels, row_notes
+from cuetune.data.hold_out import HoldOut, cells_together, hold_out_rows, listed
+from cuetune.data.provided_splits import kinds_of, said_of
+from cuetune.data.reading import first_rows, source_name
+from cuetune.data.sampling import draw
+from cuetune.data.skip_report import Skipped
+from cuetune.data.sources import Source, notes_of, source_of
+from cuetune.data.splits import Splits, fingerprint
+from cuetune.data.task import Example, Row, Task
+from cuetune.data.task_inference import LOOKED_AT
 from cuetune.errors import CuetuneError
-from cuetune.evaluation.draws import draw
 from cuetune.modalities import Modality, modality_of, of_data, of_model, of_task
-from cuetune.tasks.examples import examples_of, has_no_labels, row_notes
-from cuetune.tasks.inference import LOOKED_AT
-from cuetune.tasks.own_splits import kinds_of, said_of
-from cuetune.tasks.parting import HoldOut, cells_together, hold_out_rows, listed
-from cuetune.tasks.reading import first_rows, source_name
-from cuetune.tasks.skipped import Skipped
-from cuetune.tasks.sources import Source, notes_of, source_of
-from cuetune.tasks.splits import Splits, fingerprint
-from cuetune.tasks.task import Example, Row, Task
 from cuetune.tuning.settings import Settings
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from cuetune.tasks.task import Example, Task
+from cuetune.data.task import Example, Task
 
 
 def decided(task: Task, predictor: Callable[[], Any], validation: Sequence[Example]) -> Task:

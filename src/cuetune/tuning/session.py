@@ -8,6 +8,9 @@ from typing import Any
 from cuetune.answers import refuse
 from cuetune.backbones.base import Backbone
 from cuetune.backbones.loading import load_backbone
+from cuetune.data.hold_out import HoldOut
+from cuetune.data.task import Task
+from cuetune.data.task_inference import describe, head_proposal
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.evaluate import Evaluation, Source, evaluate_sources, own_name
 from cuetune.library.tuned import TunedPrompt
@@ -17,9 +20,6 @@ from cuetune.prompts.base import Prompt
 from cuetune.prompts.words import instructed
 from cuetune.support import console
 from cuetune.support.locking import alone
-from cuetune.tasks.inference import describe, head_proposal
-from cuetune.tasks.parting import HoldOut
-from cuetune.tasks.task import Task
 from cuetune.tuning.beginning import ancestor, first_prompt
 from cuetune.tuning.data import Data, few_rows, prepare, sizes, thin_parts
 from cuetune.tuning.deciding import decided

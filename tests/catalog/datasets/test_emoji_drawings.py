@@ -10,9 +10,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from cuetune.data.media.image_files import PICTURES
+from cuetune.data.media.image_reading import read_pictures
 from cuetune.errors import CuetuneError
-from cuetune.tasks.images import PICTURES
-from cuetune.tasks.pictures import read_pictures
+from cuetune.data.media.image_files import PICTURES
+from cuetune.data.media.image_reading import read_pictures
+from cuetune_catalog.datasets.readers.emoji_drawings import SIDE, svg_of
 from cuetune_catalog.datasets.readers.emoji_drawings import read as read_drawings
 from cuetune_catalog.datasets.readers.emoji_drawings import svg_of
 from cuetune_catalog.datasets.readers.vector_image import SIDE

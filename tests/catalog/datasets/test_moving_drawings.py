@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cuetune.data.media.video_files import VIDEOS
+from cuetune.data.media.video_reading import read_clip
 from cuetune.errors import CuetuneError
-from cuetune.tasks.clips import read_clip
-from cuetune.tasks.videos import VIDEOS
 from cuetune_catalog.datasets.readers.moving_drawings import (
     DIRECTIONS,
     FARTHEST,

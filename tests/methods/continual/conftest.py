@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cuetune.tasks.images import PICTURES
-from cuetune.tasks.task import Task
+from cuetune.data.media.image_files import PICTURES
+from cuetune.data.task import Task
 from cuetune.tuning.runs import TaskData
 
 

@@ -5,10 +5,10 @@ import torch
 from test_learning import HOW, run, stream_file
 
 import cuetune
+from cuetune.data.skip_report import Skipped
 from cuetune.errors import CuetuneError
 from cuetune.methods.continual.answering import load_learned
 from cuetune.methods.continual.learner import Learner
-from cuetune.tasks.skipped import Skipped
 from cuetune.verbs import evaluate, load, predict
 from tiny import backbone
 
@@ -20,7 +20,7 @@ def test_it_answers_as_its_learner(tmp_path, method):
     learner = Learner.named(method, backbone(), HOW[method])
     learner.restore(learned.tensors, learned.spec)
     tuned = load(tmp_path / "out")
-    examples = [tuned.task.example(row) for row in cuetune.tasks.reading.read_rows(tmp_path / "rows.csv")][::7]
+    examples = [tuned.task.example(row) for row in cuetune.data.reading.read_rows(tmp_path / "rows.csv")][::7]
     expected = learner.logits(examples).softmax(dim=-1)
     found = list(predict(tuned, [dict(each.fields) for each in examples], model=backbone()))
     assert torch.allclose(torch.tensor([each.probabilities for each in found]), expected, atol=1e-6)

@@ -2,10 +2,12 @@
 
 import pytest
 
+from cuetune.data.media.image_files import PICTURES
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.methods.continual.learner import Learner
-from cuetune.tasks.images import PICTURES
-from cuetune.tasks.task import Task
+from cuetune.data.media.image_files import PICTURES
+from cuetune.data.task import Task
 from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings
 from tiny_conv import conv_backbone

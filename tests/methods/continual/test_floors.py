@@ -5,12 +5,13 @@ import pytest
 import torch
 from sklearn.linear_model import Ridge
 
+from cuetune.data.task import Example, Task
 from cuetune.errors import CuetuneError
 from cuetune.methods.continual import floors
 from cuetune.methods.continual.floors import RanPAC, SimpleCIL
 from cuetune.methods.continual.learner import Learner
 from cuetune.methods.continual.ridge import RIDGES, RandomRidge, Sums, best_ridge, of_few, of_sums
-from cuetune.tasks.task import Example, Task
+from cuetune.data.task import Example, Task
 from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings
 from tiny_vision import image_backbone

@@ -4,11 +4,12 @@ import csv
 
 import pytest
 
+from cuetune.data.skip_report import Skipped
 from cuetune.errors import CuetuneError
 from cuetune.methods.continual.reading import read_stream
-from cuetune.tasks.layout import Layout
-from cuetune.tasks.skipped import Skipped
-from cuetune.tasks.sources import Source
+from cuetune.data.formats.layout import Layout
+from cuetune.data.skip_report import Skipped
+from cuetune.data.sources import Source
 from tiny_vision import picture
 
 STYLES = ("ink", "oil", "pen")

@@ -15,6 +15,10 @@ import torch
 import torch.nn.functional as F
 
 import cuetune
+from cuetune.corrected_prediction import queries_for
+from cuetune.data.reading import read_rows
+from cuetune.data.splits import text_key
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.library.collection import PromptLibrary
 from cuetune.library.tuned import TunedPrompt
@@ -25,9 +29,6 @@ from cuetune.prediction.edited import queries_for
 from cuetune.prediction.text import Predictor
 from cuetune.prompts import CorrectedPrompt, SoftPrompt
 from cuetune.readouts import Head
-from cuetune.tasks.reading import read_rows
-from cuetune.tasks.splits import text_key
-from cuetune.tasks.task import Task
 from tiny import backbone, rows, write_csv
 
 TASK = Task(template="Say {text} =", labels=("pos", "neg"), name="mood")

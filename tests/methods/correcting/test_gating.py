@@ -3,10 +3,10 @@
 import torch
 import torch.nn.functional as F
 
+from cuetune.data.reading import read_rows
+from cuetune.data.task import Task
 from cuetune.methods.correcting import gating
 from cuetune.methods.correcting.written import written_rows
-from cuetune.tasks.reading import read_rows
-from cuetune.tasks.task import Task
 from tiny import backbone, rows
 
 D = 256

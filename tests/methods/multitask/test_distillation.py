@@ -3,11 +3,11 @@
 import pytest
 import torch
 
+from cuetune.data.reading import read_rows
+from cuetune.data.task import Task
 from cuetune.methods.multitask.distillation import Distillation
 from cuetune.methods.multitask.sampling import StochasticTasks
 from cuetune.prompts import MultitaskPrompt, SoftPrompt
-from cuetune.tasks.reading import read_rows
-from cuetune.tasks.task import Task
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.objectives import cross_entropy
 from cuetune.tuning.runs import TaskData

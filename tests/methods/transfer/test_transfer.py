@@ -3,13 +3,13 @@
 import pytest
 import torch
 
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.library.collection import PromptLibrary
 from cuetune.library.tuned import TunedPrompt
 from cuetune.methods.transfer.ranking import Candidate, Proposal, weighted_average
 from cuetune.methods.transfer.transfer import transfer
 from cuetune.prompts import SoftPrompt
-from cuetune.tasks.task import Task
 from cuetune.tuning.session import tune
 from cuetune.tuning.settings import Settings
 from cuetune.tuning.task_embedding import embedding, read_embedding

@@ -6,6 +6,8 @@ import soundfile
 import torch
 
 from cuetune.backbones.sounds import Sounds
+from cuetune.data.media.audio_files import SOUNDS, infer_transcripts
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.prediction.audio import AudioPredictor, untuned
 from cuetune.prompts import EnsemblePrompt, Prompt
@@ -14,8 +16,8 @@ from cuetune.prompts.start_audio import AudioStart
 from cuetune.readouts import MediaHead, audio_readout
 from cuetune.support import spill_table
 from cuetune.support.spill_table import SpillTable
-from cuetune.tasks.sounds import SOUNDS, infer_transcripts
-from cuetune.tasks.task import Task
+from cuetune.data.media.audio_files import SOUNDS, infer_transcripts
+from cuetune.data.task import Task
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.runs import AudioRun, TaskData
 from cuetune.tuning.runs.cache import AudioCache

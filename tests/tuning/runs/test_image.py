@@ -5,14 +5,16 @@ import torch
 
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.pictures import Pictures
+from cuetune.data.media.image_files import PICTURES
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.prediction.image import ImagePredictor
 from cuetune.prompts import EnsemblePrompt
 from cuetune.prompts.registry import build
 from cuetune.prompts.start_image import IMAGE_METHODS, ImageStart
 from cuetune.readouts import MediaHead
-from cuetune.tasks.images import PICTURES
-from cuetune.tasks.task import Task
+from cuetune.data.media.image_files import PICTURES
+from cuetune.data.task import Task
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.runs import ImageRun, TaskData
 from cuetune.tuning.settings import Settings

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from cuetune.answers.prediction import Prediction
 from cuetune.backbones.injection import Injection
+from cuetune.data.task import Example, Task
 from cuetune.errors import CuetuneError
 from cuetune.library.tuned import TunedPrompt
 from cuetune.methods.continual.learned import STATE, Learned
@@ -17,7 +18,6 @@ from cuetune.methods.continual.learner import Learner
 from cuetune.methods.continual.learning import JOINT
 from cuetune.prediction.base import BasePredictor
 from cuetune.prompts.base import Prompt
-from cuetune.tasks.task import Example, Task
 from cuetune.tuning.settings import Settings
 
 ROWS_AT_ONCE = 64

@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cuetune.data.splits import first_of_each_label
+from cuetune.data.task import Example, Task
 from cuetune.methods.continual.learner import Learner
 from cuetune.methods.continual.ridge import FIT, WIDTH, RandomRidge, one_hot
-from cuetune.tasks.splits import first_of_each_label
-from cuetune.tasks.task import Example, Task
 from cuetune.tuning.progress import Reporter
 from cuetune.tuning.runs import TaskData
 

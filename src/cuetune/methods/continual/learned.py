@@ -16,6 +16,7 @@ from pydantic import ConfigDict, Field, ValidationError, field_validator
 from torch import Tensor
 
 from cuetune.backbones.identity import BackboneIdentity
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.library.record import BackboneFile, Count, Shape, TaskFile, first_fault
 from cuetune.library.saving import public_name
@@ -26,7 +27,6 @@ from cuetune.support.named_paths import possible
 from cuetune.support.ownership import begins_with
 from cuetune.support.strict_json import Limits, parse_json
 from cuetune.support.tensor_file import read_sealed, write_sealed
-from cuetune.tasks.task import Task
 
 STATE = "stream.safetensors"
 STATE_HEAD = re.compile(rb'.{8}\{"__metadata__":\{("sha256":"[0-9a-f]{64}",)?"stream":"', re.DOTALL)

@@ -13,12 +13,12 @@ from cuetune.backbones.packing import Rows
 from cuetune.backbones.pictures import Pictures
 from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.backbones.text import TextBackbone
+from cuetune.data.task import Example, Task
 from cuetune.errors import CuetuneError
 from cuetune.methods.continual.features import FrozenFeatures
 from cuetune.prompts.base import Prompt
 from cuetune.prompts.start import given_options
 from cuetune.support.strict_json import DAMAGED, reason_of
-from cuetune.tasks.task import Example, Task
 from cuetune.tuning.progress import Reporter
 from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from cuetune.data.splits import first_of_each_label
 from cuetune.errors import CuetuneError
 from cuetune.methods.continual.ridge import FIT, WIDTH, RandomRidge, one_hot
 from cuetune.methods.continual.tuned import TunedLearner
@@ -17,7 +18,6 @@ from cuetune.prompts.pool_coda import CodaPrompt
 from cuetune.prompts.pool_dual import DualPrompt
 from cuetune.prompts.pool_l2p import L2PPrefixPrompt, L2PPrompt
 from cuetune.prompts.pool_tasks import TaskPrompts
-from cuetune.tasks.splits import first_of_each_label
 from cuetune.tuning.progress import Reporter
 from cuetune.tuning.runs import TaskData
 

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cuetune.data.task import Example
 from cuetune.errors import CuetuneError
-from cuetune.tasks.task import Example
 
 WIDTH = 2000  # columns of the projection; the paper's 10,000 take 800 MB of sums
 LARGEST = 2**27  # numbers of a projection, a gigabyte

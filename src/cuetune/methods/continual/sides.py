@@ -3,14 +3,14 @@
 import math
 from collections.abc import Sequence
 
-from cuetune.evaluation.draws import draw
-from cuetune.tasks.cells import ABSENT, cell_at, is_missing
-from cuetune.tasks.examples import examples_of
-from cuetune.tasks.parting import cell
-from cuetune.tasks.skipped import Skipped
-from cuetune.tasks.splits import split_examples
-from cuetune.tasks.stream import Source, StreamSpec
-from cuetune.tasks.task import Example, Row, Task, format_value
+from cuetune.data.examples import examples_of
+from cuetune.data.formats.cells import ABSENT, cell_at, is_missing
+from cuetune.data.hold_out import cell
+from cuetune.data.sampling import draw
+from cuetune.data.skip_report import Skipped
+from cuetune.data.splits import split_examples
+from cuetune.data.stream import Source, StreamSpec
+from cuetune.data.task import Example, Row, Task, format_value
 
 HELD_OUT = 0.2
 

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from cuetune.answers.prediction import Prediction
 from cuetune.backbones.base import Backbone
+from cuetune.data.task import Example
 from cuetune.errors import CuetuneError
 from cuetune.methods.continual.answering import ROWS_AT_ONCE, LearnedPrompt, LearnerPredictor
 from cuetune.methods.continual.learner import Learner
 from cuetune.modalities import of_task
 from cuetune.prompts.query import with_queries
-from cuetune.tasks.task import Example
 from cuetune.verbs import backbone_for, load
 
 

@@ -13,12 +13,12 @@ from cuetune.backbones.packing import Rows
 from cuetune.backbones.pictures import Pictures
 from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.backbones.text import TextBackbone
+from cuetune.data.splits import fingerprint
+from cuetune.data.task import Example, Task
 from cuetune.methods.continual.head import GrowingHead
 from cuetune.methods.continual.learner import Learner
 from cuetune.prompts.base import Prompt
 from cuetune.prompts.pool import PoolPrompt
-from cuetune.tasks.splits import fingerprint
-from cuetune.tasks.task import Example, Task
 from cuetune.tuning.loop import Outcome, Tuner
 from cuetune.tuning.objectives import Batch, Objective, cross_entropy
 from cuetune.tuning.progress import Reporter

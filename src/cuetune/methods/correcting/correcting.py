@@ -12,6 +12,9 @@ from typing import Any
 
 from cuetune.backbones.loading import load_backbone
 from cuetune.backbones.text import TextBackbone
+from cuetune.corrected_prediction import queries_for
+from cuetune.data.reading import read_rows
+from cuetune.data.task import Example
 from cuetune.errors import CuetuneError
 from cuetune.library.digest import digest
 from cuetune.library.names import VERSION
@@ -27,8 +30,6 @@ from cuetune.prediction.text import Predictor
 from cuetune.prompts.corrected import CorrectedPrompt
 from cuetune.support import console
 from cuetune.support.locking import alone
-from cuetune.tasks.reading import read_rows
-from cuetune.tasks.task import Example
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.progress import Bar, Reporter
 from cuetune.tuning.runs import TaskData

@@ -8,12 +8,12 @@ from torch import Tensor, nn
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
+from cuetune.data.task import FIELD, Task
+from cuetune.data.templating import encode
 from cuetune.errors import CuetuneError
 from cuetune.methods.correcting.gating import Gate
 from cuetune.prompts.base import Prompt
 from cuetune.prompts.corrected import CorrectedPrompt, Fix, base_for
-from cuetune.tasks.rendering import encode
-from cuetune.tasks.task import FIELD, Task
 
 
 class Learning(Prompt):

@@ -7,11 +7,13 @@ from typing import Any
 
 from cuetune.answers.prediction import Prediction
 from cuetune.backbones.text import TextBackbone
+from cuetune.data.task import Example
 from cuetune.evaluation.evaluate import Evaluation, Source, evaluate_sources
 from cuetune.library.digest import digest
 from cuetune.library.tuned import TunedPrompt
 from cuetune.methods.correcting.mistakes import Corrections
-from cuetune.tasks.task import Example
+from cuetune.data.task import Example
+from cuetune.prediction import Prediction
 from cuetune.tuning.recording import versions
 
 CORRECTED, BEFORE = "corrected", "before"  # the prompt with the fix and without, as their scores are called

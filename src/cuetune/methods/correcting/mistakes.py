@@ -8,9 +8,10 @@ from cuetune.answers import refuse
 from cuetune.answers.prediction import Prediction
 from cuetune.errors import CuetuneError
 from cuetune.library.tuned import TunedPrompt
-from cuetune.tasks.reading import read_rows
-from cuetune.tasks.splits import text_key
-from cuetune.tasks.task import Example, Task
+from cuetune.data.reading import read_rows
+from cuetune.data.splits import text_key
+from cuetune.data.task import Example, Task
+from cuetune.prediction import Prediction
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from cuetune.backbones.generation import Writing, generate
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.text import TextBackbone
 from cuetune.backbones.tokens import surroundings
+from cuetune.data.task import FIELD, Example, Task
+from cuetune.data.templating import encode
 from cuetune.prompts.words import BETWEEN, opening
-from cuetune.tasks.rendering import encode
-from cuetune.tasks.task import FIELD, Example, Task
 
 N_ROWS, LONGEST, AT_ONCE = 192, 32, 32  # rows, tokens of the longest, and how many are written side by side
 SHOWN, SHOWN_TOKENS = 4, 64  # given rows that each of them is written behind, and how much of each

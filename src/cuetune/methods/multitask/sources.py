@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from cuetune.answers import refuse
+from cuetune.data.sampling import draw
+from cuetune.data.splits import Splits
+from cuetune.data.suite import Suite, TaskSpec, read_suite
 from cuetune.errors import CuetuneError
-from cuetune.evaluation.draws import draw
 from cuetune.modalities import TEXT
 from cuetune.prompts.words import instructed
-from cuetune.tasks.splits import Splits
-from cuetune.tasks.suite import Suite, TaskSpec, read_suite
 from cuetune.tuning.data import Data, prepare
 from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings

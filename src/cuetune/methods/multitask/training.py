@@ -13,6 +13,7 @@ from typing import Any
 
 from cuetune.backbones.loading import DEFAULT, text_backbone
 from cuetune.backbones.text import TextBackbone
+from cuetune.data.suite import Suite
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.evaluate import evaluate_sources, in_words
 from cuetune.library.digest import digest
@@ -27,7 +28,6 @@ from cuetune.prompts import MultitaskPrompt, SoftPrompt
 from cuetune.prompts.initial import initial_embeddings
 from cuetune.support import console
 from cuetune.support.locking import alone
-from cuetune.tasks.suite import Suite
 from cuetune.tuning.batches import visited
 from cuetune.tuning.beginning import first_prompt
 from cuetune.tuning.checkpoint import NAME as CHECKPOINT
@@ -240,7 +240,7 @@ def _folded(run: _Run, whole: MultitaskPrompt, outcome: Outcome, taught: Mapping
 
 
 def _all_data(sources: Sequence[Source]) -> dict[str, Any]:
-    from cuetune.tasks.splits import fingerprint
+    from cuetune.data.splits import fingerprint
 
     parts = ("train", "validation", "test")
     rows = {part: sum(len(getattr(source.data.splits, part)) for source in sources) for part in parts}

@@ -1,0 +1,27 @@
+"""Names of data sets that installed packages add."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cuetune.data.dataset_source import chosen_part, located
+from cuetune.data.sources import Source
+from cuetune.support import plugins
+
+
+def installed(source: Any) -> Any:
+    """The rows of the data set that a name stands for ("name", "name@split"); any other source as it is.
+
+    What a `Source` says of its files holds for the data set's. Raises CuetuneError when the data set cannot be had.
+    """
+    if not isinstance(source, str):
+        return source
+    name, behind = located(source)
+    if not plugins.is_dataset(name):
+        return source
+    rows, split = plugins.dataset(name).source(), "@".join(behind)
+    if split and isinstance(rows, Mapping):
+        rows = chosen_part(rows, split, name)
+    elif split:
+        rows = f"{rows}@{split}"
+    return source.beside(rows) if isinstance(source, Source) and isinstance(rows, str | Path) else rows
