@@ -29,8 +29,6 @@ from cuetune.data.task import Example, Task
 from cuetune.prediction import Predictor
 from cuetune.prompts.initial import soft_prompt
 from cuetune.readouts import TextHead
-from cuetune.data.task import Example, Task
-from cuetune.readouts import LinearHead
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings

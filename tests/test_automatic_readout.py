@@ -7,8 +7,6 @@ from cuetune.errors import CuetuneError
 from cuetune.prediction.text import Predictor
 from cuetune.prompts import SoftPrompt
 from cuetune.readouts import LabelWords, MaskedWords, TextHead, readout_for, why_head
-from cuetune.data.task import Task
-from cuetune.readouts import LabelWords, LinearHead, MaskedWords, readout_for, why_head
 from tiny import backbone, encoder, encoder_backbone, masked_tokenizer, rows, write_csv
 
 ONE, SEVERAL = (" pos", " neg"), (" positive", " negative")

@@ -22,9 +22,6 @@ from cuetune.prediction.text import Predictor
 from cuetune.prompts import SoftPrompt
 from cuetune.prompts.start_text import TEXT_METHODS, TextStart
 from cuetune.readouts import GeneratedText, LabelWords, TextHead, readout_for
-from cuetune.data.templating import Renderer
-from cuetune.data.task import Example, Row, Task
-from cuetune.readouts import GeneratedText, LabelWords, LinearHead, readout_for
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings

@@ -17,9 +17,6 @@ from cuetune.prompts import CodaPrompt, DualPrompt, L2PPrefixPrompt, L2PPrompt, 
 from cuetune.prompts.pool import PoolPrompt, PoolShape
 from cuetune.prompts.query import query_of, with_queries
 from cuetune.readouts import LabelWords, TextHead
-from cuetune.data.reading import read_rows
-from cuetune.data.task import Task
-from cuetune.readouts import LabelWords, LinearHead
 from tiny import backbone, encoder_backbone, rows
 from tiny_vision import image_backbone, pixels
 

@@ -10,7 +10,6 @@ from cuetune.data.skip_report import Skipped
 from cuetune.library.tuned import TunedPrompt
 from cuetune.library.universal import UniversalPrompt
 from cuetune.methods.transfer.transfer import Transferred
-from cuetune.methods.recycling.recycling import Recycled
 from cuetune.metrics.classification import best_of, metric_name
 from cuetune.support import console
 

@@ -7,10 +7,9 @@ from torch import Tensor
 
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
-from cuetune.readouts.base import TextReadout
 from cuetune.data.task import Task
 from cuetune.data.templating import Rendered
-from cuetune.readouts.base import LabelReadout
+from cuetune.readouts.base import TextReadout
 from cuetune.readouts.words import LabelWords, MaskedWords
 from cuetune.data.templating import InputRow
 from cuetune.data.task import Task

@@ -15,9 +15,6 @@ from cuetune.methods.continual.learner import Learner
 from cuetune.methods.continual.pools import PoolLearner, layers_of
 from cuetune.methods.continual.tuned import TunedLearner
 from cuetune.methods.continual.weights import joint_data
-from cuetune.data.reading import read_rows
-from cuetune.data.task import Task
-from cuetune.methods.continual.weights import at_once
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings
