@@ -15,9 +15,6 @@ from cuetune.data.media.audio_files import SOUNDS, infer_transcripts
 from cuetune.data.media.audio_reading import read_recording
 from cuetune.data.task import Row
 from cuetune.errors import CuetuneError
-from cuetune.data.media.audio_reading import read_recording
-from cuetune.data.media.audio_files import SOUNDS, infer_transcripts
-from cuetune.data.task import Row
 from cuetune_catalog.datasets.readers.drum_hits import instruments, label_of
 from cuetune_catalog.datasets.readers.drum_hits import read as read_drums
 from cuetune_catalog.datasets.readers.spoken_numbers import NUMBERS
@@ -25,10 +22,6 @@ from cuetune_catalog.datasets.readers.spoken_numbers import read as read_numbers
 from cuetune_catalog.datasets.readers.stamp_captions import read as read_captions
 from cuetune_catalog.datasets.readers.stamp_captions import translation
 from cuetune_catalog.datasets.readers.telephone_languages import read as read_telephone
-from cuetune_catalog.datasets.readers.drum_hits import DRUMS, instruments, label_of, read_drums
-from cuetune_catalog.datasets.readers.spoken_numbers import NUMBERS, SPOKEN_NUMBERS, read_numbers
-from cuetune_catalog.datasets.readers.stamp_captions import CAPTIONS, Captions, translation
-from cuetune_catalog.datasets.readers.telephone_languages import TELEPHONE, read_telephone
 from cuetune_catalog.datasets.registry import DATASETS
 
 AUDIO = [each for each in DATASETS.values() if each.modality == "audio"]

@@ -15,7 +15,6 @@ import pytest
 
 from cuetune.data.reading import read_rows
 from cuetune.errors import CuetuneError
-from cuetune.data.reading import read_rows
 from cuetune_catalog.datasets.readers.blood_brain_barrier import TABLE
 from cuetune_catalog.datasets.readers.blood_brain_barrier import read as read_molecules
 from cuetune_catalog.datasets.readers.customer_questions import TOPICS
@@ -30,14 +29,6 @@ from cuetune_catalog.datasets.readers.interface_french import read as read_pairs
 from cuetune_catalog.datasets.readers.news_topics import read as read_news
 from cuetune_catalog.datasets.readers.word_definitions import KINDS, definition
 from cuetune_catalog.datasets.readers.word_definitions import read as read_definitions
-from cuetune_catalog.datasets.base import first_of_each
-from cuetune_catalog.datasets.readers.blood_brain_barrier import TABLE, read_molecules
-from cuetune_catalog.datasets.readers.customer_questions import TOPICS, read_questions
-from cuetune_catalog.datasets.readers.diagnoses import LIST, read_diagnoses
-from cuetune_catalog.datasets.readers.emoji_names import CATEGORIES, read_emoji, without_variants
-from cuetune_catalog.datasets.readers.interface_french import CATALOGUES, read_catalogue, read_pairs
-from cuetune_catalog.datasets.readers.news_topics import read_news
-from cuetune_catalog.datasets.readers.word_definitions import KINDS, definition, read_definitions
 from cuetune_catalog.datasets.registry import DATASETS, pull_data
 
 CARDS = (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf-8")

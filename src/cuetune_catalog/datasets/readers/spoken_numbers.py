@@ -9,9 +9,6 @@ from pathlib import Path, PurePosixPath
 
 from cuetune.data.media.audio_reading import soundfile
 from cuetune_catalog.fetch.debian import files_of
-from cuetune_catalog.datasets.media_set import MediaSet
-from cuetune_catalog.datasets.readers.telephone_languages import core_sounds
-from cuetune_catalog.fetch.debian import DebianArchive, files_of
 
 NUMBERS = tuple(str(number) for number in (*range(21), *range(30, 100, 10)))
 RATE = 8000  # samples a second
