@@ -5,10 +5,8 @@ import torch.nn.functional as F
 
 import tiny
 from cuetune.data.task import Example, Task
-from cuetune.data.templating import Rendered, Renderer
-from cuetune.readouts import MultiLabelWords, readout_for
 from cuetune.data.templating import InputRow, Renderer
-from cuetune.data.task import Example, Task
+from cuetune.readouts import MultiLabelWords, readout_for
 
 TASK = Task(
     template="Text: {text}\nLabels:", labels=("g", "b"), label_words=("good", "bad"), kind="multi-label",

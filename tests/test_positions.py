@@ -8,7 +8,6 @@ from cuetune.data.task import Example, Task
 from cuetune.prediction import Predictor
 from cuetune.prompts import SoftPrompt
 from cuetune.readouts import readout_for
-from cuetune.data.task import Example, Task
 from cuetune.tuning.runs import TaskData, TextRun
 from cuetune.tuning.settings import Settings
 from tiny import backbone, encoder_decoder_backbone

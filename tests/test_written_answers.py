@@ -16,8 +16,6 @@ from cuetune.data.templating import Renderer
 from cuetune.prediction import Predictor
 from cuetune.prompts import SoftPrompt
 from cuetune.readouts import GeneratedText
-from cuetune.data.templating import Renderer
-from cuetune.data.task import Example, Task
 from cuetune.tuning.runs import TaskData, TextRun
 from cuetune.tuning.settings import Settings
 from tiny import tokenizer, write_csv

@@ -5,13 +5,13 @@ import pytest
 import torch
 from PIL import Image
 
+from cuetune.data.media import image_batches as decoding
+from cuetune.data.media.image_batches import decode, decoded
+from cuetune.data.media.image_reading import read_picture
+from cuetune.data.skip_report import Skipped
+from cuetune.data.task import Example, Task
 from cuetune.errors import CuetuneError
 from cuetune.support import spill_table
-from cuetune.tasks import decoding
-from cuetune.tasks.decoding import decode, decoded
-from cuetune.tasks.pictures import read_picture
-from cuetune.tasks.skipped import Skipped
-from cuetune.tasks.task import Example, Task
 from tiny_vision import PREPARED, SIDE
 
 TASK = Task(template="{image}", labels=("a", "b"), name="noise")

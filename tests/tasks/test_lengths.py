@@ -11,8 +11,6 @@ from cuetune.backbones.outline import load_outline
 from cuetune.data.check import check_data
 from cuetune.data.task import Example, Task
 from cuetune.prompts import SoftPrompt
-from cuetune.data.check import check_data
-from cuetune.data.task import Example, Task
 from cuetune.tuning.runs import TaskData, TextRun
 from cuetune.tuning.settings import Settings
 from tiny import encoder, masked_tokenizer, tokenizer, write_csv

@@ -26,8 +26,6 @@ from cuetune.errors import CuetuneError
 from cuetune.library.markdown import plain
 from cuetune.support import console
 from cuetune.support.locking import alone
-from cuetune.data.task_inference import describe
-from cuetune.data.task import Task
 from cuetune.tuning.data import Data, prepare
 from cuetune.tuning.recording import device_name, versions
 from cuetune.tuning.runs.augmentation import COPIES

@@ -26,7 +26,6 @@ from cuetune.prompts.start_audio import AUDIO_METHODS
 from cuetune.prompts.start_image import IMAGE_METHODS, VIDEO_METHODS
 from cuetune.prompts.start_text import TEXT_METHODS
 from cuetune.prompts.words import instructed
-from cuetune.data.splits import Splits
 from cuetune.tuning.data import Data
 from cuetune.tuning.deciding import decided
 from cuetune.tuning.loop import Tuner

@@ -17,13 +17,12 @@ from torch import Tensor
 
 from cuetune.backbones.injection import Injection
 from cuetune.cost.meter import matrix_parameters
-from cuetune.data.templating import Rendered
+from cuetune.data.templating import InputRow
 from cuetune.methods.journal import Journal
 from cuetune.methods.scoring import Scorer, rank, validation_scores
 from cuetune.methods.searching import Found, SearchJob, text_of
 from cuetune.methods.vocabulary import survives, words_of_vocabulary, words_to_change
 from cuetune.prompts.hard import HardPrompt
-from cuetune.data.templating import InputRow
 from cuetune.tuning.checkpoint import run_key
 
 FINALISTS = 4  # of the candidates, scored again on fresh rows beside the prompt as it stands

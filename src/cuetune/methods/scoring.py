@@ -9,15 +9,13 @@ from cuetune.backbones.injection import Injection
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
 from cuetune.data.task import Example, Task
-from cuetune.data.templating import Rendered
+from cuetune.data.templating import InputRow
 from cuetune.errors import CuetuneError
 from cuetune.metrics.classification import negative_log_likelihood
 from cuetune.prediction.text import Predictor, renderer_for
 from cuetune.prediction import Predictor, renderer_for
 from cuetune.prompts.base import Prompt
 from cuetune.readouts import LabelReadout, LinearHead, readout_for
-from cuetune.data.templating import InputRow
-from cuetune.data.task import Example, Task
 
 TOKENS_AT_ONCE = 16_384  # in one packed pass
 

@@ -16,6 +16,7 @@ from cuetune.data.task import Example, Task
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
 from cuetune.data.templating import Rendered
+from cuetune.data.templating import InputRow
 from cuetune.errors import CuetuneError
 from cuetune.prediction import Prediction, batches_by_length, renderer_for
 from cuetune.prompts.words import hard_prompt

@@ -12,7 +12,7 @@ from cuetune.backbones.injection import Injection
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
 from cuetune.data.task import Example, Task
-from cuetune.data.templating import Rendered, Renderer
+from cuetune.data.templating import InputRow, Renderer
 from cuetune.errors import CuetuneError
 from cuetune.prediction.base import PromptPredictor, commonest
 from cuetune.prompts.base import Before, Prompt

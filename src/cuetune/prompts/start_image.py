@@ -12,6 +12,7 @@ from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.backbones.video import FramesBackbone
 from cuetune.data.media.image_batches import rows_of
 from cuetune.data.media.image_reading import read_picture
+from cuetune.data.media.image_batches import decode
 from cuetune.data.task import Example, Task
 from cuetune.errors import CuetuneError
 from cuetune.prompts.base import Prompt
@@ -20,8 +21,6 @@ from cuetune.prompts.pixels import FramePrompt, PatchPrompt
 from cuetune.prompts.start import Method, Start, prefix
 from cuetune.prompts.temporal import TemporalPrompt
 from cuetune.prompts.visual import VisualPrompt
-from cuetune.data.media.image_batches import decode
-from cuetune.data.task import Example, Task
 
 SEEN = 8  # pictures that a prefix may begin from
 

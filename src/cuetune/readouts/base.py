@@ -10,8 +10,8 @@ from torch.utils.checkpoint import checkpoint
 
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
-from cuetune.data.templating import InputRow
 from cuetune.data.task import Task
+from cuetune.data.templating import InputRow
 
 POSITIONS_AT_ONCE = 256  # full-vocabulary logits are made for this many positions at a time
 

@@ -16,12 +16,10 @@ from cuetune.backbones.sounds import Sounds
 from cuetune.backbones.text import TextBackbone
 from cuetune.backbones.tokens import surroundings
 from cuetune.data.task import Task
-from cuetune.data.templating import Rendered
+from cuetune.data.templating import InputRow
 from cuetune.errors import CuetuneError
 from cuetune.readouts.base import LabelReadout, TextReadout
 from cuetune.readouts.class_mapping import ClassMapping
-from cuetune.data.templating import InputRow
-from cuetune.data.task import Task
 
 POOLINGS = ("first", "last", "mean")
 Encoded = TypeVar("Encoded", Pictures, Sounds)

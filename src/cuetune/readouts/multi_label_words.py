@@ -8,11 +8,9 @@ from torch import Tensor
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
 from cuetune.data.task import Task
-from cuetune.data.templating import Rendered
+from cuetune.data.templating import InputRow
 from cuetune.readouts.base import TextReadout
 from cuetune.readouts.words import LabelWords, MaskedWords
-from cuetune.data.templating import InputRow
-from cuetune.data.task import Task
 
 NONE = (" none", " nothing", " neither", " empty")  # the first that no label is called
 

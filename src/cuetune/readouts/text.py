@@ -11,10 +11,8 @@ from cuetune.backbones.generation import MAX_TOKENS
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
 from cuetune.data.task import Task
-from cuetune.data.templating import Rendered, Renderer, answer_ids
-from cuetune.readouts.base import in_chunks
 from cuetune.data.templating import InputRow, Renderer, answer_ids
-from cuetune.data.task import Task
+from cuetune.readouts.base import in_chunks
 
 
 class GeneratedText:

@@ -9,10 +9,9 @@ from torch import Tensor
 
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
-from cuetune.data.templating import Rendered
+from cuetune.data.templating import InputRow
 from cuetune.readouts.base import in_chunks
 from cuetune.readouts.words import LabelWords
-from cuetune.data.templating import InputRow
 
 
 class VocabularyWords(LabelWords):

@@ -11,13 +11,11 @@ from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
 from cuetune.backbones.tokens import surroundings
 from cuetune.data.task import Task
-from cuetune.data.templating import Rendered, answer_ids, encode
+from cuetune.data.templating import InputRow, answer_ids, encode
 from cuetune.errors import CuetuneError
 from cuetune.readouts.answer_tree import AnswerTree
 from cuetune.readouts.base import TextReadout
 from cuetune.readouts.true_path import TruePath
-from cuetune.data.templating import InputRow, answer_ids, encode
-from cuetune.data.task import Task
 
 
 class UnscorableError(CuetuneError):

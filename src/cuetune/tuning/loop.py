@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cuetune.backbones.base import Backbone
+from cuetune.backbones.compat import text as compat
 from cuetune.cost.flops import count as count_flops
 from cuetune.cost.meter import peak_memory, reset_peak
 from cuetune.errors import CuetuneError

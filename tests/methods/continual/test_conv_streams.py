@@ -6,8 +6,6 @@ from cuetune.data.media.image_files import PICTURES
 from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.methods.continual.learner import Learner
-from cuetune.data.media.image_files import PICTURES
-from cuetune.data.task import Task
 from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings
 from tiny_conv import conv_backbone

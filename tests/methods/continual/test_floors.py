@@ -11,7 +11,6 @@ from cuetune.methods.continual import floors
 from cuetune.methods.continual.floors import RanPAC, SimpleCIL
 from cuetune.methods.continual.learner import Learner
 from cuetune.methods.continual.ridge import RIDGES, RandomRidge, Sums, best_ridge, of_few, of_sums
-from cuetune.data.task import Example, Task
 from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings
 from tiny_vision import image_backbone

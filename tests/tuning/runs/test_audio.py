@@ -16,8 +16,6 @@ from cuetune.prompts.start_audio import AudioStart
 from cuetune.readouts import MediaHead, audio_readout
 from cuetune.support import spill_table
 from cuetune.support.spill_table import SpillTable
-from cuetune.data.media.audio_files import SOUNDS, infer_transcripts
-from cuetune.data.task import Task
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.runs import AudioRun, TaskData
 from cuetune.tuning.runs.cache import AudioCache

@@ -13,8 +13,6 @@ from cuetune.prompts import EnsemblePrompt
 from cuetune.prompts.registry import build
 from cuetune.prompts.start_image import IMAGE_METHODS, ImageStart
 from cuetune.readouts import MediaHead
-from cuetune.data.media.image_files import PICTURES
-from cuetune.data.task import Task
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.runs import ImageRun, TaskData
 from cuetune.tuning.settings import Settings

@@ -14,12 +14,11 @@ from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.prediction.text import renderer_for
 from cuetune.data.media.image_batches import decode, rows_of
+from cuetune.data.media.image_batches import decode
 from cuetune.data.task import Example, Task
 from cuetune.prediction import renderer_for
 from cuetune.prompts.query import query_of
 from cuetune.readouts import MediaHead, TextHead
-from cuetune.data.media.image_batches import decode
-from cuetune.data.task import Example, Task
 
 AT_ONCE = 64  # rows in one pass
 REMEMBERED = 256  # lists of examples whose features are kept in memory

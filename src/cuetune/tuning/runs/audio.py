@@ -10,10 +10,10 @@ from torch import Tensor
 from cuetune.backbones.audio import AudioBackbone
 from cuetune.backbones.sounds import Sounds, batches_by_length
 from cuetune.backbones.whisper import WhisperBackbone, injection_tokens
+from cuetune.data.task import Example
+from cuetune.data.templating import InputRow
 from cuetune.prompts.base import Prompt
 from cuetune.readouts import Transcript, audio_readout
-from cuetune.tasks.rendering import InputRow
-from cuetune.tasks.task import Example
 from cuetune.tuning.runs.base import Run, TaskData
 from cuetune.tuning.runs.cache import AudioCache
 from cuetune.tuning.settings import Settings

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from cuetune.cost.flops import count
+from cuetune.data.task import Example, Task
+from cuetune.data.templating import InputRow
 from cuetune.errors import CuetuneError
 from cuetune.prompts.base import Prompt
 from cuetune.readouts import LinearHead
-from cuetune.tasks.rendering import InputRow
-from cuetune.tasks.task import Example, Task
 from cuetune.tuning.runs.cache import AudioCache, StateCache
 from cuetune.tuning.settings import Settings
 

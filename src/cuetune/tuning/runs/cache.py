@@ -9,9 +9,9 @@ from torch.nn.utils.rnn import pad_sequence
 
 from cuetune.backbones.audio import AudioBackbone
 from cuetune.backbones.sounds import Sounds, batches_by_length
+from cuetune.data.media.audio_batches import listen
+from cuetune.data.task import Example, Task
 from cuetune.support.spill_table import SpillTable
-from cuetune.tasks.listening import listen
-from cuetune.tasks.task import Example, Task
 
 
 class StateCache:
