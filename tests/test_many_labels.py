@@ -25,8 +25,6 @@ from cuetune.prompts.late import LatePrompt
 from cuetune.prompts.prefix import PrefixPrompt
 from cuetune.prompts.query import query_of
 from cuetune.readouts import LabelWords, VocabularyWords, best_walk
-from cuetune.data.templating import Renderer
-from cuetune.data.task import Example, Task
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.objectives import cross_entropy
 from cuetune.tuning.runs import TaskData, TextRun

@@ -15,7 +15,6 @@ from cuetune.cost.meter import peak_memory, weight_bytes
 from cuetune.data.splits import Splits
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.evaluate import best_answers, in_words
-from cuetune.comparison.run_result import Curve, Job, Outcome, measured, scored
 from cuetune.methods.adaptation import ModelWeights, fine_tuning, lora
 from cuetune.modalities import MODALITIES, modality_of
 from cuetune.prediction.probe import fit_probe, predict_probe

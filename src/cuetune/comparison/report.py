@@ -31,22 +31,6 @@ class Price:
         return kwh * self.per_kwh if self.per_hour is None else seconds / 3600 * self.per_hour
 
 
-def interval(values: Sequence[float], within: tuple[float, float] = (0.0, 1.0)) -> dict[str, float | None]:
-    """Mean with its 95 % confidence interval over seeds (Student's t), cut to where values lie.
-
-    One value has none, and neither has what was not measured (NaN), as forgetting where all tasks are learned at once.
-    """
-    mean = statistics.mean(values)
-    if len(values) < 2 or math.isnan(mean):
-        return {"value": mean, "low": None, "high": None}
-    from scipy.special import stdtrit  # slow to import
-
-    # Over a handful of seeds the normal distribution's 1.96 would make intervals too narrow.
-    quantile = float(stdtrit(len(values) - 1, 0.975))
-    half = quantile * statistics.stdev(values) / math.sqrt(len(values))
-    return {"value": mean, "low": max(within[0], mean - half), "high": min(within[1], mean + half)}
-
-
 def summarise(
     results: Sequence[dict[str, Any]], sizes: Sequence[int], trials: Sequence[dict[str, Any]] = (), price: Any = None
 ) -> list[dict[str, Any]]:

@@ -18,8 +18,6 @@ from cuetune.prediction.base import PromptPredictor, commonest
 from cuetune.prompts.base import Before, Prompt
 from cuetune.readouts import GeneratedText, LabelWords, Readout, TextReadout, readout_for
 from cuetune.readouts.best_walk import BestWalk
-from cuetune.data.templating import InputRow, Renderer
-from cuetune.data.task import Example, Task
 
 ROWS_AT_ONCE = 512  # read, tokenised and sorted by length together
 TOKENS_AT_ONCE = 4096  # in one packed pass

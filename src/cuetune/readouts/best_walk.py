@@ -11,8 +11,8 @@ from cuetune.backbones.groups import Past
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
+from cuetune.data.templating import InputRow
 from cuetune.readouts.words import LabelWords
-from cuetune.tasks.rendering import InputRow
 
 WALK_FROM = 8  # tokens of a tree; a smaller one is read whole for less than further passes cost
 CLOSE = math.log(0.5)  # branches half as likely as the likeliest are read in the same pass, so that passes are few
