@@ -14,6 +14,8 @@ from torch import Tensor
 from cuetune.backbones.clips import ClipPreprocessing
 from cuetune.backbones.preprocessing import Preprocessing
 from cuetune.data.media.image_reading import read_pictures
+from cuetune.data.media.decoded import Decoded, source_of
+from cuetune.data.media.image_reading import read_picture
 from cuetune.data.media.video_reading import read_clip
 from cuetune.data.skip_report import Skipped
 from cuetune.data.task import Example, Row, Task
