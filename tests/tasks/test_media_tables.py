@@ -22,11 +22,6 @@ from cuetune.data.sources import Source
 from cuetune.errors import CuetuneError
 from cuetune.modalities import of_data
 from cuetune.support.cache_dir import cache_dir
-from cuetune.data.media import download as fetching
-from cuetune.data.media.image_files import PICTURES
-from cuetune.data.media.opening import opened
-from cuetune.data.media.image_reading import read_picture
-from cuetune.data.sources import Source
 from cuetune.tuning.data import prepare
 from cuetune.tuning.settings import Settings
 from tiny_vision import dark_and_light, picture, png

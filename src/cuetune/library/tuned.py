@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from cuetune.backbones.identity import BackboneIdentity
 from cuetune.backbones.loading import model_folder
+from cuetune.data.task import Task
 from cuetune.prompts import Prompt
 from cuetune.readouts import Head
 
