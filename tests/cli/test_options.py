@@ -14,13 +14,13 @@ from cuetune.cli import choices
 from cuetune.cli.expand import Fields, command_of, expanded, group_of, options_of
 from cuetune.cli.main import VERBS
 from cuetune.cli.multitask import adapt, train
+from cuetune.data.sources import Source
+from cuetune.data.task_inference import infer_task
 from cuetune.methods.continual.learner import Learner
 from cuetune.methods.continual.learning import learn_many
 from cuetune.methods.searching import SEARCHES
 from cuetune.methods.wording import WORDINGS
 from cuetune.modalities import MODALITIES
-from cuetune.tasks.inference import infer_task
-from cuetune.tasks.sources import Source
 from cuetune.tuning.data import prepare
 from cuetune.tuning.settings import Settings
 

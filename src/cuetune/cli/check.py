@@ -37,8 +37,8 @@ def check(
     from cuetune.cli.report import report_skipped
     from cuetune.data.check import check_data
     from cuetune.data.examples import examples_of, has_no_labels, row_notes, understood
-    from cuetune.data.task_inference import describe, head_proposal
     from cuetune.data.sources import notes_of
+    from cuetune.data.task_inference import describe, head_proposal
     from cuetune.tuning.data import modality_for
 
     asked = task.given()

@@ -10,9 +10,9 @@ from cuetune.cli.expand import Group, option
 from cuetune.errors import CuetuneError
 
 if TYPE_CHECKING:
-    from cuetune.library.tuned import TunedPrompt
     from cuetune.data.skip_report import Skipped
     from cuetune.data.sources import Source
+    from cuetune.library.tuned import TunedPrompt
 
 TASK, DATA, MODEL, OUTPUT = "Task", "Data", "Model", "Output"
 
@@ -112,8 +112,8 @@ class ReadOptions(Group):
 
     def source(self, data: str) -> "Source":
         """The rows that are named, with how their files are found and how a table is written."""
-        from cuetune.tasks.layout import Layout
-        from cuetune.tasks.sources import Source
+        from cuetune.data.formats.layout import Layout
+        from cuetune.data.sources import Source
 
         root = self.media_root
         if root is not None and not root.is_dir():
@@ -131,7 +131,7 @@ class ReadOptions(Group):
 
     def skipped(self) -> "Skipped | None":
         """What counts the rows that are left out; None where the first of them is an error."""
-        from cuetune.tasks.skipped import Skipped
+        from cuetune.data.skip_report import Skipped
 
         return Skipped() if self.skip_unreadable else None
 

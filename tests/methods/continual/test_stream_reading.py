@@ -4,12 +4,11 @@ import csv
 
 import pytest
 
-from cuetune.data.skip_report import Skipped
-from cuetune.errors import CuetuneError
-from cuetune.methods.continual.reading import read_stream
 from cuetune.data.formats.layout import Layout
 from cuetune.data.skip_report import Skipped
 from cuetune.data.sources import Source
+from cuetune.errors import CuetuneError
+from cuetune.methods.continual.reading import read_stream
 from tiny_vision import picture
 
 STYLES = ("ink", "oil", "pen")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cuetune.data.skip_report import Skipped
+from cuetune.data.sources import Source
 from cuetune.errors import CuetuneError
 from cuetune.methods.continual.learned import STATE, Learned, LearnedTask, check_own_state
 from cuetune.methods.continual.learner import Learner
@@ -20,8 +21,6 @@ from cuetune.methods.continual.weights import joint_data
 from cuetune.modalities import modality_of
 from cuetune.support import console
 from cuetune.support.locking import alone
-from cuetune.data.skip_report import Skipped
-from cuetune.data.sources import Source
 from cuetune.tuning.progress import Bar, JsonLog, Reporter
 from cuetune.tuning.recording import versions
 from cuetune.tuning.run_folder import RUN

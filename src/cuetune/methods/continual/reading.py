@@ -11,16 +11,12 @@ from pathlib import Path
 from cuetune.answers import refuse
 from cuetune.data.hold_out import cell
 from cuetune.data.skip_report import Skipped
+from cuetune.data.sources import Source as Files
 from cuetune.data.stream import Kind, Source, StreamSpec, read_stream_file
 from cuetune.data.task import Example, Row, Task, default_words, format_value
 from cuetune.errors import CuetuneError
 from cuetune.methods.continual.sides import Sides
 from cuetune.modalities import of_data
-from cuetune.data.hold_out import cell
-from cuetune.data.skip_report import Skipped
-from cuetune.data.sources import Source as Files
-from cuetune.data.stream import Kind, Source, StreamSpec, read_stream_file
-from cuetune.data.task import Example, Row, Task, default_words, format_value
 from cuetune.tuning.runs import TaskData
 
 

@@ -9,13 +9,14 @@ from cuetune.answers import refuse
 from cuetune.backbones.loading import DEFAULT, text_backbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.evaluation.evaluate import Source, evaluate_sources, in_words
+from cuetune.data.task import Task
+from cuetune.evaluation.evaluate import evaluate_sources, in_words
 from cuetune.library.collection import PromptLibrary
 from cuetune.library.tuned import TunedPrompt
 from cuetune.methods.transfer.ranking import Proposal, candidates, check_ranking, propose, weighted_average
 from cuetune.prompts import Prompt, SoftPrompt
 from cuetune.support import console
 from cuetune.support.locking import alone
-from cuetune.tasks.task import Task
 from cuetune.tuning.beginning import first_prompt
 from cuetune.tuning.data import Data, few_rows, prepare, sizes
 from cuetune.tuning.early_stopping import rank
