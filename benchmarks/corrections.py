@@ -18,8 +18,6 @@ from typing import Any
 from cuetune.answers.prediction import Prediction
 from cuetune.backbones.loading import load_backbone
 from cuetune.backbones.text import TextBackbone
-from cuetune.metrics.classification import classification_scores, confusion
-from cuetune.corrected_prediction import queries_for
 from cuetune.data.reading import read_rows
 from cuetune.data.splits import split_examples
 from cuetune.data.task import Example
@@ -27,10 +25,9 @@ from cuetune.library.card import interval
 from cuetune.library.tuned import TunedPrompt
 from cuetune.methods.correcting.correcting import BATCH, LENGTH, STEPS, learned, updates
 from cuetune.methods.correcting.mistakes import Corrections
+from cuetune.metrics.classification import classification_scores, confusion
 from cuetune.prediction.edited import queries_for
 from cuetune.prediction.text import Predictor
-from cuetune.metrics.classification import classification_scores, confusion
-from cuetune.prediction import Prediction, Predictor
 from cuetune.prompts import CorrectedPrompt, SoftPrompt
 from cuetune.tuning.batches import Epochs
 from cuetune.tuning.loop import Tuner

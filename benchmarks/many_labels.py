@@ -24,9 +24,8 @@ from typing import Any
 
 import many_labels_data
 from cuetune.backbones.loading import DEFAULT, load_backbone
-from cuetune.prediction.text import Predictor
 from cuetune.data.task import Example, Task
-from cuetune.prediction import Predictor
+from cuetune.prediction.text import Predictor
 from cuetune.prompts.initial import soft_prompt
 from cuetune.readouts import TextHead
 from cuetune.tuning.loop import Tuner

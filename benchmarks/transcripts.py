@@ -26,12 +26,7 @@ from cuetune.metrics.word_error_rate import word_error_rate
 from cuetune.prediction.audio import AudioPredictor, untuned
 from cuetune.prompts.registry import build
 from cuetune.prompts.start_audio import AudioStart
-from cuetune.prompts.sound_building import build_for_sounds, start_from
 from cuetune.readouts import audio_readout
-from cuetune.data.media.audio_files import SOUNDS, infer_transcripts
-from cuetune.data.task import Example, Task
-from cuetune.sound_prediction import SoundPredictor, untuned
-from cuetune.sound_prediction import SoundPredictor, sound_readout, untuned
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings

@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from cuetune.prediction.text import Predictor
 from cuetune.data.task import Example, Task
-from cuetune.prediction import Predictor
+from cuetune.prediction.text import Predictor
 from cuetune.prompts import SoftPrompt
 from cuetune.readouts import readout_for
 from cuetune.tuning.runs import TaskData, TextRun

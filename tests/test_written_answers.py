@@ -10,10 +10,9 @@ from chain import chain_model, written_chain
 from cuetune.backbones.generation import Writing, write
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.text import TextBackbone
-from cuetune.prediction.text import Predictor
 from cuetune.data.task import Example, Task
 from cuetune.data.templating import Renderer
-from cuetune.prediction import Predictor
+from cuetune.prediction.text import Predictor
 from cuetune.prompts import SoftPrompt
 from cuetune.readouts import GeneratedText
 from cuetune.tuning.runs import TaskData, TextRun

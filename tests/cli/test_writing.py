@@ -8,7 +8,6 @@ import pytest
 from cuetune.answers.prediction import Prediction
 from cuetune.cli.writing import answer_writer, free_names
 from cuetune.data.task import Row, Task
-from cuetune.prediction import Prediction
 
 TASK = Task(labels=("neg", "pos"))
 ANSWER = Prediction("row 1", "pos", (0.25, 0.75))

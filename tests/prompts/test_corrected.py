@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from cuetune.backbones.packing import Rows
-from cuetune.corrected_prediction import CorrectedPredictor
 from cuetune.data.reading import read_rows
 from cuetune.data.task import Task
 from cuetune.errors import CuetuneError

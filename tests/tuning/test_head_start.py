@@ -5,13 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
+from cuetune.data.splits import first_of_each_label
+from cuetune.data.task import Example, Task
 from cuetune.prediction.probe import probe_on
 from cuetune.prompts.registry import build
 from cuetune.prompts.start_image import ImageStart
-from cuetune.data.splits import first_of_each_label
-from cuetune.data.task import Example, Task
-from cuetune.methods.probe import probe_on
-from cuetune.prompts.visual_building import build_for_images, start_from
 from cuetune.tuning.head_start import begin_as_probe, states_of_all
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.runs import TaskData

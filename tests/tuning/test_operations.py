@@ -5,11 +5,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import cuetune as package
+from cuetune.data.task import Example, Task
 from cuetune.prompts.initial import initial_embeddings
 from cuetune.prompts.registry import build
 from cuetune.prompts.start_text import TextStart
-from cuetune.data.task import Example, Task
-from cuetune.prompts.building import Start, build
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from cuetune.data.splits import Splits
     from cuetune.data.task import Example, Row, Task
     from cuetune.metrics.classification import Score
-    from cuetune.prediction import Prediction
 
 # What a row asks for: a label, several labels in the task's order, or a number.
 Target = str | tuple[str, ...] | float

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from cuetune.data.splits import Splits
     from cuetune.data.task import Example
-    from cuetune.prediction import Prediction
 
 
 class WrittenText(Answers):

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from cuetune.data.splits import Splits
     from cuetune.data.task import Example, Row, Task
-    from cuetune.prediction import Prediction
 
 HALF = 0.5
 SHOWN = 20  # labels in what is printed

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from cuetune.data.splits import Splits
     from cuetune.data.task import Example, Row, Task
-    from cuetune.prediction import Prediction
 
 BINS, IN_A_BIN = 10, 10  # strata by quantile: at most so many, of at least so many rows
 

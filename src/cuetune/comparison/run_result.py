@@ -9,7 +9,6 @@ from typing import Any
 from cuetune.answers.prediction import Prediction
 from cuetune.cost.energy import EnergyMeter
 from cuetune.data.task import Example, Task
-from cuetune.prediction import Prediction
 from cuetune.tuning.settings import Settings
 
 LATENCY_ROWS = 12  # answered one by one

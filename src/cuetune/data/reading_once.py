@@ -8,12 +8,12 @@ from typing import Any
 
 from torch import Tensor
 
+from cuetune.data.media.content_key import content_key
+from cuetune.data.media.decoded import Decoded
+from cuetune.data.media.opening import opened_once
+from cuetune.data.task import Example, Task
 from cuetune.errors import CuetuneError
 from cuetune.support.spill_table import SpillTable
-from cuetune.tasks.content import content_key
-from cuetune.tasks.decoded import Decoded
-from cuetune.tasks.opening import opened_once
-from cuetune.tasks.task import Example, Task
 
 # Given content and its place in the data: its pixels or wave, frames that were taken again, and what its header says.
 Read = Callable[[Any, str], tuple[Tensor, int, Any]]

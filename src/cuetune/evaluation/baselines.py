@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from cuetune.answers.prediction import Prediction
+from cuetune.data.task import Example, Task
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.features import FrozenFeatures
 from cuetune.prediction.base import BasePredictor
 from cuetune.prediction.probe import Probe, predict_probe, probe_on
-from cuetune.tasks.task import Example, Task
 
 
 class ProbePredictor(BasePredictor):

@@ -14,7 +14,6 @@ from cuetune.data.task import Example, Task
 from cuetune.errors import CuetuneError
 from cuetune.metrics.classification import Score
 from cuetune.prediction.text import Predictor
-from cuetune.prediction import Prediction, Predictor
 from cuetune.prompts.base import Prompt
 from cuetune.prompts.words import choose, hard_prompt
 from cuetune.readouts import Readout, readout_for

@@ -17,13 +17,13 @@ from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.backbones.sounds import batches_by_length as batches_of_audio
 from cuetune.backbones.text import TextBackbone
 from cuetune.backbones.video import FramesBackbone
+from cuetune.data.media.image_batches import decode
+from cuetune.data.task import Example, Task
+from cuetune.data.templating import InputRow
 from cuetune.errors import CuetuneError
 from cuetune.prediction.text import batches_by_length, renderer_for
 from cuetune.prompts.words import hard_prompt
 from cuetune.readouts import Head, TextHead
-from cuetune.tasks.decoding import decode
-from cuetune.tasks.rendering import InputRow
-from cuetune.tasks.task import Example, Task
 from cuetune.tuning.runs.augmentation import Augmentation
 from cuetune.tuning.runs.cache import AudioCache
 

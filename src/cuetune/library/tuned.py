@@ -13,9 +13,8 @@ from cuetune.readouts import Head
 if TYPE_CHECKING:
     from cuetune.backbones.base import Backbone
     from cuetune.backbones.generation import Writing
-    from cuetune.prediction.base import BasePredictor
     from cuetune.data.skip_report import Skipped
-    from cuetune.evaluation.evaluate import Source
+    from cuetune.prediction.base import BasePredictor
 
 UNKNOWN_BACKBONE = "unknown"  # the name of the backbone of a PEFT folder that does not say it
 

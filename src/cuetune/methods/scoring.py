@@ -13,7 +13,6 @@ from cuetune.data.templating import InputRow
 from cuetune.errors import CuetuneError
 from cuetune.metrics.classification import negative_log_likelihood
 from cuetune.prediction.text import Predictor, renderer_for
-from cuetune.prediction import Predictor, renderer_for
 from cuetune.prompts.base import Prompt
 from cuetune.readouts import LabelReadout, LinearHead, readout_for
 

@@ -47,7 +47,7 @@ class AudioModality(MediaModality):
         return faults(examples, task)
 
     def checked(self, examples: Sequence[Any], task: Any, preparation: Any, table: Any) -> Sequence[Any]:
-        from cuetune.tasks.listening import checked
+        from cuetune.data.media.audio_batches import checked
 
         if preparation is None:
             return super().checked(examples, task, preparation, table)

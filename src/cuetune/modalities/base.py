@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from cuetune.prompts.start import Method
     from cuetune.readouts import Head
     from cuetune.support.spill_table import SpillTable
-    from cuetune.data.skip_report import Skipped
-    from cuetune.data.task import Example, Row, Task
     from cuetune.tuning.data import Data
     from cuetune.tuning.runs import Run, TaskData
     from cuetune.tuning.settings import Settings

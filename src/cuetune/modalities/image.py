@@ -34,7 +34,7 @@ class ImageModality(MediaModality):
         return faults(examples, task)
 
     def checked(self, examples: Sequence[Any], task: Any, preparation: Any, table: Any) -> Sequence[Any]:
-        from cuetune.tasks.decoding import checked
+        from cuetune.data.media.image_batches import checked
 
         if preparation is None:
             return super().checked(examples, task, preparation, table)

@@ -9,14 +9,14 @@ from cuetune.answers.prediction import Prediction
 from cuetune.backbones.audio import AudioBackbone
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.sounds import Sounds, batches_by_length
+from cuetune.data.media.audio_batches import listen
+from cuetune.data.skip_report import Skipped
+from cuetune.data.task import Example, Task
 from cuetune.prediction.base import PromptPredictor, commonest
 from cuetune.prompts.base import Prompt
 from cuetune.prompts.hard import HardPrompt
 from cuetune.readouts import MediaHead, Transcript, audio_readout
 from cuetune.readouts.transcript import MOST
-from cuetune.tasks.listening import listen
-from cuetune.tasks.skipped import Skipped
-from cuetune.tasks.task import Example, Task
 
 
 class AudioPredictor(PromptPredictor):

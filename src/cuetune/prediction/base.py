@@ -8,8 +8,8 @@ import torch
 
 from cuetune.answers.prediction import Prediction
 from cuetune.backbones.injection import Injection
+from cuetune.data.task import Example, Task
 from cuetune.prompts.base import Prompt
-from cuetune.tasks.task import Example, Task
 
 
 class BasePredictor(ABC):

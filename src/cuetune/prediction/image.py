@@ -8,12 +8,12 @@ from torch import Tensor
 from cuetune.answers.prediction import Prediction
 from cuetune.backbones.pictures import Pictures
 from cuetune.backbones.seeing import SeeingBackbone
+from cuetune.data.media.image_batches import decode
+from cuetune.data.skip_report import Skipped
+from cuetune.data.task import Example, Task
 from cuetune.prediction.base import PromptPredictor
 from cuetune.prompts.base import Prompt
 from cuetune.readouts import MediaHead
-from cuetune.tasks.decoding import decode
-from cuetune.tasks.skipped import Skipped
-from cuetune.tasks.task import Example, Task
 
 
 class ImagePredictor(PromptPredictor):

@@ -13,15 +13,6 @@ import torch
 from cuetune.answers.prediction import Prediction
 from cuetune.data.splits import first_of_each
 from cuetune.data.task import Example, Task
-from cuetune.backbones.packing import Rows
-from cuetune.backbones.text import TextBackbone
-from cuetune.data.templating import Rendered
-from cuetune.data.templating import InputRow
-from cuetune.errors import CuetuneError
-from cuetune.prediction import Prediction, batches_by_length, renderer_for
-from cuetune.prompts.words import hard_prompt
-from cuetune.readouts import TextHead
-from cuetune.data.templating import InputRow
 
 FIT = 0.8  # of each label's rows; features and strength are chosen on the rest
 STRENGTHS = (1e-4, 1e-3, 1e-2, 0.1, 1.0)  # C of scikit-learn: smaller is more regularised

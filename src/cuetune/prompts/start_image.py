@@ -10,8 +10,6 @@ from torch import Tensor
 from cuetune.backbones.image import ImageBackbone
 from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.backbones.video import FramesBackbone
-from cuetune.data.media.image_batches import rows_of
-from cuetune.data.media.image_reading import read_picture
 from cuetune.data.media.image_batches import decode
 from cuetune.data.task import Example, Task
 from cuetune.errors import CuetuneError

@@ -13,7 +13,6 @@ import pytest
 from cuetune.data.media.image_files import PICTURES
 from cuetune.data.media.image_reading import read_pictures
 from cuetune.errors import CuetuneError
-from cuetune_catalog.datasets.readers.emoji_drawings import SIDE, svg_of
 from cuetune_catalog.datasets.readers.emoji_drawings import read as read_drawings
 from cuetune_catalog.datasets.readers.emoji_drawings import svg_of
 from cuetune_catalog.datasets.readers.vector_image import SIDE

@@ -11,9 +11,6 @@ from deb_file import deb
 from cuetune.data.media.image_files import PICTURES
 from cuetune.data.media.image_reading import read_picture, read_pictures
 from cuetune.errors import CuetuneError
-from cuetune.data.media.image_files import PICTURES
-from cuetune.data.media.image_reading import read_picture, read_pictures
-from cuetune_catalog.datasets.readers.emoji_drawings import SIDE
 from cuetune_catalog.datasets.readers.tux_paint_stamps import caption_of
 from cuetune_catalog.datasets.readers.tux_paint_stamps import read as read_stamps
 from cuetune_catalog.datasets.readers.vector_image import SIDE

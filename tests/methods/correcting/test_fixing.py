@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 
 import cuetune
-from cuetune.corrected_prediction import queries_for
 from cuetune.data.reading import read_rows
 from cuetune.data.splits import text_key
 from cuetune.data.task import Task

@@ -8,9 +8,6 @@ from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.prompts.registry import build
 from cuetune.prompts.start_image import ImageStart
-from cuetune.data.media.image_files import PICTURES
-from cuetune.data.task import Task
-from cuetune.prompts.visual_building import build_for_images, start_from
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.runs import TaskData
 from cuetune.tuning.runs.augmentation import AREA, SIDES, Augmentation

@@ -11,15 +11,12 @@ from torch import Tensor
 
 from cuetune.backbones.hearing import LONGEST, Hearing
 from cuetune.data.media.audio_reading import Converted, read_recording, shape_of
+from cuetune.data.media.decoded import Decoded, source_of
+from cuetune.data.reading_once import read_once
 from cuetune.data.skip_report import Skipped
 from cuetune.data.task import Example, Task
 from cuetune.errors import CuetuneError
 from cuetune.support.spill_table import SpillTable
-from cuetune.data.media.decoded import Decoded, source_of
-from cuetune.data.reading_once import read_once
-from cuetune.data.media.audio_reading import Converted, read_recording, shape_of
-from cuetune.data.skip_report import Skipped
-from cuetune.data.task import Example, Task
 
 AT_ONCE = 32  # recordings in memory
 RATE = 16000  # of a model that is not known yet

@@ -5,8 +5,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from cuetune.tasks.decoded import Decoded
-from cuetune.tasks.opening import OpenFile
+from cuetune.data.media.decoded import Decoded
+from cuetune.data.media.opening import OpenFile
 
 
 def content_key(value: Any) -> str:

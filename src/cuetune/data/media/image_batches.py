@@ -13,19 +13,14 @@ from torch import Tensor
 
 from cuetune.backbones.clips import ClipPreprocessing
 from cuetune.backbones.preprocessing import Preprocessing
-from cuetune.data.media.image_reading import read_pictures
-from cuetune.data.media.decoded import Decoded, source_of
-from cuetune.data.media.image_reading import read_picture
-from cuetune.data.media.video_reading import read_clip
-from cuetune.data.skip_report import Skipped
-from cuetune.data.task import Example, Row, Task
-from cuetune.errors import CuetuneError
-from cuetune.support.spill_table import SpillTable
 from cuetune.data.media.decoded import Decoded, source_of
 from cuetune.data.media.image_reading import count_deep, read_picture
+from cuetune.data.media.video_reading import read_clip
 from cuetune.data.reading_once import read_once
+from cuetune.data.skip_report import Skipped
 from cuetune.data.task import Example, Task
-from cuetune.data.media.image_reading import read_picture
+from cuetune.errors import CuetuneError
+from cuetune.support.spill_table import SpillTable
 
 AT_ONCE = 64  # images in memory
 CHECKED = 32  # frames of a video that must be there for it to count as whole

@@ -7,15 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from cuetune.data.media.bit_depth import DEEP, as_bytes, check_filled, is_deep
+from cuetune.data.media.decoded import Decoded, source_of
 from cuetune.data.media.opening import opened
 from cuetune.data.skip_report import Skipped
 from cuetune.data.task import Row
 from cuetune.errors import CuetuneError
-from cuetune.data.media.decoded import Decoded, source_of
-from cuetune.data.media.bit_depth import DEEP, as_bytes, check_filled, is_deep
-from cuetune.data.media.opening import opened
-from cuetune.data.skip_report import Skipped
-from cuetune.data.task import Row
 
 LARGEST = 100_000_000  # pixels; decoded they take 300 MB
 SMALLEST = 2  # pixels a side: less says nothing

@@ -12,11 +12,9 @@ from cuetune.backbones.packing import Rows
 from cuetune.backbones.pictures import Pictures
 from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.backbones.text import TextBackbone
-from cuetune.prediction.text import renderer_for
-from cuetune.data.media.image_batches import decode, rows_of
 from cuetune.data.media.image_batches import decode
 from cuetune.data.task import Example, Task
-from cuetune.prediction import renderer_for
+from cuetune.prediction.text import renderer_for
 from cuetune.prompts.query import query_of
 from cuetune.readouts import MediaHead, TextHead
 

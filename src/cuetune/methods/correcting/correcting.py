@@ -12,7 +12,6 @@ from typing import Any
 
 from cuetune.backbones.loading import load_backbone
 from cuetune.backbones.text import TextBackbone
-from cuetune.corrected_prediction import queries_for
 from cuetune.data.reading import read_rows
 from cuetune.data.task import Example
 from cuetune.errors import CuetuneError

@@ -12,8 +12,6 @@ from cuetune.evaluation.evaluate import Evaluation, Source, evaluate_sources
 from cuetune.library.digest import digest
 from cuetune.library.tuned import TunedPrompt
 from cuetune.methods.correcting.mistakes import Corrections
-from cuetune.data.task import Example
-from cuetune.prediction import Prediction
 from cuetune.tuning.recording import versions
 
 CORRECTED, BEFORE = "corrected", "before"  # the prompt with the fix and without, as their scores are called

@@ -6,12 +6,11 @@ from typing import Any
 
 from cuetune.answers import refuse
 from cuetune.answers.prediction import Prediction
-from cuetune.errors import CuetuneError
-from cuetune.library.tuned import TunedPrompt
 from cuetune.data.reading import read_rows
 from cuetune.data.splits import text_key
 from cuetune.data.task import Example, Task
-from cuetune.prediction import Prediction
+from cuetune.errors import CuetuneError
+from cuetune.library.tuned import TunedPrompt
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,8 @@ from typing import Any
 from cuetune.answers import refuse
 from cuetune.backbones.loading import DEFAULT, text_backbone
 from cuetune.backbones.text import TextBackbone
-from cuetune.evaluation.evaluate import Source, evaluate_sources, in_words
 from cuetune.data.task import Task
-from cuetune.evaluation.evaluate import evaluate_sources, in_words
+from cuetune.evaluation.evaluate import Source, evaluate_sources, in_words
 from cuetune.library.collection import PromptLibrary
 from cuetune.library.tuned import TunedPrompt
 from cuetune.methods.transfer.ranking import Proposal, candidates, check_ranking, propose, weighted_average

@@ -8,12 +8,11 @@ from torch import Tensor
 
 from cuetune.backbones.pictures import Pictures
 from cuetune.backbones.seeing import SeeingBackbone
-from cuetune.prediction.image import ImagePredictor
 from cuetune.data.media.decoded import Decoded
 from cuetune.data.media.image_batches import decoded
 from cuetune.data.task import Example
 from cuetune.data.templating import InputRow
-from cuetune.picture_prediction import PicturePredictor
+from cuetune.prediction.image import ImagePredictor
 from cuetune.prompts.base import Prompt
 from cuetune.readouts import image_readout
 from cuetune.tuning.runs.base import Run, TaskData, in_batches

@@ -8,9 +8,8 @@ from torch import Tensor
 
 from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
-from cuetune.prediction.text import Predictor, renderer_for
 from cuetune.data.templating import InputRow
-from cuetune.prediction import Predictor, renderer_for
+from cuetune.prediction.text import Predictor, renderer_for
 from cuetune.prompts.base import Prompt
 from cuetune.readouts import GeneratedText, readout_for
 from cuetune.tuning.runs.base import Run, TaskData, in_batches
