@@ -146,9 +146,9 @@ class CuetuneSide:
 
         import torch
 
-        from cuetune.backbones.packing import Rows
+        from cuetune.backbones.batches import TokenBatch
 
-        packed = Rows.of(rows)
+        packed = TokenBatch.of(rows)
         packed = dataclasses.replace(packed, read=torch.tensor(packed.lengths).cumsum(0) - 1)
         hidden = self.backbone.hidden(packed, self.prompt)
         return self.backbone.logits(hidden, self.words).argmax(-1).tolist()

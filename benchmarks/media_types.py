@@ -23,6 +23,7 @@ from transformers import CONFIG_MAPPING, AutoModel, AutoModelForImageClassificat
 from transformers.models.auto import modeling_auto as auto
 
 from cuetune.backbones.audio import AudioBackbone
+from cuetune.backbones.batches import AudioBatch
 from cuetune.backbones.clips import ClipPreprocessing
 from cuetune.backbones.compat import audio as compat_audio
 from cuetune.backbones.compat import vision as compat_vision
@@ -30,7 +31,6 @@ from cuetune.backbones.conv import ConvBackbone
 from cuetune.backbones.hearing import SpectrogramHearing, WaveHearing, WhisperHearing
 from cuetune.backbones.image import ImageBackbone
 from cuetune.backbones.preprocessing import Preprocessing
-from cuetune.backbones.sounds import Sounds
 from cuetune.backbones.video import TubesBackbone
 from cuetune.errors import CuetuneError
 from cuetune.modalities.families import REFUSED, medium, reason_against
@@ -190,8 +190,8 @@ def _audio(config: Any) -> tuple[str, float, float]:
     features = hearing.features(torch.stack(waves))[..., : 2 * getattr(config, "max_source_positions", 10**6)]
     states = compat_audio.told(part, features)(features).last_hidden_state
     theirs = states[:, : backbone.n_first].mean(dim=1) if backbone.n_first else states.mean(dim=1)
-    ours = backbone.hidden(Sounds(waves))
-    alone = torch.cat([backbone.hidden(Sounds([wave])) for wave in waves])
+    ours = backbone.hidden(AudioBatch(waves))
+    alone = torch.cat([backbone.hidden(AudioBatch([wave])) for wave in waves])
     return "virtual tokens", _apart(ours, theirs), _apart(ours, alone)
 
 

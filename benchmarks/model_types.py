@@ -27,10 +27,10 @@ from torch import Tensor
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, AutoModelForMaskedLM, PreTrainedTokenizerFast
 from transformers.models.auto import modeling_auto
 
+from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.encoder import EncoderBackbone
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.loading import open_model
-from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 
@@ -270,7 +270,7 @@ def compare(backbone: TextBackbone, stock: Any) -> tuple[float, float]:
 
 def _logits(backbone: TextBackbone, each: Sequence[Sequence[int]], injection: Injection, shared: list[int]) -> Any:
     given = each if backbone.causal else [[*shared, *row] for row in each]
-    states = backbone.hidden(Rows.of(given, shared if backbone.causal else []), injection)
+    states = backbone.hidden(TokenBatch.of(given, shared if backbone.causal else []), injection)
     return [
         logits[-len(row) :]
         for logits, row in zip(backbone.logits(states).split([len(row) for row in given]), each, strict=True)

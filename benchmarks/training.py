@@ -83,8 +83,8 @@ class CuetuneSide:
     def __init__(self, model: Any, rows: list[list[int]], start: Any, device: str) -> None:
         import torch
 
+        from cuetune.backbones.batches import TokenBatch
         from cuetune.backbones.injection import Injection
-        from cuetune.backbones.packing import Rows
         from cuetune.backbones.text import TextBackbone
 
         class NoTokenizer:
@@ -97,7 +97,7 @@ class CuetuneSide:
         texts = [row[:-1] for row in rows]  # the last token is the answer, so it need not be read
         lengths = [len(text) for text in texts]
         ids = torch.tensor([token for text in texts for token in text])
-        self.rows = Rows(ids, lengths, torch.tensor(lengths).cumsum(0) - 1, torch.zeros(0, dtype=torch.long))
+        self.rows = TokenBatch(ids, lengths, torch.tensor(lengths).cumsum(0) - 1, torch.zeros(0, dtype=torch.long))
         self.words = torch.tensor([LABEL_TOKEN, LABEL_TOKEN + 1], device=device)
         self.targets = torch.zeros(len(rows), dtype=torch.long, device=device)
         self.optimizer = torch.optim.AdamW([self.weight], lr=1e-9)

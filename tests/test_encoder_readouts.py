@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.injection import Injection
-from cuetune.backbones.packing import Rows
 from cuetune.data.task import Example, Row, Task
 from cuetune.data.templating import Renderer
 from cuetune.errors import CuetuneError
@@ -70,7 +70,7 @@ def test_a_head_reads_the_pooled_states_of_the_whole_text(family, pooling):
     wanted = []
     with torch.no_grad():
         for ids in whole_texts(TASK, False):
-            hidden = frozen.hidden(Rows.of([ids]), Injection(tokens={0: prompt}))
+            hidden = frozen.hidden(TokenBatch.of([ids]), Injection(tokens={0: prompt}))
             wanted.append((head.weight @ pool(hidden) + head.bias).softmax(-1))
     assert torch.allclose(ours, torch.stack(wanted), atol=1e-5)
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.groups import Past
 from cuetune.backbones.injection import Injection
-from cuetune.backbones.packing import Rows
 from cuetune.data.task import Example, Task
 from cuetune.data.templating import Renderer
 from cuetune.library.digest import digest
@@ -136,7 +136,7 @@ def test_a_prompt_that_looks_at_rows_does_not_see_the_answer(examine):
     readout, renderer = LabelWords(frozen, task), Renderer(frozen.tokenizer, replace(task, template="{text}"))
     for examples in (labelled(), labelled(["label 2"] * 4), [replace(labelled()[3], label="label 5")]):
         rows = list(renderer.render(examples))
-        bare = examine(frozen, Rows.of([row.ids for row in rows]))
+        bare = examine(frozen, TokenBatch.of([row.ids for row in rows]))
         for laid in (readout, readout.for_training()):
             torch.testing.assert_close(examine(frozen, laid.rows(rows, ())), bare, rtol=1e-4, atol=1e-5)
 
@@ -146,7 +146,7 @@ def test_attempt_does_not_see_the_answer():
     frozen, task, prompt = backbone("llama"), task_with(WORDS), attempt()
     readout, renderer = LabelWords(frozen, task), Renderer(frozen.tokenizer, task)
     rows = list(renderer.render(labelled()))
-    bare = prompt.for_rows(frozen, Rows.of([row.ids for row in rows])).tokens[0]
+    bare = prompt.for_rows(frozen, TokenBatch.of([row.ids for row in rows])).tokens[0]
     for laid in (readout, readout.for_training()):
         assert torch.equal(prompt.for_rows(frozen, laid.rows(rows, renderer.shared)).tokens[0], bare)
 
@@ -265,7 +265,7 @@ def test_the_best_walk_reads_few_branches(monkeypatch):
     predictor = Predictor(frozen, hundred(200), SoftPrompt(torch.zeros(3, frozen.width)))
     behind = frozen.hidden_behind
 
-    def counted(past: Past, rows: Rows, prompt: Injection) -> torch.Tensor:
+    def counted(past: Past, rows: TokenBatch, prompt: Injection) -> torch.Tensor:
         read.extend(rows.lengths)
         return behind(past, rows, prompt)
 

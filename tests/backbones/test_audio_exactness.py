@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from cuetune.backbones.batches import AudioBatch
 from cuetune.backbones.injection import Injection
-from cuetune.backbones.sounds import Sounds
 from cuetune.errors import CuetuneError
 from tiny_audio import FAMILIES, HEADS, LAYERS, SECONDS, WIDTH, audio_backbone, audio_model, hearing, noise
 
@@ -36,7 +36,7 @@ def test_a_wrapped_model_answers_as_the_stock_model(family):
     states = part(features).last_hidden_state
     frozen = audio_backbone(family)
     expected = states[:, : frozen.n_first] if frozen.n_first else states
-    torch.testing.assert_close(frozen.hidden(Sounds([wave])), expected.mean(dim=1), **CLOSE)
+    torch.testing.assert_close(frozen.hidden(AudioBatch([wave])), expected.mean(dim=1), **CLOSE)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -44,14 +44,14 @@ def test_a_wrapped_model_answers_as_the_stock_model(family):
 @torch.no_grad()
 def test_a_batch_is_each_sound_alone_and_a_mixed_batch_each_prompt_alone(family, kind):
     frozen, waves, injection = audio_backbone(family), noise(*LENGTHS), prompt(kind)
-    batch = frozen.hidden(Sounds(waves), injection)
-    alone = torch.cat([frozen.hidden(Sounds([wave]), injection) for wave in waves])
+    batch = frozen.hidden(AudioBatch(waves), injection)
+    alone = torch.cat([frozen.hidden(AudioBatch([wave]), injection) for wave in waves])
     torch.testing.assert_close(batch, alone, **CLOSE)
-    assert not torch.allclose(batch, frozen.hidden(Sounds(waves)), atol=1e-3), "the prompt must change something"
+    assert not torch.allclose(batch, frozen.hidden(AudioBatch(waves)), atol=1e-3), "the prompt must change something"
     other = prompt(kind, seed=1)
-    mixed = frozen.hidden_mixed([(Sounds(waves), injection), (Sounds(waves[:2]), other)])
+    mixed = frozen.hidden_mixed([(AudioBatch(waves), injection), (AudioBatch(waves[:2]), other)])
     torch.testing.assert_close(mixed[0], batch, **CLOSE)
-    torch.testing.assert_close(mixed[1], frozen.hidden(Sounds(waves[:2]), other), **CLOSE)
+    torch.testing.assert_close(mixed[1], frozen.hidden(AudioBatch(waves[:2]), other), **CLOSE)
     assert not torch.allclose(mixed[1], batch[:2], atol=1e-3), "two prompts that answer alike would prove nothing"
 
 
@@ -61,9 +61,9 @@ def test_kept_states_answer_as_the_sounds_themselves(family):
     frozen, waves = audio_backbone(family), noise(*LENGTHS)
     heard = frozen.heard(waves)
     lengths = torch.tensor([len(each) for each in heard])
-    kept = Sounds(states=torch.nn.utils.rnn.pad_sequence(heard, batch_first=True), lengths=lengths)
+    kept = AudioBatch(states=torch.nn.utils.rnn.pad_sequence(heard, batch_first=True), lengths=lengths)
     injection = Injection(tokens={layer: states for layer, states in prompt("tokens").tokens.items() if layer >= 1})
-    whole = frozen.hidden(Sounds(waves), injection)
+    whole = frozen.hidden(AudioBatch(waves), injection)
     torch.testing.assert_close(frozen.hidden(kept, injection), whole, **CLOSE)
     below = frozen.states_at(1, kept)
     torch.testing.assert_close(frozen.hidden_from(1, below, kept, injection), whole, **CLOSE)
@@ -74,7 +74,7 @@ def test_kept_states_answer_as_the_sounds_themselves(family):
 def test_gradients_reach_the_prompt_and_not_the_model():
     frozen = audio_backbone("whisper")
     tokens = {0: torch.randn(2, WIDTH, requires_grad=True)}
-    frozen.hidden(Sounds(noise(*LENGTHS)), Injection(tokens=tokens)).square().sum().backward()
+    frozen.hidden(AudioBatch(noise(*LENGTHS)), Injection(tokens=tokens)).square().sum().backward()
     assert tokens[0].grad.abs().sum() > 0
     assert all(parameter.grad is None for parameter in frozen.model.parameters())
 

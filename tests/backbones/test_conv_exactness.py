@@ -15,11 +15,11 @@ from transformers import (
     ViTConfig,
 )
 
+from cuetune.backbones.batches import ImageBatch
 from cuetune.backbones.compat import vision as compat_vision
 from cuetune.backbones.conv import ConvBackbone
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.inputs import InputChange
-from cuetune.backbones.pictures import Pictures
 from cuetune.backbones.preprocessing import Preprocessing
 from cuetune.errors import CuetuneError
 from cuetune.methods.adaptation import fine_tuning
@@ -66,7 +66,7 @@ def test_wrapping_changes_nothing_and_the_feature_is_what_the_classifier_reads(f
 def test_a_batch_equals_its_rows_and_a_mixed_batch_each_prompt_alone(family):
     frozen, batch = conv_backbone(family), pixels(4)
     prompts = [Injection(), change(), change(window=(4, 4, 24, 24), seed=1), change(4, seed=2)]
-    mixed = frozen.hidden_mixed([(Pictures(batch), prompt) for prompt in prompts])
+    mixed = frozen.hidden_mixed([(ImageBatch(batch), prompt) for prompt in prompts])
     for prompt, ours in zip(prompts, mixed, strict=True):
         rows = [prompt.of_rows(torch.tensor([n])) for n in range(4)]
         alone = torch.cat([frozen.hidden(batch[n : n + 1], row) for n, row in enumerate(rows)])
@@ -118,7 +118,7 @@ def test_what_is_no_change_of_pixels_is_refused_in_one_line():
     with pytest.raises(CuetuneError, match="no first state"):
         frozen.hidden(pixels(), pooling="first")
     with pytest.raises(CuetuneError, match="runs as a whole"):
-        frozen.states_at(0, Pictures(pixels()))
+        frozen.states_at(0, ImageBatch(pixels()))
 
 
 def test_models_without_a_pooled_feature_are_refused():

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from transformers import AttentionInterface
 from transformers.modeling_outputs import BaseModelOutput
 
+from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.compat import text as compat
 from cuetune.backbones.encoder_decoder import EncoderDecoderBackbone
 from cuetune.backbones.generation import Writing, generate
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.loading import load_backbone
-from cuetune.backbones.packing import Rows
 from cuetune.data.task import Example, Row, Task
 from cuetune.data.templating import Renderer
 from cuetune.errors import CuetuneError
@@ -70,17 +70,17 @@ def padded(family: str, prompts: list[torch.Tensor], rows: list[list[int]], answ
     return torch.stack([logits[n, len(start) - 1 + len(answer)] for n, answer in enumerate(answers)])
 
 
-def at_the_end(given_rows: list[list[int]], shared: list[int] = ()) -> Rows:
+def at_the_end(given_rows: list[list[int]], shared: list[int] = ()) -> TokenBatch:
     """Rows of which the state before the first token of an answer is wanted."""
-    plain = Rows.of(given_rows, shared)
-    return Rows(plain.ids, plain.lengths, torch.tensor(plain.lengths).cumsum(0) - 1, plain.shared)
+    plain = TokenBatch.of(given_rows, shared)
+    return TokenBatch(plain.ids, plain.lengths, torch.tensor(plain.lengths).cumsum(0) - 1, plain.shared)
 
 
 def error(ours: torch.Tensor, theirs: torch.Tensor) -> float:
     return ((ours - theirs).abs().max() / theirs.abs().max()).item()
 
 
-def logits(family: str, rows: Rows, injection: Injection) -> torch.Tensor:
+def logits(family: str, rows: TokenBatch, injection: Injection) -> torch.Tensor:
     frozen = encoder_decoder_backbone(family)
     return frozen.logits(frozen.hidden(rows, injection))
 
@@ -330,9 +330,9 @@ def test_what_cannot_be_read_is_refused():
     with pytest.raises(CuetuneError, match="pool the last"):
         frozen.hidden(head.rows(list(Renderer(frozen.tokenizer, TASK).render(examples())), ()))
     with pytest.raises(CuetuneError, match="where its answer starts"):
-        frozen.hidden(Rows(torch.tensor([5, 6]), [1, 1], torch.tensor([0]), torch.tensor([], dtype=torch.long)))
+        frozen.hidden(TokenBatch(torch.tensor([5, 6]), [1, 1], torch.tensor([0]), torch.tensor([], dtype=torch.long)))
     with pytest.raises(CuetuneError, match="keeps no states"):
-        frozen.states_at(1, Rows.of([[5]]), 2)
+        frozen.states_at(1, TokenBatch.of([[5]]), 2)
 
 
 @families

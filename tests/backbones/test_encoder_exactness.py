@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import AttentionInterface
 
+from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.compat import text as compat
 from cuetune.backbones.injection import Injection
-from cuetune.backbones.packing import Rows
 from tiny import ENCODERS, LAYERS, encoder, encoder_backbone
 
 few = settings(
@@ -78,9 +78,9 @@ def test_a_packed_batch_equals_the_padded_one(family, rows, shared, length):
     wanted_places = torch.cat([torch.arange(len(shared) + len(row)) >= len(shared) for row in rows])
     with torch.no_grad():
         wanted = padded(family, [prompt] * len(rows), [shared + row for row in rows])
-        whole = frozen.hidden(Rows.of([shared + row for row in rows]), Injection(tokens={0: prompt}))
+        whole = frozen.hidden(TokenBatch.of([shared + row for row in rows]), Injection(tokens={0: prompt}))
         assert error(answer(family, whole), wanted) < 1e-5
-        apart = frozen.hidden(Rows.of(rows, shared), Injection(tokens={0: prompt}))
+        apart = frozen.hidden(TokenBatch.of(rows, shared), Injection(tokens={0: prompt}))
         assert error(answer(family, apart), wanted[wanted_places]) < 1e-5
 
 
@@ -96,9 +96,9 @@ def test_a_mixed_batch_of_prompts_equals_each_prompt_alone(family, rows, lengths
         kv = random_kv(family, 2, seed) if seed else {}
         injections.append(Injection(tokens, kv))
     with torch.no_grad():
-        mixed = frozen.hidden_mixed([(Rows.of(rows), injection) for injection in injections])
+        mixed = frozen.hidden_mixed([(TokenBatch.of(rows), injection) for injection in injections])
         for hidden, injection in zip(mixed, injections, strict=True):
-            alone = torch.cat([frozen.hidden(Rows.of([row]), injection) for row in rows])
+            alone = torch.cat([frozen.hidden(TokenBatch.of([row]), injection) for row in rows])
             assert error(hidden, alone) < 1e-5
 
 
@@ -107,7 +107,7 @@ def test_a_prompt_per_row_equals_each_row_alone(family):
     rows, frozen = [[5, 6, 7], [8], [9, 10, 11, 12, 13]], encoder_backbone(family)
     prompts = torch.stack([random_prompt(family, 4, seed) for seed in range(3)])
     with torch.no_grad():
-        ours = answer(family, frozen.hidden(Rows.of(rows), Injection(tokens={0: prompts})))
+        ours = answer(family, frozen.hidden(TokenBatch.of(rows), Injection(tokens={0: prompts})))
         assert error(ours, padded(family, list(prompts), rows)) < 1e-5
 
 
@@ -147,11 +147,11 @@ def test_keys_and_values_stand_before_every_row(family, rows, length):
     frozen, kv = encoder_backbone(family), random_kv(family, length)
     with torch.no_grad():
         wanted = with_prefix(family, kv, rows)
-        assert error(answer(family, frozen.hidden(Rows.of(rows), Injection(kv=kv))), wanted) < 1e-5
+        assert error(answer(family, frozen.hidden(TokenBatch.of(rows), Injection(kv=kv))), wanted) < 1e-5
         compiled = frozen.compile(Injection(kv=kv))
-        assert error(answer(family, frozen.hidden(Rows.of(rows), compiled)), wanted) < 1e-5
+        assert error(answer(family, frozen.hidden(TokenBatch.of(rows), compiled)), wanted) < 1e-5
         per_row = {n: tuple(part.expand(len(rows), -1, -1, -1) for part in pair) for n, pair in kv.items()}
-        assert error(answer(family, frozen.hidden(Rows.of(rows), Injection(kv=per_row))), wanted) < 1e-5
+        assert error(answer(family, frozen.hidden(TokenBatch.of(rows), Injection(kv=per_row))), wanted) < 1e-5
 
 
 def loss_of(answers: torch.Tensor) -> torch.Tensor:
@@ -170,7 +170,7 @@ def test_packed_loss_and_gradient_equal_the_padded_ones(family, checkpointing, r
     for loss in (wanted, loss_of(padded(family, [exact] * len(rows), rows))):
         loss.backward()
     compat.prepare_for_tuning(frozen.model, checkpointing, False)
-    loss = loss_of(answer(family, frozen.hidden(Rows.of(rows), Injection(tokens={0: ours}))))
+    loss = loss_of(answer(family, frozen.hidden(TokenBatch.of(rows), Injection(tokens={0: ours}))))
     loss.backward()
     compat.prepare_for_tuning(frozen.model, False, False)
     assert abs(loss - wanted).item() < 1e-5 * max(1, abs(wanted.item()))
@@ -188,7 +188,7 @@ def test_gradients_of_keys_and_values_equal_the_row_by_row_ones(family, checkpoi
     )
     loss_of(with_prefix(family, theirs, rows)).backward()
     compat.prepare_for_tuning(frozen.model, checkpointing, False)
-    loss_of(answer(family, frozen.hidden(Rows.of(rows), Injection(kv=ours)))).backward()
+    loss_of(answer(family, frozen.hidden(TokenBatch.of(rows), Injection(kv=ours)))).backward()
     compat.prepare_for_tuning(frozen.model, False, False)
     mine, wanted = (torch.stack([part.grad for n in kv for part in kv[n]]) for kv in (ours, theirs))
     assert (mine - wanted).norm() < 1e-5 * wanted.norm()
@@ -217,17 +217,21 @@ def test_tokens_of_every_layer_replace_those_of_the_layer_below(family):
     states = {layer: random_prompt(family, 4, layer, layer) for layer in range(LAYERS)}
     with torch.no_grad():
         wanted = deep_oracle(family, states, rows)
-        assert error(answer(family, frozen.hidden(Rows.of(rows), Injection(tokens=states))), wanted) < 1e-5
+        assert error(answer(family, frozen.hidden(TokenBatch.of(rows), Injection(tokens=states))), wanted) < 1e-5
         per_row = {layer: each.expand(2, -1, -1) for layer, each in states.items()}
-        assert error(answer(family, frozen.hidden(Rows.of(rows), Injection(tokens=per_row))), wanted) < 1e-5
+        assert error(answer(family, frozen.hidden(TokenBatch.of(rows), Injection(tokens=per_row))), wanted) < 1e-5
         compiled = frozen.compile(Injection(tokens=states))
-        assert error(answer(family, frozen.hidden(Rows.of(rows), compiled)), wanted) < 1e-5
+        assert error(answer(family, frozen.hidden(TokenBatch.of(rows), compiled)), wanted) < 1e-5
 
 
 @families
 def test_a_late_prompt_needs_only_the_layers_above_it(family):
     """Below, the text sees no prompt, and its states can be computed once."""
-    rows, frozen, late = Rows.of([[5, 6, 7, 8], [9, 10]]), encoder_backbone(family), random_prompt(family, 3, 1, 2)
+    rows, frozen, late = (
+        TokenBatch.of([[5, 6, 7, 8], [9, 10]]),
+        encoder_backbone(family),
+        random_prompt(family, 3, 1, 2),
+    )
     with torch.no_grad():
         whole = frozen.hidden(rows, Injection(tokens={2: late}))
         states = frozen.states_at(2, rows, 3)
@@ -257,7 +261,7 @@ def test_keys_and_values_of_a_text_are_those_of_a_model_whose_prompt_sees_no_tex
         whole = torch.cat([prompt, table(torch.tensor(row))])[None]
         wanted = outputs(family, bare(family)(inputs_embeds=whole, attention_mask=one_way))[0, 2:]
         kv = {layer: (keys[layer], values[layer]) for layer in range(LAYERS)}
-        assert error(answer(family, frozen.hidden(Rows.of([row]), Injection(kv=kv))), wanted) < 1e-5
+        assert error(answer(family, frozen.hidden(TokenBatch.of([row]), Injection(kv=kv))), wanted) < 1e-5
 
 
 @families
@@ -281,7 +285,7 @@ def test_words_are_scored_by_the_models_own_head(family):
     row, words = [5, 6, 7, 8], torch.tensor([3, 200, 17])
     with torch.no_grad():
         wanted = bare(family)(input_ids=torch.tensor([row])).logits[0]
-        hidden = frozen.hidden(Rows.of([row]))
+        hidden = frozen.hidden(TokenBatch.of([row]))
         assert error(frozen.logits(hidden), wanted) < 1e-5
         assert error(frozen.logits(hidden, words), wanted[:, words]) < 1e-5
 
@@ -293,5 +297,5 @@ def test_long_rows_take_the_fused_kernel_and_stay_exact(family, monkeypatch):
     monkeypatch.setattr(attention, "FUSED_FROM", 1)
     rows, prompt, frozen = [[5, 6, 7] * 9, [8, 9]], random_prompt(family, 6), encoder_backbone(family)
     with torch.no_grad():
-        ours = answer(family, frozen.hidden(Rows.of(rows), Injection(tokens={0: prompt})))
+        ours = answer(family, frozen.hidden(TokenBatch.of(rows), Injection(tokens={0: prompt})))
         assert error(ours, padded(family, [prompt] * 2, rows)) < 1e-5

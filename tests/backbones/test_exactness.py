@@ -11,9 +11,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.compat import text as compat
 from cuetune.backbones.injection import Injection
-from cuetune.backbones.packing import Rows
 from tiny import FAMILIES, LAYERS, WIDTH, backbone, model, stock_logits
 
 # With `slow` set aside, hypothesis draws a few shapes per family; models are tiny, so each costs milliseconds.
@@ -54,7 +54,7 @@ def error(ours: torch.Tensor, theirs: torch.Tensor) -> float:
 def test_a_packed_batch_equals_its_rows_one_by_one(family, rows, shared, length):
     prompt, frozen = random_prompt(length), backbone(family)
     with torch.no_grad():
-        ours = frozen.logits(frozen.hidden(Rows.of(rows, shared), Injection(tokens={0: prompt})))
+        ours = frozen.logits(frozen.hidden(TokenBatch.of(rows, shared), Injection(tokens={0: prompt})))
         assert error(ours, oracle(family, prompt, shared, rows)) < 1e-5
 
 
@@ -66,7 +66,7 @@ def test_a_compiled_prompt_equals_the_uncompiled(family, rows, shared, length):
     compiled = frozen.compile(Injection(tokens={0: prompt}), shared)
     assert compiled.n_kv == length + len(shared)
     with torch.no_grad():
-        ours = frozen.logits(frozen.hidden(Rows.of(rows), compiled))
+        ours = frozen.logits(frozen.hidden(TokenBatch.of(rows), compiled))
         assert error(ours, oracle(family, prompt, shared, rows)) < 1e-5
 
 
@@ -77,8 +77,8 @@ def test_a_mixed_batch_of_prompts_equals_each_prompt_alone(family, rows, shared,
     """Prompts of different lengths in one pass: some as tokens, some compiled, some with shared text."""
     frozen = backbone(family)
     prompts = [random_prompt(length, seed) for seed, length in enumerate(lengths)]
-    parts = [(Rows.of(rows, shared), Injection(tokens={0: prompts[0]}))]
-    parts += [(Rows.of(rows), frozen.compile(Injection(tokens={0: prompt}), shared)) for prompt in prompts[1:]]
+    parts = [(TokenBatch.of(rows, shared), Injection(tokens={0: prompts[0]}))]
+    parts += [(TokenBatch.of(rows), frozen.compile(Injection(tokens={0: prompt}), shared)) for prompt in prompts[1:]]
     with torch.no_grad():
         for prompt, hidden in zip(prompts, frozen.hidden_mixed(parts), strict=True):
             assert error(frozen.logits(hidden), oracle(family, prompt, shared, rows)) < 1e-5
@@ -93,10 +93,10 @@ def test_a_prompt_per_row_equals_each_row_alone(family, rows, shared, length):
     prompts = torch.stack([random_prompt(length, seed) for seed in range(len(rows))])
     wanted = torch.cat([oracle(family, prompt, shared, [row]) for prompt, row in zip(prompts, rows, strict=True)])
     with torch.no_grad():
-        as_tokens = frozen.hidden(Rows.of(rows, shared), Injection(tokens={0: prompts}))
+        as_tokens = frozen.hidden(TokenBatch.of(rows, shared), Injection(tokens={0: prompts}))
         assert error(frozen.logits(as_tokens), wanted) < 1e-5
         as_kv = frozen.hidden(
-            Rows.of(rows), stacked([frozen.compile(Injection(tokens={0: p}), shared) for p in prompts])
+            TokenBatch.of(rows), stacked([frozen.compile(Injection(tokens={0: p}), shared) for p in prompts])
         )
         assert error(frozen.logits(as_kv), wanted) < 1e-5
 
@@ -109,9 +109,9 @@ def test_many_rows_in_any_order_equal_each_alone(family):
     prompts = torch.stack([random_prompt(3, seed) for seed in range(len(rows))])
     frozen = backbone(family)
     with torch.no_grad():
-        shared = frozen.logits(frozen.hidden(Rows.of(rows, [7]), Injection(tokens={0: prompts[0]})))
+        shared = frozen.logits(frozen.hidden(TokenBatch.of(rows, [7]), Injection(tokens={0: prompts[0]})))
         assert error(shared, oracle(family, prompts[0], [7], rows)) < 1e-5
-        each = frozen.logits(frozen.hidden(Rows.of(rows, [7]), Injection(tokens={0: prompts})))
+        each = frozen.logits(frozen.hidden(TokenBatch.of(rows, [7]), Injection(tokens={0: prompts})))
         wanted = torch.cat([oracle(family, prompt, [7], [row]) for prompt, row in zip(prompts, rows, strict=True)])
         assert error(each, wanted) < 1e-5
 
@@ -137,7 +137,7 @@ def test_stacked_prompts_of_different_lengths_equal_each_alone(family):
     injection = stacked([frozen.compile(Injection(tokens={0: prompt})) for prompt in prompts])
     wanted = torch.cat([oracle(family, prompt, [], [row]) for prompt, row in zip(prompts, rows, strict=True)])
     with torch.no_grad():
-        assert error(frozen.logits(frozen.hidden(Rows.of(rows), injection)), wanted) < 1e-5
+        assert error(frozen.logits(frozen.hidden(TokenBatch.of(rows), injection)), wanted) < 1e-5
 
 
 def naive_loss(family: str, prompt: torch.Tensor, shared: list[int], rows: list[list[int]], targets: list[int]):
@@ -164,7 +164,7 @@ def test_packed_loss_and_gradient_equal_the_row_by_row_computation(family, check
     wanted.backward()
     ours = random_prompt(length).requires_grad_()
     compat.prepare_for_tuning(frozen.model, checkpointing, False)
-    packed = Rows.of(rows, shared)
+    packed = TokenBatch.of(rows, shared)
     hidden = frozen.hidden(packed, Injection(tokens={0: ours}))[torch.tensor(packed.lengths).cumsum(0) - 1]
     loss = torch.nn.functional.cross_entropy(frozen.logits(hidden), torch.tensor(targets))
     loss.backward()
@@ -176,7 +176,7 @@ def test_packed_loss_and_gradient_equal_the_row_by_row_computation(family, check
 @pytest.mark.parametrize("family", FAMILIES)
 def test_gradients_reach_injected_keys_and_values(family):
     """Prefix-tuning's case: the gradient of (h_kv, P, d_h) keys and values against finite differences of the loss."""
-    frozen, rows = backbone(family), Rows.of([[5, 6, 7], [8, 9]], [4])
+    frozen, rows = backbone(family), TokenBatch.of([[5, 6, 7], [8, 9]], [4])
     start = frozen.compile(Injection(tokens={0: random_prompt(3)}))
     leaves = {
         layer: tuple(part.clone().double().float().requires_grad_() for part in pair)
@@ -238,17 +238,17 @@ def test_tokens_of_every_layer_replace_those_of_the_layer_below(family):
     states = {layer: random_prompt(4, layer) for layer in range(LAYERS)}
     with torch.no_grad():
         wanted = late_oracle(family, states, rows)
-        assert error(frozen.logits(frozen.hidden(Rows.of(rows), Injection(tokens=states))), wanted) < 1e-5
+        assert error(frozen.logits(frozen.hidden(TokenBatch.of(rows), Injection(tokens=states))), wanted) < 1e-5
         per_row = {layer: each.expand(2, -1, -1) for layer, each in states.items()}
-        assert error(frozen.logits(frozen.hidden(Rows.of(rows), Injection(tokens=per_row))), wanted) < 1e-5
+        assert error(frozen.logits(frozen.hidden(TokenBatch.of(rows), Injection(tokens=per_row))), wanted) < 1e-5
         compiled = frozen.compile(Injection(tokens=states))
-        assert error(frozen.logits(frozen.hidden(Rows.of(rows), compiled)), wanted) < 1e-5
+        assert error(frozen.logits(frozen.hidden(TokenBatch.of(rows), compiled)), wanted) < 1e-5
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_prompt_that_enters_late_is_not_seen_below_its_layer(family):
     """Whatever stands in the empty slots below layer 2 must not matter, and the rows must not be those without it."""
-    frozen, rows = backbone(family), Rows.of([[5, 6, 7], [8, 9]])
+    frozen, rows = backbone(family), TokenBatch.of([[5, 6, 7], [8, 9]])
     late = {2: random_prompt(4, 2)}
     with torch.no_grad():
         plain = frozen.hidden(rows, Injection(tokens=late))
@@ -261,7 +261,7 @@ def test_a_prompt_that_enters_late_is_not_seen_below_its_layer(family):
 def test_bfloat16_stays_close_to_float32():
     frozen = backbone("llama")
     half = type(frozen)(model("llama").to(torch.bfloat16), frozen.tokenizer, "tiny-bf16")
-    rows, injection = Rows.of([[5, 6, 7], [8, 9]]), Injection(tokens={0: random_prompt(4)})
+    rows, injection = TokenBatch.of([[5, 6, 7], [8, 9]]), Injection(tokens={0: random_prompt(4)})
     with torch.no_grad():
         ours, exact = half.logits(half.hidden(rows, injection)), frozen.logits(frozen.hidden(rows, injection))
     assert error(ours, exact) < 0.1
@@ -275,5 +275,5 @@ def test_long_rows_take_the_fused_kernel_and_stay_exact(monkeypatch):
     for family in FAMILIES:
         frozen = backbone(family)
         with torch.no_grad():
-            ours = frozen.logits(frozen.hidden(Rows.of(rows, shared), Injection(tokens={0: prompt})))
+            ours = frozen.logits(frozen.hidden(TokenBatch.of(rows, shared), Injection(tokens={0: prompt})))
             assert error(ours, oracle(family, prompt, shared, rows)) < 1e-5

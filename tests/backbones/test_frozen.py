@@ -11,9 +11,9 @@ from transformers import LlamaForCausalLM
 
 import tiny
 from cuetune.backbones import frozen as faster
+from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.compat import text as compat
 from cuetune.backbones.injection import Injection
-from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
 
 CASES = {
@@ -113,7 +113,7 @@ def test_a_norm_that_multiplies_otherwise_stays_the_models_own():
 def test_the_last_feed_forward_runs_only_where_it_is_read(family, checkpointing):
     frozen = TextBackbone(tiny.model(family), tiny.tokenizer(), family)
     compat.prepare_for_tuning(frozen.model, checkpointing, False)
-    rows = Rows.of([[5, 6, 7, 8], [9, 10, 11, 12, 13], [14, 15, 16]])
+    rows = TokenBatch.of([[5, 6, 7, 8], [9, 10, 11, 12, 13], [14, 15, 16]])
     ends = replace(rows, read=torch.tensor([3, 8, 11]))
     seen = []
     last = compat.decoder_layers(frozen.model)[-1].mlp
@@ -139,7 +139,7 @@ def test_all_layers_share_one_compiled_form(monkeypatch):
         config.num_hidden_layers = layers
         frozen = TextBackbone(LlamaForCausalLM(config), tiny.tokenizer(), "compiled")
         prompt = torch.randn(4, frozen.width).requires_grad_()
-        rows = replace(Rows.of([[5, 6, 7, 8], [9, 10, 11, 12, 13]]), read=torch.tensor([3, 8]))
+        rows = replace(TokenBatch.of([[5, 6, 7, 8], [9, 10, 11, 12, 13]]), read=torch.tensor([3, 8]))
         plain = frozen.hidden(rows, Injection(tokens={0: prompt}))
         compat.prepare_for_tuning(frozen.model, False, True)
         torch._dynamo.reset()

@@ -8,9 +8,9 @@ import torch
 from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor, WhisperFeatureExtractor
 
 from cuetune.backbones.audio import AudioBackbone
+from cuetune.backbones.batches import AudioBatch, batches_by_length
 from cuetune.backbones.compat import audio as compat_audio
 from cuetune.backbones.hearing import WaveHearing, WhisperHearing, hearing_of
-from cuetune.backbones.sounds import Sounds, batches_by_length
 from cuetune.errors import CuetuneError
 from tiny_audio import COMMON, RATE, SECONDS, audio_backbone, audio_model, hearing, noise
 
@@ -59,7 +59,7 @@ def test_hubert_is_wav2vec_in_all_but_its_name():
     heard = WaveHearing()
     wanted = stock(heard.features(wave[None])).last_hidden_state.mean(dim=1)
     frozen = AudioBackbone(compat_audio.as_wav2vec2(stock), heard, "tiny-hubert")
-    torch.testing.assert_close(frozen.hidden(Sounds([wave])), wanted, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(frozen.hidden(AudioBatch([wave])), wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_extractors_of_all_families_are_read_and_others_refused():

@@ -10,12 +10,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from transformers import AttentionInterface, BeitConfig, BeitModel
 
+from cuetune.backbones.batches import ImageBatch
 from cuetune.backbones.compat import text as compat
 from cuetune.backbones.compat import vision as compat_vision
 from cuetune.backbones.image import ImageBackbone
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.inputs import InputChange
-from cuetune.backbones.pictures import Pictures
 from cuetune.errors import CuetuneError
 from tiny_vision import (
     FIRST,
@@ -171,7 +171,7 @@ def test_a_batch_equals_its_rows_and_a_mixed_batch_each_prompt_alone(family):
         Injection(kv=drawn_kv(2)),
         Injection({0: drawn(2, WIDTH)}, drawn_kv(5, seed=9), inputs=InputChange(drawn(3, SIDE, SIDE))),
     ]
-    mixed = frozen.hidden_mixed([(Pictures(batch), prompt) for prompt in prompts])
+    mixed = frozen.hidden_mixed([(ImageBatch(batch), prompt) for prompt in prompts])
     for prompt, ours in zip(prompts, mixed, strict=True):
         alone = torch.cat([frozen.hidden(batch[n : n + 1], prompt) for n in range(len(batch))])
         assert error(ours, alone) < TOLERANCE
@@ -188,11 +188,11 @@ def test_states_below_a_prompt_are_computed_once(family):
     frozen, batch = image_backbone(family), pixels()
     for layer in range(LAYERS):
         late = Injection({n: drawn(3, WIDTH, seed=n) for n in range(layer, LAYERS)}, drawn_kv(2, layers=[LAYERS - 1]))
-        states = frozen.states_at(layer, Pictures(batch))
+        states = frozen.states_at(layer, ImageBatch(batch))
         assert states.shape == (3, FIRST[family] + PATCHES, WIDTH)
-        assert error(frozen.hidden_from(layer, states, Pictures(batch), late), frozen.hidden(batch, late)) < TOLERANCE
+        assert error(frozen.hidden_from(layer, states, ImageBatch(batch), late), frozen.hidden(batch, late)) < TOLERANCE
     with pytest.raises(CuetuneError, match="needs the whole model"):
-        frozen.hidden_from(1, states, Pictures(batch), Injection({0: drawn(3, WIDTH)}))
+        frozen.hidden_from(1, states, ImageBatch(batch), Injection({0: drawn(3, WIDTH)}))
 
 
 @families

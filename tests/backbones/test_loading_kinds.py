@@ -18,10 +18,10 @@ from transformers import (
     T5Config,
 )
 
+from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.encoder import EncoderBackbone
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.loading import kind_of, load_backbone
-from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from tiny import encoder, masked_tokenizer, model, tokenizer
@@ -49,7 +49,7 @@ def test_a_masked_language_model_is_an_encoder_with_words(family, tmp_path):
     assert (frozen.has_words, frozen.pooling) == (True, "first")
     with torch.no_grad():
         wanted = made(input_ids=torch.tensor([[5, 6, 7]])).logits[0]
-        assert torch.allclose(frozen.logits(frozen.hidden(Rows.of([[5, 6, 7]]))), wanted, atol=1e-5)
+        assert torch.allclose(frozen.logits(frozen.hidden(TokenBatch.of([[5, 6, 7]]))), wanted, atol=1e-5)
 
 
 def test_an_encoder_saved_without_a_head_has_no_words_and_one_identity(tmp_path):
@@ -98,7 +98,7 @@ def test_models_whose_layers_take_no_injections_take_prompts_at_the_embedding_la
     assert (frozen.path, frozen.path_reason) == ("plain", "its layers do not use transformers' attention interface")
     prompt, rows = frozen.embed(torch.tensor([4, 9])) + 0.1, [[5, 6, 7], [8, 9, 10, 11, 12]]
     with torch.no_grad():
-        ours = frozen.logits(frozen.hidden(Rows.of(rows), Injection(tokens={0: prompt}))).split([3, 5])
+        ours = frozen.logits(frozen.hidden(TokenBatch.of(rows), Injection(tokens={0: prompt}))).split([3, 5])
         table = stock.get_input_embeddings()
         for row, mine in zip(rows, ours, strict=True):
             whole = torch.cat([prompt, table(torch.tensor(row))])
@@ -118,6 +118,6 @@ def test_a_wrapped_model_can_be_wrapped_again():
         first = EncoderBackbone(encoder(family), masked_tokenizer(), "first")
         second = EncoderBackbone(first.model, masked_tokenizer(), "second")
         with torch.no_grad():
-            ours, theirs = (each.hidden(Rows.of([[5, 6, 7]])) for each in (first, second))
+            ours, theirs = (each.hidden(TokenBatch.of([[5, 6, 7]])) for each in (first, second))
         assert torch.equal(ours, theirs)
     assert isinstance(first.model, BertForMaskedLM)

@@ -12,11 +12,12 @@ from transformers import AutoModelForCausalLM
 from cuetune.backbones import attention
 from cuetune.backbones.attention import RowAttention, as_bias, packed_attention
 from cuetune.backbones.base import PathError
+from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.compat import text as compat
 from cuetune.backbones.generation import Writing, generate
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.loading import open_model
-from cuetune.backbones.packing import Rows, _blocks
+from cuetune.backbones.packing import _blocks
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from tiny import backbone, model, tokenizer
@@ -89,7 +90,7 @@ def test_a_row_beside_others_is_bit_for_bit_what_it_is_beside_itself(kind, dtype
     row, one, other = torch.randint(10, 120, (3, 40), generator=torch.Generator().manual_seed(3)).tolist()
     prompt = Injection(tokens={0: ours.embed(torch.tensor([20, 30, 40]))})
     with torch.no_grad():
-        first, second = (ours.hidden(Rows.of([row, beside], [60]), prompt)[:40] for beside in (one, other))
+        first, second = (ours.hidden(TokenBatch.of([row, beside], [60]), prompt)[:40] for beside in (one, other))
     if "experts" in kind or kind in (
         "a window in the mask",
         "chunks",
@@ -117,7 +118,7 @@ def test_gradients_are_those_of_the_models_own_attention(kind):
     ours, stock = pair(kind)
     rows, start = [[11, 12, 13], [14, 15, 16, 17, 18]], ours.embed(torch.tensor([20, 30, 40])).detach()
     prompt, theirs = start.clone().requires_grad_(), start.clone().requires_grad_()
-    ours.logits(ours.hidden(Rows.of(rows), Injection(tokens={0: prompt}))).square().sum().backward()
+    ours.logits(ours.hidden(TokenBatch.of(rows), Injection(tokens={0: prompt}))).square().sum().backward()
     table = stock.get_input_embeddings()
     for row in rows:
         whole = torch.cat([theirs, table(torch.tensor(row)).detach()])
@@ -128,7 +129,7 @@ def test_gradients_are_those_of_the_models_own_attention(kind):
 def test_hand_written_attention_with_sinks_has_the_gradients_of_the_plain_formula():
     """Rows of two lengths, grouped heads, finite differences in double precision."""
     torch.manual_seed(0)
-    block = _blocks(Rows.of([[1, 2], [3, 4, 5]]), 2)[0]
+    block = _blocks(TokenBatch.of([[1, 2], [3, 4, 5]]), 2)[0]
     visible = torch.cat([torch.ones(2, 3, 2, dtype=torch.bool), block.own], dim=-1)
     states = [torch.randn(5, heads, 3, dtype=torch.float64, requires_grad=True) for heads in (4, 2, 2)]
     before = [torch.randn(2, 2, 3, dtype=torch.float64, requires_grad=True) for _ in range(2)]
@@ -194,4 +195,4 @@ def test_a_refused_model_is_given_back_as_it_was_loaded():
 def test_a_copy_of_a_switched_model_is_tested_against_its_own_attention():
     first = backbone("llama")
     again = first.around(copy.deepcopy(first.model))
-    assert torch.equal(again.hidden(Rows.of([[5, 6]])), first.hidden(Rows.of([[5, 6]])))
+    assert torch.equal(again.hidden(TokenBatch.of([[5, 6]])), first.hidden(TokenBatch.of([[5, 6]])))

@@ -13,11 +13,11 @@ from transformers import Gemma3Config, Gemma3ForConditionalGeneration
 
 import cuetune
 from cuetune.backbones.answer_paths import leaf_paths
+from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.encoder import EncoderBackbone
 from cuetune.backbones.generation import Writing, generate
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.loading import load_backbone, open_model
-from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.tuning.session import tune
@@ -65,7 +65,7 @@ def test_rows_in_a_batch_equal_each_row_alone(name):
     ours, _ = pair(name)
     assert ours.path == "plain"
     with torch.no_grad():
-        logits = ours.logits(ours.hidden(Rows.of(ROWS), Injection({0: prompt(ours)})))
+        logits = ours.logits(ours.hidden(TokenBatch.of(ROWS), Injection({0: prompt(ours)})))
         for mine, row in zip(logits.split([len(row) for row in ROWS]), ROWS, strict=True):
             assert error(mine, oracle(name, prompt(ours), row)) < 5e-6
 
@@ -75,7 +75,10 @@ def test_a_mixed_batch_with_a_prompt_for_each_row_equals_each_alone(name):
     ours, _ = pair(name)
     each = torch.stack([prompt(ours, seed=seed) for seed in range(len(ROWS))])
     with torch.no_grad():
-        parts = [(Rows.of(ROWS), Injection({0: each})), (Rows.of(ROWS[:1]), Injection({0: prompt(ours, 5)}))]
+        parts = [
+            (TokenBatch.of(ROWS), Injection({0: each})),
+            (TokenBatch.of(ROWS[:1]), Injection({0: prompt(ours, 5)})),
+        ]
         first, second = (ours.logits(states) for states in ours.hidden_mixed(parts))
         for mine, tokens, row in zip(first.split([len(row) for row in ROWS]), each, ROWS, strict=True):
             assert error(mine, oracle(name, tokens, row)) < 5e-6
@@ -87,7 +90,7 @@ def test_shared_text_that_is_compiled_is_read_as_the_text_that_it_is(name):
     ours, _ = pair(name)
     compiled = ours.compile(Injection({0: prompt(ours)}), [50, 51])
     with torch.no_grad():
-        mine = ours.logits(ours.hidden(Rows.of(ROWS[:1]), compiled))
+        mine = ours.logits(ours.hidden(TokenBatch.of(ROWS[:1]), compiled))
         assert error(mine, oracle(name, prompt(ours), [50, 51, *ROWS[0]])[2:]) < 5e-6
 
 
@@ -119,7 +122,7 @@ def test_offsets_are_added_to_the_first_tokens_of_every_row():
     ours, _ = pair("falcon")
     offsets = prompt(ours, 4, 9)
     with torch.no_grad():
-        mine = ours.logits(ours.hidden(Rows.of(ROWS), Injection({0: prompt(ours)}, offsets=offsets)))
+        mine = ours.logits(ours.hidden(TokenBatch.of(ROWS), Injection({0: prompt(ours)}, offsets=offsets)))
         for logits, row in zip(mine.split([len(row) for row in ROWS]), ROWS, strict=True):
             assert error(logits, oracle("falcon", prompt(ours), row, offsets)) < 5e-6
 
@@ -131,7 +134,7 @@ def test_an_answer_tree_is_read_as_one_text_for_each_leaf():
     assert leaf_paths(sees) == [[0, 1], [0, 2], [3]]
     ours, _ = pair("mamba")
     ids = torch.tensor([11, 12, 30, 31, 32, 33])
-    tree = Rows(ids, [6], torch.arange(6), torch.tensor([50]), sees, torch.tensor([1, 2, 2, 1]))
+    tree = TokenBatch(ids, [6], torch.arange(6), torch.tensor([50]), sees, torch.tensor([1, 2, 2, 1]))
     with torch.no_grad():
         mine = ours.logits(ours.hidden(tree, Injection({0: prompt(ours)})))
         for nodes, answer in (([2, 3], [30, 31]), ([2, 4], [30, 32]), ([5], [33])):
@@ -143,7 +146,7 @@ def test_an_answer_tree_is_read_as_one_text_for_each_leaf():
 def test_gradients_of_a_prompt_are_those_of_plain_transformers(name):
     ours, _ = pair(name)
     mine, theirs = (prompt(ours).requires_grad_() for _ in range(2))
-    ours.logits(ours.hidden(Rows.of(ROWS[:2]), Injection({0: mine}))).square().sum().backward()
+    ours.logits(ours.hidden(TokenBatch.of(ROWS[:2]), Injection({0: mine}))).square().sum().backward()
     for row in ROWS[:2]:
         oracle(name, theirs, row).square().sum().backward()
     assert error(mine.grad, theirs.grad) < 1e-4

@@ -8,10 +8,10 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, T5Config, T5ForConditionalGeneration
 
+from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.identity import BackboneIdentity, weights_hash
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.loading import load_backbone
-from cuetune.backbones.packing import Rows
 from cuetune.backbones.stored_weights import check_loader, file_tensors, quantisation
 from cuetune.errors import CuetuneError
 from cuetune.verbs import backbone_for, load
@@ -128,7 +128,7 @@ def slope(frozen, step: float = 0.0) -> float:
     """How a logit behind a prompt changes along one direction: by its gradient, or by finite differences of a step."""
     prompt = frozen.embed(torch.tensor([5, 9]))
     towards = torch.randn(prompt.shape, generator=torch.Generator().manual_seed(0))
-    ends = Rows.of([[30, 31]])
+    ends = TokenBatch.of([[30, 31]])
 
     def logit(states):
         hidden = frozen.hidden(replace(ends, read=torch.tensor([1])), Injection({0: states}))

@@ -6,12 +6,12 @@ import pytest
 import torch
 from transformers import AttentionInterface
 
+from cuetune.backbones.batches import ImageBatch
 from cuetune.backbones.clips import ClipPreprocessing, evenly
 from cuetune.backbones.compat import text as compat
 from cuetune.backbones.compat import vision as compat_vision
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.inputs import InputChange
-from cuetune.backbones.pictures import Pictures
 from cuetune.backbones.preprocessing import Preprocessing
 from cuetune.backbones.video import TubesBackbone
 from cuetune.errors import CuetuneError
@@ -169,7 +169,7 @@ def test_a_batch_equals_its_clips_and_a_mixed_batch_each_prompt_alone(backbone):
     ]
     if backbone is frames_backbone:
         prompts.append(Injection({0: drawn(FRAMES, 2, WIDTH)}))
-    mixed = frozen.hidden_mixed([(Pictures(batch), prompt) for prompt in prompts])
+    mixed = frozen.hidden_mixed([(ImageBatch(batch), prompt) for prompt in prompts])
     for prompt, ours in zip(prompts, mixed, strict=True):
         alone = torch.cat([frozen.hidden(batch[n : n + 1], prompt) for n in range(len(batch))])
         assert error(ours, alone) < TOLERANCE
@@ -183,9 +183,9 @@ def test_states_below_a_prompt_are_computed_once(backbone):
     for layer in range(LAYERS):
         rows = (FRAMES,) if backbone is frames_backbone else ()
         late = Injection({n: drawn(*rows, 3, WIDTH, seed=n) for n in range(layer, LAYERS)})
-        states = frozen.states_at(layer, Pictures(batch))
+        states = frozen.states_at(layer, ImageBatch(batch))
         assert states.shape == (3, frozen.n_states, WIDTH)
-        assert error(frozen.hidden_from(layer, states, Pictures(batch), late), frozen.hidden(batch, late)) < TOLERANCE
+        assert error(frozen.hidden_from(layer, states, ImageBatch(batch), late), frozen.hidden(batch, late)) < TOLERANCE
 
 
 @torch.no_grad()

@@ -4,8 +4,8 @@ import pytest
 import torch
 from transformers import AttentionInterface
 
+from cuetune.backbones.batches import AudioBatch
 from cuetune.backbones.injection import Injection
-from cuetune.backbones.sounds import Sounds
 from cuetune.backbones.wave_change import WaveChange
 from cuetune.backbones.whisper import START
 from cuetune.errors import CuetuneError
@@ -20,13 +20,13 @@ def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
     return 0.7 * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def asked(waves, answers=ANSWERS) -> Sounds:
+def asked(waves, answers=ANSWERS) -> AudioBatch:
     """The decoder's states of every token of the answers behind the start tokens, padded behind."""
     start = whisper_backbone().start()
     ids = [torch.tensor(start + list(answer)) for answer in answers]
     read = [(row, place) for row, each in enumerate(ids) for place in range(len(each))]
     padded = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=5)
-    return Sounds(waves, answers=padded, read=torch.tensor(read))
+    return AudioBatch(waves, answers=padded, read=torch.tensor(read))
 
 
 def whole(waves) -> torch.Tensor:
@@ -132,7 +132,7 @@ def test_what_is_heard_is_computed_once_for_prompts_of_the_decoder(kind):
     frozen, sounds, injection = whisper_backbone(), asked(noise(0.3, 0.7)), prompts()[kind]
     states = frozen.states_at(LAYERS, sounds)
     lengths = torch.tensor([frozen.hearing.states(len(wave)) for wave in sounds.waves])
-    bare = Sounds(lengths=lengths, answers=sounds.answers, read=sounds.read)
+    bare = AudioBatch(lengths=lengths, answers=sounds.answers, read=sounds.read)
     torch.testing.assert_close(frozen.hidden_from(LAYERS, states, bare, injection), frozen.hidden(sounds, injection))
     with pytest.raises(CuetuneError, match="below layer 3"):
         frozen.hidden_from(LAYERS, states, bare, prompts()["both"])
@@ -143,7 +143,7 @@ def test_what_is_heard_is_computed_once_for_prompts_of_the_decoder(kind):
 def test_writing_takes_the_likeliest_token_at_every_step(kind):
     """With a cache and in a batch as by reading all of it anew, one recording at a time."""
     frozen, waves, injection, most = whisper_backbone(), noise(0.3, 0.7), prompts()[kind], 6
-    written = frozen.write(Sounds(waves), injection, frozen.start(), most)
+    written = frozen.write(AudioBatch(waves), injection, frozen.start(), most)
     for wave, ours in zip(waves, written, strict=True):
         answer: list[int] = []
         for number in range(most):
@@ -158,13 +158,13 @@ def test_writing_takes_the_likeliest_token_at_every_step(kind):
 @torch.no_grad()
 def test_tokens_that_whisper_never_writes_are_left_out():
     frozen, wave = whisper_backbone(), noise(0.3)
-    (first, *_) = free = frozen.write(Sounds(wave), Injection(), frozen.start(), 4)[0]
+    (first, *_) = free = frozen.write(AudioBatch(wave), Injection(), frozen.start(), 4)[0]
     settings = frozen.model.generation_config
     try:
         settings.begin_suppress_tokens = [first]
-        assert frozen.write(Sounds(wave), Injection(), frozen.start(), 4)[0][0] != first
+        assert frozen.write(AudioBatch(wave), Injection(), frozen.start(), 4)[0][0] != first
         settings.begin_suppress_tokens, settings.suppress_tokens = None, free
-        assert not set(frozen.write(Sounds(wave), Injection(), frozen.start(), 4)[0]) & set(free)
+        assert not set(frozen.write(AudioBatch(wave), Injection(), frozen.start(), 4)[0]) & set(free)
     finally:
         settings.begin_suppress_tokens = settings.suppress_tokens = None
 

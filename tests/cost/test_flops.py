@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import tiny
+from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.injection import Injection
-from cuetune.backbones.packing import Rows
 from cuetune.cost import flops
 from cuetune.cost.shapes import shape_of_config
 
@@ -25,9 +25,9 @@ def shape(family):
 def batch():
     generator = torch.Generator().manual_seed(1)
     ids = torch.randint(2, 200, (ROWS, TOKENS), generator=generator)
-    rows = Rows.of(ids.tolist())
+    rows = TokenBatch.of(ids.tolist())
     last = torch.arange(1, ROWS + 1) * TOKENS - 1
-    return ids, Rows(rows.ids, rows.lengths, last, rows.shared)
+    return ids, TokenBatch(rows.ids, rows.lengths, last, rows.shared)
 
 
 def tokens_at(layer, width=tiny.WIDTH):

@@ -5,8 +5,8 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import tiny
+from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.injection import Injection
-from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
 from cuetune.cost import memory
 from cuetune.cost.shapes import shape_of_config
@@ -41,7 +41,7 @@ def kept_bytes(function, module):
 def test_frozen_layers():
     backbone = TextBackbone(model(), tiny.tokenizer(), "wide")
     shape = shape_of_config(backbone.config, "wide")
-    rows = Rows.of(torch.randint(2, 200, (ROWS, TOKENS)).tolist())
+    rows = TokenBatch.of(torch.randint(2, 200, (ROWS, TOKENS)).tolist())
     states = torch.randn(PROMPT, backbone.width, requires_grad=True)
     kept = kept_bytes(lambda: backbone.hidden(rows, Injection(tokens={0: states})), backbone.model)
     n = ROWS * TOKENS

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 import cuetune as package
-from cuetune.backbones.packing import Rows
+from cuetune.backbones.batches import TokenBatch
 from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.library.tuned import TunedPrompt
@@ -69,12 +69,12 @@ def test_peft_gives_our_logits_on_other_kinds_of_models(tmp_path, kind):
     wrapped = peft.PeftModel.from_pretrained(bare, str(saved))
     if kind == "encoder":
         theirs = wrapped(input_ids=IDS).logits[0, 3:]
-        ours = frozen.logits(frozen.hidden(Rows.of(IDS.tolist()), prompt.injection()))
+        ours = frozen.logits(frozen.hidden(TokenBatch.of(IDS.tolist()), prompt.injection()))
     else:
         start, end = frozen.config.decoder_start_token_id, frozen.tokenizer.eos_token_id
         text = torch.cat([IDS, torch.tensor([[end]])], dim=1)
         theirs = wrapped(input_ids=text, decoder_input_ids=torch.tensor([[start]])).logits[0]
-        rows = replace(Rows.of(IDS.tolist()), read=torch.tensor([IDS.shape[1] - 1]))
+        rows = replace(TokenBatch.of(IDS.tolist()), read=torch.tensor([IDS.shape[1] - 1]))
         ours = frozen.logits(frozen.hidden(rows, prompt.injection()))
     assert torch.allclose(theirs.float(), ours, atol=1e-4)
 
@@ -166,10 +166,10 @@ def test_what_peft_saves_gives_its_logits_here(tmp_path, name, family):
     wanted = theirs(input_ids=IDS).logits[0][-IDS.shape[1] :]
     theirs.save_pretrained(tmp_path / "theirs")
     frozen, read = backbone(family), TunedPrompt.load(tmp_path / "theirs")
-    ours = frozen.logits(frozen.hidden(Rows.of(IDS.tolist()), read.prompt.injection()))
+    ours = frozen.logits(frozen.hidden(TokenBatch.of(IDS.tolist()), read.prompt.injection()))
     assert torch.allclose(ours, wanted, atol=1e-4)
     again = TunedPrompt.load(read.save(tmp_path / "ours")).prompt
-    assert torch.equal(frozen.logits(frozen.hidden(Rows.of(IDS.tolist()), again.injection())), ours)
+    assert torch.equal(frozen.logits(frozen.hidden(TokenBatch.of(IDS.tolist()), again.injection())), ours)
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
@@ -183,9 +183,9 @@ def test_peft_gives_our_logits_of_a_prefix(tmp_path, family):
     folder = saved.save(tmp_path / "p")
     assert not (folder / "prompt.safetensors").exists()  # stored once
     theirs = peft.PeftModel.from_pretrained(model(family), str(folder))(input_ids=IDS).logits[0]
-    ours = frozen.logits(frozen.hidden(Rows.of(IDS.tolist()), saved.prompt.injection()))
+    ours = frozen.logits(frozen.hidden(TokenBatch.of(IDS.tolist()), saved.prompt.injection()))
     assert torch.allclose(ours, theirs, atol=1e-4)
-    plain = frozen.logits(frozen.hidden(Rows.of(IDS.tolist())))
+    plain = frozen.logits(frozen.hidden(TokenBatch.of(IDS.tolist())))
     assert (ours - plain).abs().max() > 0.01
     assert torch.equal(TunedPrompt.load(folder).prompt.keys(), keys)
 

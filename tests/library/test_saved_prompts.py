@@ -75,9 +75,9 @@ def test_peft_loads_the_folder_and_gives_the_same_logits(tmp_path):
         whole = torch.cat([made.prompt.embeddings, bare.get_input_embeddings()(ids[0])])
         assert torch.allclose(theirs, stock_logits(bare, whole)[5:], atol=1e-5)
         ours = backbone()
-        from cuetune.backbones.packing import Rows
+        from cuetune.backbones.batches import TokenBatch
 
-        hidden = ours.hidden(Rows.of([[5, 6, 7]]), made.prompt.injection())
+        hidden = ours.hidden(TokenBatch.of([[5, 6, 7]]), made.prompt.injection())
         assert torch.allclose(theirs, ours.logits(hidden), atol=1e-5)
 
 

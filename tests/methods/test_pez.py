@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from planted import TASK, KillError, StopAt, examples, job, planted
 
-from cuetune.backbones.packing import Rows
+from cuetune.backbones.batches import TokenBatch
 from cuetune.methods.pez import FluencyOfWords, ProjectedPrompt, pez
 from cuetune.methods.scoring import Scorer
 from cuetune.methods.vocabulary import words_of_vocabulary
@@ -98,7 +98,7 @@ def test_fluency_is_the_likelihood_of_the_words_under_the_model():
     stock.backward()
     torch.testing.assert_close(value, stock, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(prompt.embeddings.grad, rows.grad, rtol=1e-3, atol=1e-5)
-    states = frozen.hidden(Rows.of([prompt.nearest().tolist()]))
+    states = frozen.hidden(TokenBatch.of([prompt.nearest().tolist()]))
     torch.testing.assert_close(frozen.logits(states), stock_logits(model("llama"), rows), rtol=1e-3, atol=1e-4)
 
 

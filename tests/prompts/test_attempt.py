@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cuetune.backbones.packing import Rows
+from cuetune.backbones.batches import TokenBatch
 from cuetune.data.reading import read_rows
 from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
@@ -36,7 +36,7 @@ def test_the_published_count():
 
 def test_each_row_gets_the_prompt_of_the_equations():
     frozen, prompt = backbone("llama"), made()
-    found = prompt.for_rows(frozen, Rows.of(ROWS)).tokens[0]
+    found = prompt.for_rows(frozen, TokenBatch.of(ROWS)).tokens[0]
     assert found.shape == (3, 5, 32)
     for number, ids in enumerate(ROWS):
         text = frozen.embed(torch.tensor(ids)).max(0).values
@@ -53,9 +53,9 @@ def test_each_row_gets_the_prompt_of_the_equations():
 @torch.no_grad()
 def test_a_batch_is_its_rows(frozen):
     model, prompt = frozen(), made()
-    batch = model.hidden(Rows.of(ROWS), prompt.for_rows(model, Rows.of(ROWS))).split([3, 5, 1])
+    batch = model.hidden(TokenBatch.of(ROWS), prompt.for_rows(model, TokenBatch.of(ROWS))).split([3, 5, 1])
     for whole, ids in zip(batch, ROWS, strict=True):
-        alone = model.hidden(Rows.of([ids]), prompt.for_rows(model, Rows.of([ids])))
+        alone = model.hidden(TokenBatch.of([ids]), prompt.for_rows(model, TokenBatch.of([ids])))
         torch.testing.assert_close(whole, alone, rtol=1e-4, atol=1e-5)
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cuetune.backbones.packing import Rows
+from cuetune.backbones.batches import TokenBatch
 from cuetune.data.reading import read_rows
 from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
@@ -55,10 +55,10 @@ def corrected(frozen, base=None, *fixes) -> CorrectedPrompt:
 def test_weights_are_those_of_the_equation():
     frozen = backbone("llama")
     prompt = corrected(frozen, None, fix_for(frozen, 3, ((-0.2, 0.3), (0.1, 0.2))), fix_for(frozen, 4))
-    found = prompt.weights(frozen, Rows.of(ROWS))
+    found = prompt.weights(frozen, TokenBatch.of(ROWS))
     for number, ids in enumerate(ROWS):
         with torch.no_grad():
-            query = frozen.hidden(Rows.of([ids])).mean(0)
+            query = frozen.hidden(TokenBatch.of([ids])).mean(0)
         by_hand = []
         for fix in prompt.each:
             z = fix.whitening @ (query - fix.centre)
@@ -90,9 +90,9 @@ def test_components_are_added_up_by_weight():
 def test_a_batch_is_its_rows(family, base):
     frozen = backbone(family)
     prompt = corrected(frozen, bases(frozen)[base], fix_for(frozen, 3, ((-1.0, 1.0), (2.0, 3.0))))
-    batch = frozen.hidden(Rows.of(ROWS, [9]), prompt.for_rows(frozen, Rows.of(ROWS, [9]))).split([3, 5, 1])
+    batch = frozen.hidden(TokenBatch.of(ROWS, [9]), prompt.for_rows(frozen, TokenBatch.of(ROWS, [9]))).split([3, 5, 1])
     for whole, ids in zip(batch, ROWS, strict=True):
-        alone = frozen.hidden(Rows.of([ids], [9]), prompt.for_rows(frozen, Rows.of([ids], [9])))
+        alone = frozen.hidden(TokenBatch.of([ids], [9]), prompt.for_rows(frozen, TokenBatch.of([ids], [9])))
         torch.testing.assert_close(whole, alone, rtol=1e-4, atol=1e-4)
 
 
@@ -101,10 +101,10 @@ def test_a_batch_is_its_rows(family, base):
 def test_a_row_out_of_reach_sees_the_base_alone_and_a_reached_one_more(base):
     frozen = backbone("llama")
     prompt = corrected(frozen, bases(frozen)[base], fix_for(frozen, 3))
-    plain = base_for(frozen, prompt.base, Rows.of(ROWS))
+    plain = base_for(frozen, prompt.base, TokenBatch.of(ROWS))
     weights = torch.tensor([[0.0, 0.0], [0.7, 0.0], [0.0, 0.0]])
-    found = frozen.hidden(Rows.of(ROWS), prompt.with_weights(plain, [weights])).split([3, 5, 1])
-    without = frozen.hidden(Rows.of(ROWS), prompt.base.injection()).split([3, 5, 1])
+    found = frozen.hidden(TokenBatch.of(ROWS), prompt.with_weights(plain, [weights])).split([3, 5, 1])
+    without = frozen.hidden(TokenBatch.of(ROWS), prompt.base.injection()).split([3, 5, 1])
     torch.testing.assert_close(found[0], without[0], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(found[2], without[2], rtol=1e-4, atol=1e-5)
     assert not torch.allclose(found[1], without[1], atol=1e-2)
@@ -114,7 +114,7 @@ def test_a_row_out_of_reach_sees_the_base_alone_and_a_reached_one_more(base):
 def test_answers_out_of_reach_are_the_former_ones_bit_by_bit(base):
     frozen = backbone("llama")
     former = bases(frozen)[base]
-    queries = torch.stack([queries_of(frozen, Rows.of([[5, 6]]))[0]])
+    queries = torch.stack([queries_of(frozen, TokenBatch.of([[5, 6]]))[0]])
     never = corrected(frozen, former, fix_for(frozen, 3, ((2.0, 3.0), (2.0, 3.0))))
     assert not torch.cat(never.weights_at(queries)).any()
     before = list(Predictor(frozen, TASK, former).predict(EXAMPLES))

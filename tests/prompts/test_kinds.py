@@ -5,7 +5,7 @@ from functools import cache
 import pytest
 import torch
 
-from cuetune.backbones.packing import Rows
+from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.text import TextBackbone
 from cuetune.data.reading import read_rows
 from cuetune.data.task import Task
@@ -54,7 +54,7 @@ def error(ours: torch.Tensor, theirs: torch.Tensor) -> float:
 @cache
 def plain(family: str) -> torch.Tensor:
     with torch.no_grad():
-        return backbone(family).hidden(Rows.of(ROWS, SHARED))
+        return backbone(family).hidden(TokenBatch.of(ROWS, SHARED))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -63,13 +63,13 @@ def plain(family: str) -> torch.Tensor:
 def test_batch_mixed_batch_and_compiled_prompt_equal_rows_alone(family, method, more):
     frozen = backbone(family)
     injection = made(method, more, frozen).injection()
-    alone = torch.cat([frozen.hidden(Rows.of([row], SHARED), injection) for row in ROWS])
+    alone = torch.cat([frozen.hidden(TokenBatch.of([row], SHARED), injection) for row in ROWS])
     assert error(plain(family), alone) > 1e-3  # the prompt does something
-    assert error(frozen.hidden(Rows.of(ROWS, SHARED), injection), alone) < 1e-5
+    assert error(frozen.hidden(TokenBatch.of(ROWS, SHARED), injection), alone) < 1e-5
     compiled = frozen.compile(injection, SHARED)
-    assert error(frozen.hidden(Rows.of(ROWS), compiled), alone) < 1e-5
+    assert error(frozen.hidden(TokenBatch.of(ROWS), compiled), alone) < 1e-5
     other = made("soft", {}, frozen, seed=3).injection()
-    mixed = frozen.hidden_mixed([(Rows.of(ROWS, SHARED), other), (Rows.of(ROWS), compiled)])
+    mixed = frozen.hidden_mixed([(TokenBatch.of(ROWS, SHARED), other), (TokenBatch.of(ROWS), compiled)])
     assert error(mixed[1], alone) < 1e-5
 
 
@@ -77,7 +77,7 @@ def test_batch_mixed_batch_and_compiled_prompt_equal_rows_alone(family, method, 
 def test_every_trained_number_gets_a_gradient(method, more):
     frozen = backbone("llama")
     prompt = made(method, more, frozen)
-    hidden = frozen.hidden(Rows.of(ROWS, SHARED), prompt.injection())
+    hidden = frozen.hidden(TokenBatch.of(ROWS, SHARED), prompt.injection())
     (hidden * torch.randn(hidden.shape, generator=torch.Generator().manual_seed(0))).sum().backward()
     trained = [parameter for parameters, _ in prompt.groups() for parameter in parameters]
     assert {id(parameter) for parameter in trained} == {id(parameter) for parameter in prompt.parameters()}
@@ -93,8 +93,8 @@ def test_folded_equals_unfolded_and_keeps_no_network(method, more):
     frozen = backbone("llama")
     prompt = made(method, more, frozen)
     folded = prompt.fold()
-    wanted = frozen.hidden(Rows.of(ROWS), prompt.injection())
-    assert error(frozen.hidden(Rows.of(ROWS), folded.injection()), wanted) < 1e-6
+    wanted = frozen.hidden(TokenBatch.of(ROWS), prompt.injection())
+    assert error(frozen.hidden(TokenBatch.of(ROWS), folded.injection()), wanted) < 1e-6
     assert not any(isinstance(module, torch.nn.Linear | torch.nn.LSTM) for module in folded.modules())
 
 
@@ -116,7 +116,7 @@ def test_saved_and_loaded_it_answers_the_same(tmp_path, method, more, folded):
 @pytest.mark.parametrize("init", ["text", "labels", "vocabulary", "random"])
 def test_each_kind_starts_from_each_init(method, more, init):
     prompt = made(method, more, backbone("llama"), init)
-    hidden = backbone("llama").hidden(Rows.of(ROWS), prompt.injection())
+    hidden = backbone("llama").hidden(TokenBatch.of(ROWS), prompt.injection())
     assert hidden.isfinite().all()
 
 
@@ -213,7 +213,10 @@ def test_a_prefix_from_a_text_is_that_text():
     ids = [30, 31, 32, 33, 34]
     prefix = build("prefix", TextStart(frozen, frozen.embed(torch.tensor(ids)).detach(), "text", 0), {})
     with torch.no_grad():
-        assert error(frozen.hidden(Rows.of(ROWS), prefix.injection()), frozen.hidden(Rows.of(ROWS, ids))) < 1e-5
+        assert (
+            error(frozen.hidden(TokenBatch.of(ROWS), prefix.injection()), frozen.hidden(TokenBatch.of(ROWS, ids)))
+            < 1e-5
+        )
 
 
 def test_the_low_rank_start_is_the_best_of_its_rank():

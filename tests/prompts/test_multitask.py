@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cuetune.backbones.packing import Rows
+from cuetune.backbones.batches import TokenBatch
 from cuetune.errors import CuetuneError
 from cuetune.prompts import MultitaskPrompt, Prompt
 from cuetune.prompts.multitask import ADAPTED_RATE, TASK_RATE
@@ -60,12 +60,12 @@ def test_a_task_is_the_elementwise_product_of_the_paper(rank):
 @torch.no_grad()
 def test_mixed_tasks_are_each_alone_and_folding_is_exact(frozen):
     prompt, model = moved(), frozen()
-    parts = [(Rows.of(ROWS), prompt.of_task(number).injection()) for number in range(3)]
+    parts = [(TokenBatch.of(ROWS), prompt.of_task(number).injection()) for number in range(3)]
     mixed = model.hidden_mixed(parts)
     for number in range(3):
-        alone = model.hidden(Rows.of(ROWS), prompt.of_task(number).fold().injection())
+        alone = model.hidden(TokenBatch.of(ROWS), prompt.of_task(number).fold().injection())
         torch.testing.assert_close(mixed[number], alone, rtol=1e-5, atol=1e-5)
-        compiled = model.hidden(Rows.of(ROWS), model.compile(prompt.of_task(number).injection()))
+        compiled = model.hidden(TokenBatch.of(ROWS), model.compile(prompt.of_task(number).injection()))
         torch.testing.assert_close(compiled, alone, rtol=1e-4, atol=1e-5)
     assert not torch.allclose(mixed[0], mixed[1], atol=1e-3), "tasks that answer alike would prove nothing"
 

@@ -5,9 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from cuetune.backbones.batches import ImageBatch, TokenBatch
 from cuetune.backbones.injection import Injection
-from cuetune.backbones.packing import Rows
-from cuetune.backbones.pictures import Pictures
 from cuetune.data.reading import read_rows
 from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
@@ -56,13 +55,13 @@ def same(found, wanted) -> None:
 def test_a_batch_of_texts_is_its_rows(kind, family):
     frozen, shared = backbone(family), [3, 4]
     prompt = made(kind, frozen)
-    whole = Rows.of(ROWS, shared)
+    whole = TokenBatch.of(ROWS, shared)
     injection = prompt.for_rows(frozen, whole)
     frozen.check(injection)
     batch = frozen.hidden(whole, injection).split([len(ids) for ids in ROWS])
     others = []
     for states, ids in zip(batch, ROWS, strict=True):
-        alone = Rows.of([ids], shared)
+        alone = TokenBatch.of([ids], shared)
         same(states, frozen.hidden(alone, prompt.for_rows(frozen, alone)))
         others.append(states[-1])
     assert not torch.allclose(others[0], others[1], atol=1e-3)
@@ -74,19 +73,19 @@ def test_packed_rows_are_the_stock_model_on_each_rows_own_prompt(kind):
     """What a row's prompt adds, given to it alone and shared, makes the same of it."""
     frozen = backbone("llama")
     prompt = made(kind, frozen)
-    injection = prompt.for_rows(frozen, Rows.of(ROWS))
-    batch = frozen.hidden(Rows.of(ROWS), injection).split([len(ids) for ids in ROWS])
+    injection = prompt.for_rows(frozen, TokenBatch.of(ROWS))
+    batch = frozen.hidden(TokenBatch.of(ROWS), injection).split([len(ids) for ids in ROWS])
     for number, (states, ids) in enumerate(zip(batch, ROWS, strict=True)):
         tokens = {layer: part[number] for layer, part in injection.tokens.items()}
         kv = {layer: (keys[number], values[number]) for layer, (keys, values) in injection.kv.items()}
-        same(states, frozen.hidden(Rows.of([ids]), Injection(tokens=tokens, kv=kv)))
+        same(states, frozen.hidden(TokenBatch.of([ids]), Injection(tokens=tokens, kv=kv)))
 
 
 @torch.no_grad()
 def test_rows_of_several_streams_in_one_pass_are_each_alone():
     frozen = backbone("llama")
     prompts = [made(kind, frozen) for kind in KINDS]
-    asked = [Rows.of(ROWS[number % 3 :], [3]) for number in range(len(prompts))]
+    asked = [TokenBatch.of(ROWS[number % 3 :], [3]) for number in range(len(prompts))]
     carrying = with_queries(frozen, asked)
     parts = [(each, prompt.for_rows(frozen, each)) for each, prompt in zip(carrying, prompts, strict=True)]
     for (each, _), prompt, states in zip(parts, prompts, frozen.hidden_mixed(parts), strict=True):
@@ -100,10 +99,10 @@ def test_rows_of_several_streams_in_one_pass_are_each_alone():
 def test_a_batch_of_pictures_is_its_pictures(kind, family):
     frozen, seen = image_backbone(family), pixels(3)
     prompt = made(kind, frozen)
-    together = Pictures(seen)
+    together = ImageBatch(seen)
     (batch,) = frozen.hidden_mixed([(together, prompt.for_rows(frozen, together))])
     for number in range(3):
-        alone = Pictures(seen[number : number + 1])
+        alone = ImageBatch(seen[number : number + 1])
         same(batch[number], frozen.hidden_mixed([(alone, prompt.for_rows(frozen, alone))])[0][0])
     (plain,) = frozen.hidden_mixed([(together, Injection())])
     assert not torch.allclose(batch, plain, atol=1e-3)
@@ -113,8 +112,8 @@ def test_a_batch_of_pictures_is_its_pictures(kind, family):
 def test_gradients_reach_what_is_trained_and_nothing_else(kind):
     frozen = backbone("llama")
     prompt = made(kind, frozen)
-    states = frozen.hidden(Rows.of(ROWS), prompt.of_task(0).for_rows(frozen, Rows.of(ROWS)))
-    penalty = prompt.penalty(query_of(frozen, Rows.of(ROWS)))
+    states = frozen.hidden(TokenBatch.of(ROWS), prompt.of_task(0).for_rows(frozen, TokenBatch.of(ROWS)))
+    penalty = prompt.penalty(query_of(frozen, TokenBatch.of(ROWS)))
     (states.square().sum() + (0 if penalty is None else penalty)).backward()
     for name, part in prompt.named_parameters():
         assert part.grad is not None, name
@@ -160,9 +159,11 @@ def test_a_query_is_the_frozen_state_that_a_head_reads():
 def test_on_encoders_too():
     frozen = encoder_backbone("bert")
     prompt = made("coda", frozen)
-    batch = frozen.hidden(Rows.of(ROWS), prompt.for_rows(frozen, Rows.of(ROWS))).split([len(ids) for ids in ROWS])
+    batch = frozen.hidden(TokenBatch.of(ROWS), prompt.for_rows(frozen, TokenBatch.of(ROWS))).split(
+        [len(ids) for ids in ROWS]
+    )
     for states, ids in zip(batch, ROWS, strict=True):
-        same(states, frozen.hidden(Rows.of([ids]), prompt.for_rows(frozen, Rows.of([ids]))))
+        same(states, frozen.hidden(TokenBatch.of([ids]), prompt.for_rows(frozen, TokenBatch.of([ids]))))
 
 
 def test_l2p_takes_the_nearest_and_pulls_their_keys():
@@ -196,7 +197,7 @@ def test_dual_prompt_knows_the_task_while_it_learns_and_finds_it_afterwards():
     found = prompt.of(query)
     assert torch.equal(found.kv[1][0][0, 0, 0], expert[0, 0])
     assert torch.equal(found.kv[2][1][0, 0, 0], expert[1, 1])
-    asked = replace(Rows.of([[1]]), query=query)
+    asked = replace(TokenBatch.of([[1]]), query=query)
     while_learning = prompt.of_task(0).for_rows(backbone("llama"), asked)
     assert torch.equal(while_learning.kv[1][0], prompt.of_current(query).kv[1][0])
     assert torch.equal(prompt.of_current(query).kv[1][0][0, 0, 0], prompt.experts.current[0, 0, 0])

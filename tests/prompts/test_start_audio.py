@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cuetune.backbones.sounds import Sounds
+from cuetune.backbones.batches import AudioBatch
 from cuetune.backbones.wave_change import WaveChange
 from cuetune.errors import CuetuneError
 from cuetune.prompts import Prompt
@@ -18,14 +18,14 @@ HEARD = ("deep", "shallow", "prefix", "wave")
 def start(family: str = "whisper", seed: int = 0, reads: int | None = None) -> AudioStart:
     said = ["good dog", "bad dog"] if family == "writes" else []
     frozen = whisper_backbone() if family == "writes" else audio_backbone(family)
-    return AudioStart(frozen, 5, seed, Sounds(noise(0.3, 0.5)), said, reads)
+    return AudioStart(frozen, 5, seed, AudioBatch(noise(0.3, 0.5)), said, reads)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("method", HEARD)
 @torch.no_grad()
 def test_every_method_begins_on_every_backbone(method, family):
-    frozen, sounds = audio_backbone(family), Sounds(noise(0.2, 0.4, seed=1))
+    frozen, sounds = audio_backbone(family), AudioBatch(noise(0.2, 0.4, seed=1))
     prompts = [build(method, start(family, seed), OPTIONS.get(method, {})) for seed in (0, 0, 1)]
     if method == "wave" and family == "ast":
         with pytest.raises(CuetuneError, match="tiny-ast takes no change of the waveform"):
@@ -55,7 +55,7 @@ def test_sizes_follow_from_the_backbone():
 
 @torch.no_grad()
 def test_prompts_begin_as_states_of_the_sounds():
-    begun, sounds = start(), Sounds(noise(0.3, 0.5))
+    begun, sounds = start(), AudioBatch(noise(0.3, 0.5))
     inputs = audio_backbone("whisper").layer_inputs(sounds)
     tokens = build("deep", begun, {}).injection().tokens
     for layer in range(LAYERS):

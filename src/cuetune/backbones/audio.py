@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 import cuetune.backbones.attention  # noqa: F401 - makes its function known to transformers
 from cuetune.backbones import frozen
+from cuetune.backbones.batches import AudioBatch
 from cuetune.backbones.compat import audio as compat_audio
 from cuetune.backbones.compat import text as compat
 from cuetune.backbones.compat.handed import hand_on_layers, handed, running_layout
@@ -18,12 +19,11 @@ from cuetune.backbones.hearing import Hearing
 from cuetune.backbones.injection import Injection, KeyValue
 from cuetune.backbones.media import MediaBackbone
 from cuetune.backbones.sound_layout import SoundLayout
-from cuetune.backbones.sounds import Sounds
 from cuetune.backbones.wave_change import WaveChange
 from cuetune.errors import CuetuneError
 
 
-class AudioBackbone(MediaBackbone):
+class AudioBackbone(MediaBackbone[AudioBatch]):
     """An encoder of sound of transformers (Whisper's, AST, wav2vec 2.0, HuBERT), frozen.
 
     model: any of `compat_audio.FAMILIES`. hearing: what turns a waveform into the model's input.
@@ -109,22 +109,22 @@ class AudioBackbone(MediaBackbone):
         self._through(features, SoundLayout(Injection(), inputs=inputs, last=0))
         return inputs[0][:, : self.hearing.states(waves.shape[1])]
 
-    def hidden(self, sounds: Sounds, injection: Injection | None = None) -> Tensor:
+    def hidden(self, sounds: AudioBatch, injection: Injection | None = None) -> Tensor:
         """One state (B, d) for each sound: the mean over its own, or ("first") over the model's before it."""
         injection = injection or Injection()
         return self._answered(0, *self._first_layer(sounds, injection), sounds, injection)
 
-    def hidden_mixed(self, parts: Sequence[tuple[Sounds, Injection]]) -> list[Tensor]:
+    def hidden_mixed(self, parts: Sequence[tuple[AudioBatch, Injection]]) -> list[Tensor]:
         """As `hidden` for several prompts, each with its own sounds: one pass for each, nothing could be shared."""
         return [self.hidden(sounds, injection) for sounds, injection in parts]
 
     @torch.no_grad()
-    def features(self, sounds: Sounds) -> Tensor:
+    def features(self, sounds: AudioBatch) -> Tensor:
         """(B, d) in float32 what the frozen model alone says of each sound: for probes, queries and neighbours."""
         return self.hidden(sounds).float()
 
     @torch.no_grad()
-    def states_at(self, layer: int, rows: Sounds, n_tokens: int = 0) -> Tensor:
+    def states_at(self, layer: int, rows: AudioBatch, n_tokens: int = 0) -> Tensor:
         """(B, F + T, d) states of the sounds as they enter `layer`, without a prompt, padded behind.
 
         n_tokens: positions that text backbones keep free for one; a sound's states have places of their own.
@@ -134,7 +134,7 @@ class AudioBackbone(MediaBackbone):
         self._run(states, lengths, Injection(), inputs=inputs, last=layer)
         return inputs[layer]
 
-    def hidden_from(self, layer: int, states: Tensor, rows: Sounds, injection: Injection) -> Tensor:
+    def hidden_from(self, layer: int, states: Tensor, rows: AudioBatch, injection: Injection) -> Tensor:
         """As `hidden`, from the sounds' states (B, F + T, d) at `layer` (`states_at`) on: those below are not run.
 
         rows: how long they are and what is read of them. injection: nothing below `layer`.
@@ -144,13 +144,15 @@ class AudioBackbone(MediaBackbone):
         assert rows.lengths is not None, "kept states come with their lengths"
         return self._answered(layer, states, rows.lengths.to(self.device), rows, injection)
 
-    def _answered(self, layer: int, states: Tensor, lengths: Tensor, sounds: Sounds, injection: Injection) -> Tensor:
+    def _answered(
+        self, layer: int, states: Tensor, lengths: Tensor, sounds: AudioBatch, injection: Injection
+    ) -> Tensor:
         """What is read of the sounds, from their states at `layer` on."""
         final, layout = self._run(states, lengths, injection, first=layer, last=sounds.layer)
         return self._pooled(final, lengths, layout.grown, sounds.pooling)
 
     @torch.no_grad()
-    def layer_inputs(self, sounds: Sounds) -> list[Tensor]:
+    def layer_inputs(self, sounds: AudioBatch) -> list[Tensor]:
         """What goes into each layer, L tensors (N, d) of the sounds' own states: where virtual tokens can start."""
         states, lengths = self._first_layer(sounds, Injection())
         inputs: dict[int, Tensor] = {}
@@ -158,7 +160,7 @@ class AudioBackbone(MediaBackbone):
         return [self._own(inputs[layer], lengths) for layer in range(self.layers)]
 
     @torch.no_grad()
-    def keys_values(self, sounds: Sounds) -> KeyValue:
+    def keys_values(self, sounds: AudioBatch) -> KeyValue:
         """(L, h_kv, N, d_h) keys and values that the frozen model makes of the sounds: where prefixes can start."""
         states, lengths = self._first_layer(sounds, Injection())
         captured: dict[int, KeyValue] = {}
@@ -167,7 +169,7 @@ class AudioBackbone(MediaBackbone):
         keys, values = (torch.stack(part).transpose(1, 2) for part in made)
         return keys, values
 
-    def _first_layer(self, sounds: Sounds, injection: Injection) -> tuple[Tensor, Tensor]:
+    def _first_layer(self, sounds: AudioBatch, injection: Injection) -> tuple[Tensor, Tensor]:
         """States (B, F + T, d) as they enter the first layer, padded behind, and how many are each sound's own (B,)."""
         if sounds.states is not None and injection.inputs is None:
             assert sounds.lengths is not None, "states come with their lengths"

@@ -3,12 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from cuetune.backbones.batches import Batch
 from cuetune.backbones.fitting import check_states
 from cuetune.backbones.identity import BackboneIdentity
 from cuetune.backbones.injection import Injection
@@ -28,7 +29,7 @@ def relative(ours: Tensor, theirs: Tensor) -> float:
     return float((ours.float() - theirs.float()).abs().max() / theirs.float().abs().max().clamp_min(1e-6))
 
 
-class Backbone(ABC):
+class Backbone(ABC, Generic[Batch]):
     """A frozen model of transformers with what turns users' rows into its input.
 
     kind: what a model is; `modalities` knows by it which modality it reads. causal: whether what stands first is
@@ -37,7 +38,7 @@ class Backbone(ABC):
     (`hidden_from`). kv_shape: L, h_kv and d_h, what an injection's `kv` must fit. stand_in: a bundled model of this
     kind, for whoever brought one that does not take injections. folder: where its files lie, from the working folder;
     None for a model that is found by its name, or that lies elsewhere on this machine.
-    "Rows" are what goes through one pass under one prompt: `packing.Rows` of texts, `pictures.Pictures`, ….
+    A batch is what goes through one pass under one prompt: `TokenBatch`, `ImageBatch` or `AudioBatch`.
     """
 
     kind: ClassVar[str] = ""
@@ -98,7 +99,7 @@ class Backbone(ABC):
             )
 
     @abstractmethod
-    def hidden_mixed(self, parts: Sequence[tuple[Any, Injection]]) -> list[Tensor]:
+    def hidden_mixed(self, parts: Sequence[tuple[Batch, Injection]]) -> list[Tensor]:
         """The states (K, d) that each part's rows ask for, of several prompts, each with its own rows."""
 
     @abstractmethod
@@ -106,15 +107,15 @@ class Backbone(ABC):
         """The same prompt in the cheapest form for answering, in the backbone's dtype, detached."""
 
     @abstractmethod
-    def states_at(self, layer: int, rows: Any, n_tokens: int) -> Tensor:
+    def states_at(self, layer: int, rows: Batch, n_tokens: int) -> Tensor:
         """States of the rows as they enter `layer`, without a prompt."""
 
     @abstractmethod
-    def hidden_from(self, layer: int, states: Tensor, rows: Any, injection: Injection) -> Tensor:
+    def hidden_from(self, layer: int, states: Tensor, rows: Batch, injection: Injection) -> Tensor:
         """As `hidden_mixed` for one part, from the rows' states at `layer` (`states_at`) on."""
 
     @abstractmethod
-    def around(self, model: PreTrainedModel) -> "Backbone":
+    def around(self, model: PreTrainedModel) -> "Backbone[Batch]":
         """The same backbone around another model of the same kind, such as a copy that is to be fine-tuned."""
 
     @contextmanager

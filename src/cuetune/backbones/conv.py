@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from cuetune.backbones.batches import ImageBatch
 from cuetune.backbones.compat import text as compat
 from cuetune.backbones.compat import vision as compat_vision
 from cuetune.backbones.injection import Injection
-from cuetune.backbones.pictures import Pictures
 from cuetune.backbones.preprocessing import Preprocessing
 from cuetune.backbones.seeing import SeeingBackbone, changed
 from cuetune.errors import CuetuneError
@@ -95,11 +95,11 @@ class ConvBackbone(SeeingBackbone):
         self._pooling(pooling)
         return states.mean(dim=1)
 
-    def states_at(self, layer: int, rows: Pictures, n_tokens: int = 0) -> Tensor:
+    def states_at(self, layer: int, rows: ImageBatch, n_tokens: int = 0) -> Tensor:
         """Not to be had: `keeps_states` is False."""
         raise self._whole()
 
-    def hidden_from(self, layer: int, states: Tensor, rows: Pictures, injection: Injection) -> Tensor:
+    def hidden_from(self, layer: int, states: Tensor, rows: ImageBatch, injection: Injection) -> Tensor:
         """Not to be had: `keeps_states` is False."""
         raise self._whole()
 

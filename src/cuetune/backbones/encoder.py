@@ -6,9 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.compat import text as compat
 from cuetune.backbones.injection import Injection
-from cuetune.backbones.packing import Packed, Rows
+from cuetune.backbones.packing import Packed
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 
@@ -53,10 +54,10 @@ class EncoderBackbone(TextBackbone):
         """
         return injection.detached(self.dtype)
 
-    def hidden_and_kv(self, rows: Rows, injection: Injection) -> Any:
+    def hidden_and_kv(self, rows: TokenBatch, injection: Injection) -> Any:
         raise CuetuneError(f"{self.identity.name} is an encoder and writes no text; give labels, or a causal --model.")
 
-    def states_at(self, layer: int, rows: Rows, n_tokens: int) -> Tensor:
+    def states_at(self, layer: int, rows: TokenBatch, n_tokens: int) -> Tensor:
         if len(rows.shared):
             raise CuetuneError("an encoder reads what rows share with every row; make it a part of each.")
         return super().states_at(layer, rows, n_tokens)
@@ -74,8 +75,8 @@ class EncoderBackbone(TextBackbone):
         places = {"position_ids": packed.positions + self._first}
         return places | ({"token_type_ids": torch.zeros_like(packed.positions)} if self._typed else {})
 
-    def _alone(self, ids: Sequence[int]) -> Rows:
-        return Rows.of([ids])
+    def _alone(self, ids: Sequence[int]) -> TokenBatch:
+        return TokenBatch.of([ids])
 
     @staticmethod
     def weights_of(model: Any) -> dict[str, Tensor]:
@@ -88,5 +89,5 @@ class EncoderBackbone(TextBackbone):
 
     def _prompted(self, ids: Tensor) -> Tensor:
         rows = [ids[2:4].tolist(), ids[2:].tolist()]
-        hidden = self.hidden(Rows.of(rows), Injection({0: self.embed(ids[:2])}))[len(rows[0]) :]
+        hidden = self.hidden(TokenBatch.of(rows), Injection({0: self.embed(ids[:2])}))[len(rows[0]) :]
         return self.logits(hidden) if self.has_words else hidden.float()

@@ -10,9 +10,10 @@ from torch.nn.utils.rnn import pad_sequence
 
 from cuetune.backbones import frozen
 from cuetune.backbones.answer_paths import leaf_paths
+from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.compat import text as compat
 from cuetune.backbones.injection import Injection, KeyValue
-from cuetune.backbones.packing import Rows, embedded_text
+from cuetune.backbones.packing import embedded_text
 from cuetune.backbones.padding import PaddedLayout
 from cuetune.backbones.text import TextBackbone
 from cuetune.backbones.tokens import surroundings
@@ -57,13 +58,13 @@ class EncoderDecoderBackbone(TextBackbone):
         """Tokens of the longest answer: the decoder reads it, whatever stands in the encoder."""
         return super().max_positions - len(self._start)
 
-    def hidden_mixed(self, parts: Sequence[tuple[Rows, Injection]]) -> list[Tensor]:
+    def hidden_mixed(self, parts: Sequence[tuple[TokenBatch, Injection]]) -> list[Tensor]:
         return [self._answered(rows, injection) for rows, injection in parts]
 
     def encode(self, rows: Sequence[Sequence[int]], injection: Injection, shared: Sequence[int] = ()) -> "Encoded":
         """The encoder's states of these rows, each behind the prompt and the shared text."""
         whole = [[*row, *self._end] for row in rows]
-        return self._encode(Rows.of(whole, shared), PaddedLayout(injection, torch.empty(0)))
+        return self._encode(TokenBatch.of(whole, shared), PaddedLayout(injection, torch.empty(0)))
 
     @torch.no_grad()
     def compile(self, injection: Injection, shared: Sequence[int] = ()) -> Injection:
@@ -76,20 +77,20 @@ class EncoderDecoderBackbone(TextBackbone):
     @torch.no_grad()
     def keys_values(self, embeddings: Tensor) -> KeyValue:
         captured: dict[int, KeyValue] = {}
-        self._encode(Rows.of([[]]), PaddedLayout(Injection({0: embeddings}), torch.empty(0), capture=captured))
+        self._encode(TokenBatch.of([[]]), PaddedLayout(Injection({0: embeddings}), torch.empty(0), capture=captured))
         keys, values = (torch.stack([captured[layer][part] for layer in sorted(captured)]) for part in (0, 1))
         return keys.transpose(1, 2), values.transpose(1, 2)
 
     @torch.no_grad()
     def layer_inputs(self, ids: Sequence[int], injection: Injection | None = None) -> list[Tensor]:
         inputs: dict[int, Tensor] = {}
-        self._encode(Rows.of([ids]), PaddedLayout(injection or Injection(), torch.empty(0), inputs=inputs))
+        self._encode(TokenBatch.of([ids]), PaddedLayout(injection or Injection(), torch.empty(0), inputs=inputs))
         return [inputs[layer] for layer in sorted(inputs)]
 
-    def states_at(self, layer: int, rows: Rows, n_tokens: int) -> Tensor:
+    def states_at(self, layer: int, rows: TokenBatch, n_tokens: int) -> Tensor:
         raise CuetuneError(f"{self.identity.name}: an encoder-decoder model keeps no states of rows at a layer.")
 
-    def hidden_and_kv(self, rows: Rows, injection: Injection) -> Any:
+    def hidden_and_kv(self, rows: TokenBatch, injection: Injection) -> Any:
         raise CuetuneError(f"{self.identity.name}: an encoder-decoder model keeps no keys and values of rows.")
 
     def logits(self, hidden: Tensor, words: Tensor | None = None) -> Tensor:
@@ -98,7 +99,7 @@ class EncoderDecoderBackbone(TextBackbone):
         logits = self._scored(scaled, words).float()
         return logits if bias is None else logits + (bias if words is None else bias[words])
 
-    def _encode(self, rows: Rows, layout: PaddedLayout) -> "Encoded":
+    def _encode(self, rows: TokenBatch, layout: PaddedLayout) -> "Encoded":
         """One pass of padded rows through the encoder. layout: `real` is filled in here."""
         rows, injection = rows.to(self.device), layout.injection
         text = embedded_text(rows, injection, self.embed)
@@ -116,7 +117,7 @@ class EncoderDecoderBackbone(TextBackbone):
             ).last_hidden_state
         return Encoded(states, layout.real)
 
-    def _answered(self, rows: Rows, injection: Injection) -> Tensor:
+    def _answered(self, rows: TokenBatch, injection: Injection) -> Tensor:
         """The decoder's states (K, d) at the places that `rows.read` names, answer by answer."""
         if rows.pool is not None:
             raise CuetuneError(f"{self.identity.name}: an encoder-decoder model has no mean state; pool the last one.")
@@ -163,7 +164,7 @@ class EncoderDecoderBackbone(TextBackbone):
         return output.logits[0, -1:].float()
 
     def _prompted(self, ids: Tensor) -> Tensor:
-        rows = Rows.of([ids[3:5].tolist(), ids[3:].tolist()], ids[2:3].tolist())
+        rows = TokenBatch.of([ids[3:5].tolist(), ids[3:].tolist()], ids[2:3].tolist())
         rows = replace(rows, read=torch.tensor(rows.lengths).cumsum(0) - 1)
         return self.logits(self.hidden(rows, Injection({0: self.embed(ids[:2])})))[-1:]
 
@@ -193,7 +194,7 @@ class Plan:
     wanted: list[tuple[int, int]]
 
 
-def _split(rows: Rows) -> tuple[list[list[int]], list[Plan]]:
+def _split(rows: TokenBatch) -> tuple[list[list[int]], list[Plan]]:
     """The text of each row, up to the first place that is read, and the plan for what stands behind it."""
     texts, plans, start = [], [], 0
     read = rows.read.tolist()

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.compat import text as compat
 from cuetune.backbones.injection import Injection, KeyValue
-from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 
@@ -69,7 +69,7 @@ def write(backbone: TextBackbone, rows: Sequence[Sequence[int]], prompt: Injecti
         raise CuetuneError("a prompt with offsets (DePT) cannot write text; use it with labels, or another prompt.")
     written: list[list[int]] = [[] for _ in rows]
     for numbers in _batches(rows, prompt):
-        batch = Rows.of([rows[number] for number in numbers])
+        batch = TokenBatch.of([rows[number] for number in numbers])
         batch = replace(batch, read=torch.tensor(batch.lengths).cumsum(0) - 1)
         own = prompt.of_rows(torch.tensor(numbers))
         for number, answer in zip(numbers, _answers(backbone, batch, own, writing), strict=True):
@@ -103,13 +103,13 @@ def _batches(rows: Sequence[Sequence[int]], prompt: Injection) -> list[list[int]
     return list(by_length.values())
 
 
-def _answers(backbone: TextBackbone, rows: Rows, prompt: Injection, writing: Writing) -> list[list[int]]:
+def _answers(backbone: TextBackbone, rows: TokenBatch, prompt: Injection, writing: Writing) -> list[list[int]]:
     if writing.limit == 1:
         return _choose(backbone.logits(backbone.hidden(rows, prompt)), writing)[:, None].tolist()
     return _write(backbone, rows, prompt, writing)
 
 
-def _write(backbone: TextBackbone, rows: Rows, prompt: Injection, writing: Writing) -> list[list[int]]:
+def _write(backbone: TextBackbone, rows: TokenBatch, prompt: Injection, writing: Writing) -> list[list[int]]:
     """Token ids of each row's answer, of any length up to `max_tokens`."""
     hidden, own = backbone.hidden_and_kv(rows, prompt)
     first = _choose(backbone.logits(hidden), writing)
@@ -161,7 +161,7 @@ def _options(backbone: TextBackbone, writing: Writing) -> dict[str, Any]:
 
 
 def _cache(
-    backbone: TextBackbone, rows: Rows, own: dict[int, KeyValue], prompt: Injection
+    backbone: TextBackbone, rows: TokenBatch, own: dict[int, KeyValue], prompt: Injection
 ) -> tuple[list[KeyValue], Tensor]:
     """Per layer (B, h_kv, W, d_h) of prompt and row, padded on the left, and the (B, W) mask of what is real."""
     device, batch = backbone.device, len(rows.lengths)

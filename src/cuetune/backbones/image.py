@@ -8,13 +8,13 @@ from transformers import PreTrainedModel
 
 import cuetune.backbones.attention  # noqa: F401 - makes its function known to transformers
 from cuetune.backbones import frozen
+from cuetune.backbones.batches import ImageBatch
 from cuetune.backbones.compat import text as compat
 from cuetune.backbones.compat import vision as compat_vision
 from cuetune.backbones.compat.handed import hand_on_layers, handed, running_layout
 from cuetune.backbones.fitting import check_states
 from cuetune.backbones.image_layout import ImageLayout
 from cuetune.backbones.injection import Injection, KeyValue
-from cuetune.backbones.pictures import Pictures
 from cuetune.backbones.preprocessing import Preprocessing
 from cuetune.backbones.seeing import SeeingBackbone, changed
 from cuetune.errors import CuetuneError
@@ -131,14 +131,14 @@ class ImageBackbone(SeeingBackbone):
         return self._run(pixels, ImageLayout(Injection(), n_first=self.n_first, last=layer))
 
     @torch.no_grad()
-    def states_at(self, layer: int, rows: Pictures, n_tokens: int = 0) -> Tensor:
+    def states_at(self, layer: int, rows: ImageBatch, n_tokens: int = 0) -> Tensor:
         """(B, F + N, d) states of the pictures as they enter `layer`, without a prompt; n_tokens: of no use here."""
         inputs: dict[int, Tensor] = {}
         layout = ImageLayout(Injection(), inputs=inputs, n_first=self.n_first, last=layer)
         self._run(self.normalised(rows.pixels), layout)
         return inputs[layer]
 
-    def hidden_from(self, layer: int, states: Tensor, pictures: Pictures, injection: Injection) -> Tensor:
+    def hidden_from(self, layer: int, states: Tensor, pictures: ImageBatch, injection: Injection) -> Tensor:
         """As `hidden`, from the pictures' states (B, F + N, d) at `layer` (`states_at`) on: those below are not run.
 
         pictures: what is read of them; their pixels are not looked at. injection: nothing below `layer`.

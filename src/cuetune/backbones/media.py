@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from cuetune.backbones.base import Backbone
+from cuetune.backbones.batches import Batch
 from cuetune.backbones.identity import BackboneIdentity, hash_in_float16, weights_hash
 from cuetune.backbones.injection import Injection
 from cuetune.errors import CuetuneError
@@ -14,7 +15,7 @@ from cuetune.errors import CuetuneError
 POOLINGS = ("first", "mean")  # what is read of a row: the model's own first state, or the mean over the row's
 
 
-class MediaBackbone(Backbone):
+class MediaBackbone(Backbone[Batch]):
     """A frozen encoder of rows that are no texts; `n_first` states of its own may stand before a row's.
 
     A prompt's states depend on the row that they stand by, so nothing of it can be computed ahead.

@@ -2,72 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from cuetune.backbones.groups import Block, Group, Layout, Past
+from cuetune.backbones.batches import TokenBatch
+from cuetune.backbones.groups import Block, Group, Layout
 from cuetune.backbones.injection import Injection
 
 BLOCK, MOST_BLOCKS = 16, 8  # rows per block at least, and blocks at most: more cost more in calls than they save
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Token rows that go through one pass under the same prompt, packed one after another.
-
-    ids: (N,) tokens of all rows. lengths: tokens of each row, B numbers that sum to N, none of them zero.
-    read: (K,) places among the N whose hidden states are wanted.
-    shared: (S,) tokens that stand between the prompt and every row, computed once.
-    tail: (R, R) True where node i of the answer tree sees node j; the last R tokens of every row are such a tree,
-        whose branches do not see each other. Empty for plain text.
-    depth: (R,) how far each node lies behind the last token before the tree, from 1.
-    pool: (K,) which row each of those places belongs to, when the mean over each row's is wanted in their stead.
-    causal: whether a token sees only what stands before it, or (in encoders) its whole row, prompt included.
-    behind: how many of each row's last tokens are its answer, or the tree of all; None where no such tokens are told
-        apart. Nothing but the readout may look at them.
-    query: (B, D) what the frozen model alone says of each row, where that is known already (`prompts.query`).
-    past: keys and values of the tokens that stand before each row, where those were read in an earlier pass.
-    """
-
-    ids: Tensor
-    lengths: Sequence[int]
-    read: Tensor
-    shared: Tensor
-    tail: Tensor | None = None
-    depth: Tensor | None = None
-    pool: Tensor | None = None
-    causal: bool = True
-    query: Tensor | None = None
-    behind: Sequence[int] | None = None
-    past: Past | None = None
-
-    @staticmethod
-    def of(rows: Sequence[Sequence[int]], shared: Sequence[int] = ()) -> "Rows":
-        """Plain rows of which every hidden state is wanted."""
-        ids = torch.tensor([token for row in rows for token in row], dtype=torch.long)
-        return Rows(ids, [len(row) for row in rows], torch.arange(len(ids)), torch.tensor(shared, dtype=torch.long))
-
-    @property
-    def own_lengths(self) -> list[int]:
-        """Tokens of each row without those of its answer."""
-        behind = self.behind or [0] * len(self.lengths)
-        return [length - answer for length, answer in zip(self.lengths, behind, strict=True)]
-
-    def to(self, device: torch.device) -> "Rows":
-        tensors = {name: part for name, part in vars(self).items() if isinstance(part, Tensor)}
-        moved: dict[str, Any] = {name: part.to(device, non_blocking=True) for name, part in tensors.items()}
-        return replace(self, **moved)
-
-    def wanted(self, states: Tensor, places: Tensor) -> Tensor:
-        """What is asked for of a pass's states (N, d), at `places` (K,): these, (K, d), or float32 means (B, d)."""
-        picked = states.index_select(0, places)
-        if self.pool is None:
-            return picked
-        sums = picked.new_zeros((len(self.lengths), picked.shape[1]), dtype=torch.float32)
-        sizes = torch.bincount(self.pool, minlength=len(self.lengths))
-        return sums.index_add(0, self.pool, picked.float()) / sizes[:, None]
 
 
 @dataclass(frozen=True)
@@ -81,7 +24,7 @@ class Packed:
 
 
 def pack(
-    parts: Sequence[tuple[Rows, Injection]], embed: Callable[[Tensor], Tensor], *, by_length: bool = True
+    parts: Sequence[tuple[TokenBatch, Injection]], embed: Callable[[Tensor], Tensor], *, by_length: bool = True
 ) -> Packed:
     """Lay out several (rows, injection) parts in one pass; each part's prompt is computed once, for all its rows.
 
@@ -103,7 +46,7 @@ def pack(
     return Packed(torch.cat(embeddings)[None], torch.cat(positions)[None], layout, read)
 
 
-def _sorted(rows: Rows, injection: Injection) -> tuple[Rows, Injection]:
+def _sorted(rows: TokenBatch, injection: Injection) -> tuple[TokenBatch, Injection]:
     """The same rows, and what belongs to each of them, from short to long."""
     order = sorted(range(len(rows.lengths)), key=rows.lengths.__getitem__)
     if order == list(range(len(order))):
@@ -127,7 +70,7 @@ def same_length(lengths: Sequence[int]) -> list[list[int]]:
     return list(groups.values())
 
 
-def of_rows(rows: Rows, numbers: Sequence[int]) -> tuple[Rows, Tensor]:
+def of_rows(rows: TokenBatch, numbers: Sequence[int]) -> tuple[TokenBatch, Tensor]:
     """These rows alone, in this order, and which of the K places that are read are theirs."""
     pieces = torch.arange(len(rows.ids), device=rows.ids.device).split(list(rows.lengths))
     taken = torch.cat([pieces[number] for number in numbers])
@@ -138,7 +81,7 @@ def of_rows(rows: Rows, numbers: Sequence[int]) -> tuple[Rows, Tensor]:
     return replace(rows, ids=rows.ids[taken], lengths=lengths, read=landed[rows.read[reads]], query=None), reads
 
 
-def positions_of(rows: Rows, injection: Injection) -> list[int]:
+def positions_of(rows: TokenBatch, injection: Injection) -> list[int]:
     """How many positions each row takes, prompt and shared text included."""
     before = [injection.n_kv] * len(rows.lengths) if injection.lengths is None else injection.lengths.tolist()
     extra = injection.n_tokens + len(rows.shared)
@@ -150,7 +93,7 @@ def positions_of(rows: Rows, injection: Injection) -> list[int]:
 Placed = tuple[Tensor, Tensor, Group, Tensor]
 
 
-def _shared_once(rows: Rows, injection: Injection, embed: Callable[[Tensor], Tensor], start: int) -> Placed:
+def _shared_once(rows: TokenBatch, injection: Injection, embed: Callable[[Tensor], Tensor], start: int) -> Placed:
     """[prompt | shared text | row 1 | row 2 | …]: the prompt belongs to all rows."""
     device, n_tokens = rows.ids.device, injection.n_tokens
     text = embedded_text(rows, injection, embed)
@@ -167,7 +110,7 @@ def _shared_once(rows: Rows, injection: Injection, embed: Callable[[Tensor], Ten
     return states, positions, group, start + n_shared + rows.read
 
 
-def _per_row(rows: Rows, injection: Injection, embed: Callable[[Tensor], Tensor], start: int) -> Placed:
+def _per_row(rows: TokenBatch, injection: Injection, embed: Callable[[Tensor], Tensor], start: int) -> Placed:
     """[prompt 1 | shared text | row 1 | prompt 2 | shared text | row 2 | …]: every row brings its own prompt.
 
     So it is where prompts differ, and in encoders, where the states of one prompt depend on the text behind it.
@@ -195,7 +138,7 @@ def _per_row(rows: Rows, injection: Injection, embed: Callable[[Tensor], Tensor]
     return states, torch.cat([_real(block) for block in blocks]), group, start + moved[rows.read]
 
 
-def embedded_text(rows: Rows, injection: Injection, embed: Callable[[Tensor], Tensor]) -> Tensor:
+def embedded_text(rows: TokenBatch, injection: Injection, embed: Callable[[Tensor], Tensor]) -> Tensor:
     """(S + N, d) embeddings of the shared text and of all rows, with the prompt's offsets added."""
     text = embed(torch.cat([rows.shared, rows.ids]))
     if injection.offsets is None:
@@ -206,7 +149,7 @@ def embedded_text(rows: Rows, injection: Injection, embed: Callable[[Tensor], Te
     return text.index_add(0, reached.nonzero().squeeze(1), added)
 
 
-def _in_row(rows: Rows) -> Tensor:
+def _in_row(rows: TokenBatch) -> Tensor:
     """(N,) how far each token stands behind the beginning of its row; nodes of the tree at one depth share a place."""
     lengths = torch.tensor(rows.lengths, dtype=torch.long, device=rows.ids.device)
     starts = torch.repeat_interleave(lengths.cumsum(0) - lengths, lengths)
@@ -227,7 +170,7 @@ def _virtual(injection: Injection, like: Tensor) -> Tensor:
     return like.new_zeros((injection.n_tokens, like.shape[-1]))
 
 
-def _blocks(rows: Rows, first: int | Tensor, extra: int = 0, n_tokens: int = 0) -> list[Block]:
+def _blocks(rows: TokenBatch, first: int | Tensor, extra: int = 0, n_tokens: int = 0) -> list[Block]:
     """The rows in blocks of at least `BLOCK` neighbours.
 
     first: position of each row's first token, a number or (B,). extra: tokens in front of every row, of which the
@@ -255,13 +198,13 @@ def _real(block: Block) -> Tensor:
     return block.positions.flatten()[block.places]
 
 
-def _tail_node(rows: Rows, column: Tensor, lengths: Tensor) -> Tensor:
+def _tail_node(rows: TokenBatch, column: Tensor, lengths: Tensor) -> Tensor:
     """(B, T): which answer-tree node stands in each place, negative before the tree."""
     assert rows.tail is not None
     return column - (lengths[:, None] - rows.tail.shape[0])
 
 
-def _offsets(rows: Rows, column: Tensor, lengths: Tensor) -> Tensor:
+def _offsets(rows: TokenBatch, column: Tensor, lengths: Tensor) -> Tensor:
     """(B, T) positions counted from each row's start; nodes of the tree at the same depth share one."""
     if rows.tail is None or rows.depth is None:
         return column.expand(len(lengths), -1)
@@ -271,7 +214,7 @@ def _offsets(rows: Rows, column: Tensor, lengths: Tensor) -> Tensor:
     return torch.where(node >= 0, last + rows.depth[node.clamp(0, n_nodes - 1)], column)
 
 
-def _visible(rows: Rows, column: Tensor, lengths: Tensor, real: Tensor) -> Tensor:
+def _visible(rows: TokenBatch, column: Tensor, lengths: Tensor, real: Tensor) -> Tensor:
     """(B, T, T) who sees whom within each row; inside the answer tree, ancestors only. A place always sees itself."""
     own = real[:, None, :].expand(-1, len(column), -1)
     if rows.causal:

@@ -16,10 +16,11 @@ from transformers import PreTrainedModel
 
 from cuetune.backbones.answer_paths import leaf_paths
 from cuetune.backbones.base import PathError
+from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.compat import text as compat
 from cuetune.backbones.encoder import EncoderBackbone
 from cuetune.backbones.injection import Injection, KeyValue
-from cuetune.backbones.packing import Rows, embedded_text, same_length
+from cuetune.backbones.packing import embedded_text, same_length
 from cuetune.backbones.text import TextBackbone, close
 from cuetune.errors import CuetuneError
 
@@ -39,7 +40,7 @@ class Sequences:
     wanted: Tensor
 
     @classmethod
-    def of(cls, rows: Rows) -> "Sequences":
+    def of(cls, rows: TokenBatch) -> "Sequences":
         n_shared, paths = len(rows.shared), [] if rows.tail is None else leaf_paths(rows.tail)
         n_nodes = 0 if rows.tail is None else len(rows.tail)
         places: list[list[int]] = []
@@ -92,7 +93,7 @@ class PlainPath(TextBackbone):
                     f"{self.width}; load the model the prompt was made for."
                 )
 
-    def hidden_mixed(self, parts: Sequence[tuple[Rows, Injection]]) -> list[Tensor]:
+    def hidden_mixed(self, parts: Sequence[tuple[TokenBatch, Injection]]) -> list[Tensor]:
         return [self._read(rows, injection) for rows, injection in parts]
 
     def keys_values(self, embeddings: Tensor) -> KeyValue:
@@ -101,10 +102,10 @@ class PlainPath(TextBackbone):
     def layer_inputs(self, ids: Sequence[int], injection: Injection | None = None) -> list[Tensor]:
         raise self._needs_fast_path()
 
-    def states_at(self, layer: int, rows: Rows, n_tokens: int) -> Tensor:
+    def states_at(self, layer: int, rows: TokenBatch, n_tokens: int) -> Tensor:
         raise self._needs_fast_path()
 
-    def hidden_and_kv(self, rows: Rows, injection: Injection) -> Any:
+    def hidden_and_kv(self, rows: TokenBatch, injection: Injection) -> Any:
         raise self._needs_fast_path()
 
     def around(self, model: PreTrainedModel) -> TextBackbone:
@@ -130,7 +131,7 @@ class PlainPath(TextBackbone):
     def _switch(self) -> None:
         """Nothing of the model is changed."""
 
-    def _read(self, rows: Rows, injection: Injection) -> Tensor:
+    def _read(self, rows: TokenBatch, injection: Injection) -> Tensor:
         """The states that the rows ask for."""
         here = self._here(rows)
         sequences, text = Sequences.of(here), embedded_text(here, injection, self.embed)
@@ -194,7 +195,7 @@ class PlainPath(TextBackbone):
         What stands in the padding may change no bit of it, so that not even a small leak passes in a low precision.
         """
         short, long = self._test_ids[:5].tolist(), self._test_ids.tolist()
-        alone = self.hidden(Rows.of([short]))
+        alone = self.hidden(TokenBatch.of([short]))
         self._state_width = alone.shape[-1]
         for padding in PADDINGS:
             self._padding = padding
@@ -210,7 +211,7 @@ class PlainPath(TextBackbone):
         """The short row's states beside the long one, with this number everywhere in the padding."""
         self._filling = filling
         try:
-            return self.hidden(Rows.of([short, long]))[: len(short)]
+            return self.hidden(TokenBatch.of([short, long]))[: len(short)]
         finally:
             self._filling = 0.0
 
@@ -227,7 +228,7 @@ class PlainTextBackbone(PlainPath):
 
     def _prompted(self, ids: Tensor) -> Tensor:
         if self._looks_up:  # a token in the prompt would not be looked up as the token that it is
-            return self.logits(self.hidden(Rows.of([ids[:5].tolist(), ids.tolist()]))[5:])
+            return self.logits(self.hidden(TokenBatch.of([ids[:5].tolist(), ids.tolist()]))[5:])
         return super()._prompted(ids)
 
     def _check_padding(self) -> None:
@@ -237,7 +238,7 @@ class PlainTextBackbone(PlainPath):
     def _check_direction(self) -> None:
         """Raise CuetuneError where a state depends on what stands behind it."""
         ids = self._test_ids.tolist()
-        first, second = (self.hidden(Rows.of([[*ids[:-1], last]]))[:-1] for last in (ids[-1], ids[0]))
+        first, second = (self.hidden(TokenBatch.of([[*ids[:-1], last]]))[:-1] for last in (ids[-1], ids[0]))
         if not close(first, second):
             raise CuetuneError("it reads texts in both directions")
 

@@ -9,15 +9,15 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from cuetune.backbones.batches import ImageBatch
 from cuetune.backbones.compat import vision as compat_vision
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.media import MediaBackbone
-from cuetune.backbones.pictures import Pictures
 from cuetune.backbones.preprocessing import Preprocessing
 from cuetune.errors import CuetuneError
 
 
-class SeeingBackbone(MediaBackbone):
+class SeeingBackbone(MediaBackbone[ImageBatch]):
     """A frozen model of pictures.
 
     preprocessing: what turns a picture into its pixels, as a tokenizer turns a text into its tokens. classes: the names
@@ -85,7 +85,7 @@ class SeeingBackbone(MediaBackbone):
     ) -> Tensor:
         """One state (B, d) for each picture. pixels: (B, 3, H, W), normalised. layer, pooling: one of `reads`."""
 
-    def hidden_mixed(self, parts: Sequence[tuple[Pictures, Injection]]) -> list[Tensor]:
+    def hidden_mixed(self, parts: Sequence[tuple[ImageBatch, Injection]]) -> list[Tensor]:
         """As `hidden` for several prompts, each with its own pictures.
 
         One pass for each: what a prompt does depends on the picture it stands by, so nothing could be shared.
@@ -100,7 +100,7 @@ class SeeingBackbone(MediaBackbone):
         """(B, `n_states`, d) what the frozen model alone makes of pictures; layer: as in `hidden`. Read by `pooled`."""
 
     @abstractmethod
-    def states_at(self, layer: int, rows: Pictures, n_tokens: int = 0) -> Tensor:
+    def states_at(self, layer: int, rows: ImageBatch, n_tokens: int = 0) -> Tensor:
         """(B, `n_states`, d) states of the pictures as they enter `layer`, without a prompt.
 
         n_tokens: positions that text backbones keep free for one; a picture's states have places of their own.

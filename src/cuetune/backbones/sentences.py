@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.loading import text_backbone
-from cuetune.backbones.packing import Rows
 from cuetune.backbones.tokens import surroundings
 from cuetune.errors import CuetuneError
 from cuetune.support.strict_json import read_json
@@ -81,9 +81,9 @@ class SentenceEncoder:
             vectors[numbers] = F.normalize(states.float(), dim=-1).cpu()
         return vectors
 
-    def _asked(self, rows: Sequence[Sequence[int]]) -> Rows:
+    def _asked(self, rows: Sequence[Sequence[int]]) -> TokenBatch:
         """The rows of one pass, and what is wanted of each: its last state, or the mean of all."""
-        plain, lengths = Rows.of(rows, self._before), torch.tensor([len(row) for row in rows])
+        plain, lengths = TokenBatch.of(rows, self._before), torch.tensor([len(row) for row in rows])
         if self.backbone.causal:
             return replace(plain, read=lengths.cumsum(0) - 1)
         return replace(plain, pool=torch.repeat_interleave(torch.arange(len(rows)), lengths))

@@ -13,12 +13,13 @@ from transformers import PreTrainedModel
 import cuetune.backbones.attention  # noqa: F401 - makes its function known to transformers
 from cuetune.backbones import frozen
 from cuetune.backbones.base import Backbone, relative
+from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.compat import text as compat
 from cuetune.backbones.end_tokens import end_tokens
 from cuetune.backbones.groups import Group, Past
 from cuetune.backbones.identity import BackboneIdentity, hash_in_float16, tokenizer_hash, weights_hash
 from cuetune.backbones.injection import Injection, KeyValue
-from cuetune.backbones.packing import Packed, Rows, embedded_text, of_rows, pack, positions_of, same_length
+from cuetune.backbones.packing import Packed, embedded_text, of_rows, pack, positions_of, same_length
 from cuetune.backbones.tokens import know_rows
 from cuetune.errors import CuetuneError
 
@@ -26,7 +27,7 @@ TEST_TOKENS = 24  # of the row that a model is held against its own attention wi
 TEST_OPERATIONS = 2 * 10**10  # that a longer one may cost, a tenth of a second on two cores
 
 
-class TextBackbone(Backbone):
+class TextBackbone(Backbone[TokenBatch]):
     """A causal model of transformers with its tokenizer, frozen.
 
     model: any causal language model whose attention goes through transformers' attention interface.
@@ -117,7 +118,7 @@ class TextBackbone(Backbone):
 
     def _find_states(self) -> None:
         """Learn the form of final states from a first pass."""
-        states = self.hidden(Rows.of([self._test_ids[:2].tolist()]))
+        states = self.hidden(TokenBatch.of([self._test_ids[:2].tolist()]))
         self._state_width = states.shape[-1]
         self._find_head(states)
 
@@ -203,11 +204,11 @@ class TextBackbone(Backbone):
         """(V, d) the frozen embedding table."""
         return self._embedding.weight.detach()
 
-    def hidden(self, rows: Rows, injection: Injection | None = None) -> Tensor:
+    def hidden(self, rows: TokenBatch, injection: Injection | None = None) -> Tensor:
         """Final hidden states (K, d) at the places that `rows.read` names, in one pass without padding."""
         return self.hidden_mixed([(rows, injection or Injection())])[0]
 
-    def hidden_mixed(self, parts: Sequence[tuple[Rows, Injection]]) -> list[Tensor]:
+    def hidden_mixed(self, parts: Sequence[tuple[TokenBatch, Injection]]) -> list[Tensor]:
         """As `hidden` for several prompts at once, each with its own rows: one pass, each prompt computed once."""
         here = [(self._here(rows), injection) for rows, injection in parts]
         found = self._by_length(here) if self._switches else self._pass(here)
@@ -216,13 +217,13 @@ class TextBackbone(Backbone):
             for (rows, _), states in zip(here, found, strict=True)
         ]
 
-    def _pass(self, parts: Sequence[tuple[Rows, Injection]]) -> list[Tensor]:
+    def _pass(self, parts: Sequence[tuple[TokenBatch, Injection]]) -> list[Tensor]:
         """The states (K, d) at the places that each part's rows read, in one packed pass."""
         packed = pack(parts, self.embed)
         states = self._run(packed)[0]
         return [states.index_select(0, places) for places in packed.read]
 
-    def _by_length(self, parts: Sequence[tuple[Rows, Injection]]) -> list[Tensor]:
+    def _by_length(self, parts: Sequence[tuple[TokenBatch, Injection]]) -> list[Tensor]:
         """As `_pass`, with a pass for all rows whose positions turn alike, so that no row changes another's."""
         regimes: dict[tuple[int, ...], list[list[int]]] = {}
         for part, (rows, injection) in enumerate(parts):
@@ -321,7 +322,7 @@ class TextBackbone(Backbone):
         return nullcontext()
 
     @torch.no_grad()
-    def hidden_and_kv(self, rows: Rows, injection: Injection) -> tuple[Tensor, dict[int, KeyValue]]:
+    def hidden_and_kv(self, rows: TokenBatch, injection: Injection) -> tuple[Tensor, dict[int, KeyValue]]:
         """As `hidden`, and each layer's keys and values of the rows' own tokens, right-padded, (B, h_kv, T, d_h)."""
         states, captured, group, read = self._capture(rows, injection)
         sizes = [int(block.places.numel()) for block in group.blocks]
@@ -336,7 +337,7 @@ class TextBackbone(Backbone):
         return states.index_select(0, read), own
 
     @torch.no_grad()
-    def hidden_behind(self, past: Past, rows: Rows, injection: Injection) -> Tensor:
+    def hidden_behind(self, past: Past, rows: TokenBatch, injection: Injection) -> Tensor:
         """As `hidden`, for rows that go on from tokens read before (`hidden_and_kv`) under the same injection."""
         here = replace(self._here(rows), past=past)
         packed = pack([(here, injection)], self.embed, by_length=False)
@@ -352,7 +353,7 @@ class TextBackbone(Backbone):
         return [inputs[layer] for layer in sorted(inputs)]
 
     @torch.no_grad()
-    def states_at(self, layer: int, rows: Rows, n_tokens: int) -> Tensor:
+    def states_at(self, layer: int, rows: TokenBatch, n_tokens: int) -> Tensor:
         """States (S + N, d) of the shared text and the rows, in this order, as they enter `layer`.
 
         No prompt is there yet, but `n_tokens` positions before the text are kept free for the one that enters.
@@ -364,7 +365,7 @@ class TextBackbone(Backbone):
         self._run(packed)
         return inputs[layer]
 
-    def hidden_from(self, layer: int, states: Tensor, rows: Rows, injection: Injection) -> Tensor:
+    def hidden_from(self, layer: int, states: Tensor, rows: TokenBatch, injection: Injection) -> Tensor:
         """As `hidden`, from the text's states (S + N, d) at `layer` (`states_at`) on: the layers below are not run.
 
         injection: tokens at `layer` or above only.
@@ -379,7 +380,7 @@ class TextBackbone(Backbone):
         packed.layout.first, packed.layout.states = layer, packed.embeddings
         return here.wanted(self._run(packed)[0], packed.read[0])
 
-    def _capture(self, rows: Rows, injection: Injection) -> tuple[Tensor, dict[int, KeyValue], Group, Tensor]:
+    def _capture(self, rows: TokenBatch, injection: Injection) -> tuple[Tensor, dict[int, KeyValue], Group, Tensor]:
         """One pass in the caller's order of rows that keeps every layer's keys and values, (N, h_kv, d_h)."""
         packed = pack([(self._here(rows), injection)], self.embed, by_length=False)
         captured: dict[int, KeyValue] = {}
@@ -396,13 +397,13 @@ class TextBackbone(Backbone):
         keys, values = (torch.stack([captured[layer][part] for layer in sorted(captured)]) for part in (0, 1))
         return keys.transpose(1, 2), values.transpose(1, 2)
 
-    def _here(self, rows: Rows) -> Rows:
+    def _here(self, rows: TokenBatch) -> TokenBatch:
         """Rows on this backbone's device, as its attention sees them."""
         return replace(rows.to(self.device), causal=self.causal)
 
-    def _alone(self, ids: Sequence[int]) -> Rows:
+    def _alone(self, ids: Sequence[int]) -> TokenBatch:
         """A text with nothing behind it."""
-        return Rows.of([], ids)
+        return TokenBatch.of([], ids)
 
     def logits(self, hidden: Tensor, words: Tensor | None = None) -> Tensor:
         """Next-token logits (…, V) in float32, or (…, W) of the vocabulary rows that `words` (W,) names."""
@@ -475,7 +476,7 @@ class TextBackbone(Backbone):
         """The same for all but the text's first three tokens, behind a compiled prompt and beside another row."""
         compiled = self.compile(Injection(tokens={0: self.embed(ids[:2])}), ids[2:3].tolist())
         rows = [ids[3:5].tolist(), ids[3:].tolist()]
-        return self.logits(self.hidden(Rows.of(rows), compiled)[len(rows[0]) :])
+        return self.logits(self.hidden(TokenBatch.of(rows), compiled)[len(rows[0]) :])
 
     @torch.no_grad()
     def _self_test(self, reference: Tensor) -> None:
@@ -493,7 +494,7 @@ class TextBackbone(Backbone):
 
         The first row's prompt is not a number; whatever sees any of it is none either, in every precision.
         """
-        rows = Rows.of([self._test_ids[:6].tolist(), self._test_ids[6:12].tolist()])
+        rows = TokenBatch.of([self._test_ids[:6].tolist(), self._test_ids[6:12].tolist()])
         prompt = self.embed(self._test_ids[:2])
         prompts = torch.stack([torch.full_like(prompt, torch.nan), prompt])
         if not self.hidden(rows, Injection(tokens={0: prompts}))[6:].isfinite().all():

@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor
 
+from cuetune.backbones.batches import ImageBatch
 from cuetune.backbones.clips import ClipPreprocessing
 from cuetune.backbones.compat import video as compat_video
 from cuetune.backbones.image import ImageBackbone
 from cuetune.backbones.image_layout import ImageLayout
 from cuetune.backbones.injection import Injection
-from cuetune.backbones.pictures import Pictures
 from cuetune.errors import CuetuneError
 
 
@@ -63,12 +63,12 @@ class FramesBackbone(ImageBackbone):
         return super().hidden(pixels.flatten(0, 1), each, layer=layer, pooling=pooling).reshape(len(pixels), -1)
 
     @torch.no_grad()
-    def states_at(self, layer: int, rows: Pictures, n_tokens: int = 0) -> Tensor:
+    def states_at(self, layer: int, rows: ImageBatch, n_tokens: int = 0) -> Tensor:
         """(B, T · (F + N), d) states of the clips' frames as they enter `layer`, without a prompt."""
-        frames = Pictures(rows.pixels.flatten(0, 1))
+        frames = ImageBatch(rows.pixels.flatten(0, 1))
         return super().states_at(layer, frames).reshape(len(rows.pixels), -1, self.width)
 
-    def hidden_from(self, layer: int, states: Tensor, pictures: Pictures, injection: Injection) -> Tensor:
+    def hidden_from(self, layer: int, states: Tensor, pictures: ImageBatch, injection: Injection) -> Tensor:
         """As `hidden`, from the frames' states (B, T · (F + N), d) at `layer` (`states_at`) on."""
         each = states.reshape(len(states) * self.frames, -1, self.width)
         found = super().hidden_from(layer, each, pictures, self._of_frames(injection, len(states)))

@@ -9,11 +9,11 @@ from transformers import PreTrainedModel
 
 from cuetune.backbones import frozen
 from cuetune.backbones.audio import AudioBackbone
+from cuetune.backbones.batches import AudioBatch
 from cuetune.backbones.compat import text as compat
 from cuetune.backbones.hearing import Hearing
 from cuetune.backbones.injection import Injection, KeyValue
 from cuetune.backbones.repeating import going_round, said_once
-from cuetune.backbones.sounds import Sounds
 from cuetune.backbones.whisper_layout import DecoderLayout
 from cuetune.errors import CuetuneError
 
@@ -94,7 +94,7 @@ class WhisperBackbone(AudioBackbone):
         return self._decoder.embed_tokens(ids.to(self.device))  # type: ignore[operator]
 
     @torch.no_grad()
-    def states_at(self, layer: int, rows: Sounds, n_tokens: int = 0) -> Tensor:
+    def states_at(self, layer: int, rows: AudioBatch, n_tokens: int = 0) -> Tensor:
         if layer < self.layers:
             return super().states_at(layer, rows, n_tokens)
         return self._encoded(0, *self._first_layer(rows, Injection()), Injection())
@@ -111,7 +111,7 @@ class WhisperBackbone(AudioBackbone):
         return keys, values
 
     @torch.inference_mode()
-    def write(self, sounds: Sounds, injection: Injection, start: Sequence[int], most: int = 224) -> list[list[int]]:
+    def write(self, sounds: AudioBatch, injection: Injection, start: Sequence[int], most: int = 224) -> list[list[int]]:
         """The tokens that the decoder writes of each sound, the likeliest at every step, without start and end.
 
         A text ends where it says one phrase over and over (`repeating`), and keeps the phrase once.
@@ -144,7 +144,9 @@ class WhisperBackbone(AudioBackbone):
         logits[:, [token for token in left_out if token < logits.shape[1]]] = float("-inf")
         return logits.argmax(dim=-1)
 
-    def _answered(self, layer: int, states: Tensor, lengths: Tensor, sounds: Sounds, injection: Injection) -> Tensor:
+    def _answered(
+        self, layer: int, states: Tensor, lengths: Tensor, sounds: AudioBatch, injection: Injection
+    ) -> Tensor:
         """The decoder's states (K, d) at the places that `sounds.read` names, or as in `AudioBackbone`."""
         if sounds.answers is None or sounds.read is None:
             return super()._answered(layer, states, lengths, sounds, injection)

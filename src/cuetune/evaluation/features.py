@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from cuetune.backbones.audio import AudioBackbone
-from cuetune.backbones.packing import Rows
+from cuetune.backbones.batches import TokenBatch
+from cuetune.backbones.batches import batches_by_length as batches_of_audio
 from cuetune.backbones.seeing import SeeingBackbone
-from cuetune.backbones.sounds import batches_by_length as batches_of_audio
 from cuetune.backbones.text import TextBackbone
 from cuetune.backbones.video import FramesBackbone
 from cuetune.data.media.image_batches import decode
@@ -79,7 +79,7 @@ class TextFeatures:
         if self.heads:
             pooled = {head.pooling: self.backbone.hidden(head.rows(rows, self.shared)) for head in self.heads}
             return {named(None, pooling): states.float().cpu().numpy() for pooling, states in pooled.items()}
-        packed = Rows.of([row.ids for row in rows], self.shared)
+        packed = TokenBatch.of([row.ids for row in rows], self.shared)
         features = {}
         depths = {"last": self.backbone.hidden(packed)}
         if self.middle is not None:

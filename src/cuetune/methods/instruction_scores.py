@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.injection import Injection
-from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
 from cuetune.data.task import Example, Task
 from cuetune.errors import CuetuneError
@@ -88,7 +88,7 @@ class InstructionScorer:
         wanted = torch.tensor([self.readout.index[label] for label in labels])
         return self.readout.scores(self.backbone, hidden).argmax(dim=-1).cpu() == wanted
 
-    def _passes(self, rows: Rows, injections: Sequence[Injection]) -> Iterator[list[int]]:
+    def _passes(self, rows: TokenBatch, injections: Sequence[Injection]) -> Iterator[list[int]]:
         """Numbers of prompts that go through the model together, within `TOKENS_AT_ONCE`."""
         together: list[int] = []
         tokens = 0

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.injection import Injection
-from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.methods.journal import Journal
@@ -162,7 +162,7 @@ class FluencyOfWords(Objective):
         if len(ids) < 2:
             return rows.sum() * 0.0
         text = Injection(offsets=rows - rows.detach())  # adds nothing, but lets the gradient through
-        hidden = batch.backbone.hidden(Rows.of([ids.tolist()]), text)
+        hidden = batch.backbone.hidden(TokenBatch.of([ids.tolist()]), text)
         return self.weight * F.cross_entropy(batch.backbone.logits(hidden[:-1]), ids[1:])
 
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.injection import Injection
-from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
 from cuetune.data.task import Example, Task
 from cuetune.data.templating import InputRow
@@ -65,7 +65,7 @@ class Scorer:
         self._base = (base, self.backbone.compile(injection))
         self.tokens += len(base)
 
-    def _part(self, prompt: list[int], rows: Sequence[InputRow]) -> tuple[Rows, Injection]:
+    def _part(self, prompt: list[int], rows: Sequence[InputRow]) -> tuple[TokenBatch, Injection]:
         """The rows behind one prompt: what it begins with as keys and values, the rest as text that all rows share."""
         if not self.backbone.causal:
             injection = Injection(tokens={0: self._embedded(prompt)}) if prompt else Injection()

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from cuetune.answers.prediction import Prediction
 from cuetune.backbones.audio import AudioBackbone
+from cuetune.backbones.batches import AudioBatch, batches_by_length
 from cuetune.backbones.injection import Injection
-from cuetune.backbones.sounds import Sounds, batches_by_length
+from cuetune.backbones.whisper import WhisperBackbone
 from cuetune.data.media.audio_batches import listen
 from cuetune.data.skip_report import Skipped
 from cuetune.data.task import Example, Task
@@ -19,11 +20,13 @@ from cuetune.readouts import MediaHead, Transcript, audio_readout
 from cuetune.readouts.transcript import MOST
 
 
-class AudioPredictor(PromptPredictor):
+class AudioPredictor(PromptPredictor[AudioBatch]):
     """One prompt, ready to answer about audio. readout: the head that was trained with it, or what writes.
 
     skipped: counts recordings that cannot be read, which then get no prediction; None makes the first an error.
     """
+
+    backbone: AudioBackbone
 
     def __init__(
         self,
@@ -51,12 +54,12 @@ class AudioPredictor(PromptPredictor):
         step = self.backbone.hearing.rate // 50  # the most states that any of the models makes of a second
         answers: dict[int, Prediction] = {}
         for numbers in batches_by_length([max(len(wave), longest) // step + 1 for wave in waves]):
-            batch = Sounds([waves[number] for number in numbers], at_least=self.readout.at_least)
+            batch = AudioBatch([waves[number] for number in numbers], at_least=self.readout.at_least)
             of_batch = self._answers([examples[number].where for number in numbers], batch)
             answers |= dict(zip(numbers, of_batch, strict=True))
         return [answers[number] for number in range(len(waves))]
 
-    def _answers(self, where: Sequence[str], batch: Sounds) -> list[Prediction]:
+    def _answers(self, where: Sequence[str], batch: AudioBatch) -> list[Prediction]:
         injections = [
             member.for_rows(self.backbone, batch).detached(self.backbone.dtype) for member in self.prompt.members
         ]
@@ -67,7 +70,8 @@ class AudioPredictor(PromptPredictor):
         values = self.values_of([(packed, injection) for injection in injections])
         return [self.task.answers.prediction(place, each) for place, each in zip(where, values, strict=True)]
 
-    def _written(self, batch: Sounds, injections: Sequence[Injection]) -> list[str]:
+    def _written(self, batch: AudioBatch, injections: Sequence[Injection]) -> list[str]:
+        assert isinstance(self.backbone, WhisperBackbone)  # nothing else is given a transcript to write
         start = self.readout.start
         each = [self.readout.texts(self.backbone.write(batch, one, start, MOST)) for one in injections]
         return [commonest(texts) for texts in zip(*each, strict=True)]

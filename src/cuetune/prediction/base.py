@@ -2,11 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Generic
 
 import torch
 
 from cuetune.answers.prediction import Prediction
+from cuetune.backbones.base import Backbone
+from cuetune.backbones.batches import Batch
 from cuetune.backbones.injection import Injection
 from cuetune.data.task import Example, Task
 from cuetune.prompts.base import Prompt
@@ -30,14 +32,14 @@ class BasePredictor(ABC):
         return (prediction for _, prediction in self.answered(examples, best_only=best_only))
 
 
-class PromptPredictor(BasePredictor):
+class PromptPredictor(BasePredictor, Generic[Batch]):
     """One prompt with its readout, ready to answer."""
 
-    def __init__(self, backbone: Any, task: Task, prompt: Prompt, readout: Any) -> None:
+    def __init__(self, backbone: Backbone[Batch], task: Task, prompt: Prompt, readout: Any) -> None:
         self.backbone, self.task, self.prompt, self.readout = backbone, task, prompt, readout
 
     @torch.inference_mode()
-    def values_of(self, parts: Sequence[tuple[Any, Injection]]) -> list[Any]:
+    def values_of(self, parts: Sequence[tuple[Batch, Injection]]) -> list[Any]:
         """What `Answers.prediction` makes an answer of, for each row. parts: the rows as each member reads them."""
         states = self.backbone.hidden_mixed(parts)
         scores = [self.readout.scores(self.backbone, hidden) for hidden in states]

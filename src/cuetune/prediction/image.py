@@ -6,7 +6,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from cuetune.answers.prediction import Prediction
-from cuetune.backbones.pictures import Pictures
+from cuetune.backbones.batches import ImageBatch
 from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.data.media.image_batches import decode
 from cuetune.data.skip_report import Skipped
@@ -16,11 +16,13 @@ from cuetune.prompts.base import Prompt
 from cuetune.readouts import MediaHead
 
 
-class ImagePredictor(PromptPredictor):
+class ImagePredictor(PromptPredictor[ImageBatch]):
     """One prompt, ready to answer about images or video. readout: the head that was trained with it.
 
     skipped: counts rows that cannot be read, which then get no prediction; None makes the first an error.
     """
+
+    backbone: SeeingBackbone
 
     def __init__(
         self, backbone: SeeingBackbone, task: Task, prompt: Prompt, readout: MediaHead, skipped: Skipped | None = None
@@ -39,7 +41,7 @@ class ImagePredictor(PromptPredictor):
 
     def answers(self, examples: Sequence[Example], pixels: Tensor) -> list[Prediction]:
         """Predictions for examples whose pixels (B, 3, H, W) are decoded."""
-        batch = self.readout.rows(Pictures(self.backbone.normalised(pixels)))
+        batch = self.readout.rows(ImageBatch(self.backbone.normalised(pixels)))
         values = self.values_of([(batch, member.for_rows(self.backbone, batch)) for member in self.prompt.members])
         return [
             self.task.answers.prediction(example.where, each) for example, each in zip(examples, values, strict=True)

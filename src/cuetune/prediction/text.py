@@ -7,9 +7,9 @@ from itertools import islice
 import torch
 
 from cuetune.answers.prediction import Prediction
+from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.generation import Writing, Written, write
 from cuetune.backbones.injection import Injection
-from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
 from cuetune.data.task import Example, Task
 from cuetune.data.templating import InputRow, Renderer
@@ -23,13 +23,15 @@ ROWS_AT_ONCE = 512  # read, tokenised and sorted by length together
 TOKENS_AT_ONCE = 4096  # in one packed pass
 
 
-class Predictor(PromptPredictor):
+class Predictor(PromptPredictor[TokenBatch]):
     """One prompt, compiled, ready to answer.
 
     prompt: its keys and values and the template's beginning are computed here, once. An encoder reads virtual tokens
     and the beginning anew with every row; the beginning is read anew too where each row has words of its own before it.
     writing: how text is generated, for tasks without labels. readout: the one that was trained with the prompt, if any.
     """
+
+    backbone: TextBackbone
 
     def __init__(
         self,
@@ -139,7 +141,7 @@ class Member:
     beginning: Sequence[int]
     before: Before | None
 
-    def injection(self, backbone: TextBackbone, rows: Rows) -> Injection:
+    def injection(self, backbone: TextBackbone, rows: TokenBatch) -> Injection:
         """What is added to these rows."""
         return self.compiled or self.prompt.for_rows(backbone, rows).detached(backbone.dtype)
 

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.injection import Injection
-from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.prompts.base import NETWORK_RATE, Prompt
@@ -63,7 +63,7 @@ class AttemptPrompt(Prompt):
         n = len(self.sources) + 1
         return Injection(tokens={0: self.mixed(self.prompt.new_full((1, n), 1 / n))[0]})
 
-    def for_rows(self, backbone: TextBackbone, rows: Rows) -> Injection:
+    def for_rows(self, backbone: TextBackbone, rows: TokenBatch) -> Injection:
         texts = backbone.embed(rows.ids.to(backbone.device)).split(list(rows.lengths))
         largest = [text[:own].amax(dim=0) for text, own in zip(texts, rows.own_lengths, strict=True)]
         return Injection(tokens={0: self.mixed(self.attention(torch.stack(largest).float()))})

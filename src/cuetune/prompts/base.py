@@ -50,7 +50,7 @@ class Prompt(nn.Module):
     def for_rows(self, backbone: Any, rows: Any) -> Injection:
         """What is added to these rows; differentiable. The same for all of them, unless the prompt looks at each.
 
-        backbone, rows: a `Backbone` and what goes through one of its passes: `Rows` of texts, `Pictures`, ….
+        backbone, rows: a `Backbone` and what goes through one of its passes: `TokenBatch` of texts, `ImageBatch`, ….
         """
         return self.injection()
 

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.injection import Injection, KeyValue
-from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.prompts.base import Prompt
@@ -116,7 +116,7 @@ class CorrectedPrompt(Prompt):
     def each(self) -> list[Fix]:
         return list(self.fixes)  # type: ignore[arg-type]
 
-    def weights(self, backbone: TextBackbone, rows: Rows) -> list[Tensor]:
+    def weights(self, backbone: TextBackbone, rows: TokenBatch) -> list[Tensor]:
         """α (B, M) of each fix for these rows."""
         return self.weights_at(queries_of(backbone, rows))
 
@@ -137,7 +137,7 @@ class CorrectedPrompt(Prompt):
         kv = {**base.kv, **{layer: _behind(base.kv.get(layer), pair) for layer, pair in own.items()}}
         return Injection(base.tokens, kv, lengths, base.offsets)
 
-    def for_rows(self, backbone: TextBackbone, rows: Rows) -> Injection:
+    def for_rows(self, backbone: TextBackbone, rows: TokenBatch) -> Injection:
         return self.with_weights(base_for(backbone, self.base, rows), self.weights(backbone, rows))
 
     def injection(self) -> Injection:
@@ -179,7 +179,7 @@ class CorrectedPrompt(Prompt):
 
 
 @torch.no_grad()
-def queries_of(backbone: TextBackbone, rows: Rows) -> Tensor:
+def queries_of(backbone: TextBackbone, rows: TokenBatch) -> Tensor:
     """(B, D) float32 queries: means of the final states of each row's tokens, without any prompt and any answer."""
     lengths = torch.tensor(rows.lengths)
     row_of = torch.repeat_interleave(torch.arange(len(lengths)), lengths)
@@ -190,7 +190,7 @@ def queries_of(backbone: TextBackbone, rows: Rows) -> Tensor:
     return backbone.hidden(asked, Injection()).float()
 
 
-def base_for(backbone: TextBackbone, base: Prompt, rows: Rows) -> Injection:
+def base_for(backbone: TextBackbone, base: Prompt, rows: TokenBatch) -> Injection:
     """What the base adds: keys and values where the model lets them be computed ahead, else what it is made of."""
     if backbone.causal and not base.reads_rows:
         return backbone.compile(base.injection())

@@ -7,12 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cuetune.backbones.batches import ImageBatch, TokenBatch
 from cuetune.backbones.injection import Injection
-from cuetune.backbones.packing import Rows
-from cuetune.backbones.pictures import Pictures
 
 
-def query_of(backbone: Any, rows: Rows | Pictures) -> Tensor:
+def query_of(backbone: Any, rows: TokenBatch | ImageBatch) -> Tensor:
     """(B, D) float32: the state of each row that a head would read, without any prompt.
 
     Of a text with label words it is the state that the answer follows. Rows that carry their queries already
@@ -25,7 +24,7 @@ def query_of(backbone: Any, rows: Rows | Pictures) -> Tensor:
 
 @torch.no_grad()
 def with_queries(backbone: Any, parts: Sequence[Any]) -> list[Any]:
-    """The same rows (`Rows` or `Pictures`) with their queries: texts in one pass, whatever prompts they go on to."""
+    """The same batches with their queries: texts in one pass, whatever prompts they go on to."""
     missing = [number for number, rows in enumerate(parts) if rows.query is None]
     asked = [(_one_of_each(parts[number]), Injection()) for number in missing]
     found = dict(zip(missing, backbone.hidden_mixed(asked), strict=True)) if missing else {}
@@ -34,12 +33,12 @@ def with_queries(backbone: Any, parts: Sequence[Any]) -> list[Any]:
     ]
 
 
-def _one_of_each(rows: Rows | Pictures) -> Rows | Pictures:
+def _one_of_each(rows: TokenBatch | ImageBatch) -> TokenBatch | ImageBatch:
     """The rows with one state to be read of each: their mean, or where the first of the places read of it stands.
 
     Answers stand behind that place, so that the query knows nothing of them.
     """
-    if isinstance(rows, Pictures) or rows.pool is not None:
+    if isinstance(rows, ImageBatch) or rows.pool is not None:
         return rows
     lengths = torch.tensor(rows.lengths, device=rows.read.device)
     ends = lengths.cumsum(0)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cuetune.backbones.audio import AudioBackbone
-from cuetune.backbones.sounds import Sounds
+from cuetune.backbones.batches import AudioBatch
 from cuetune.backbones.whisper import WhisperBackbone
 from cuetune.data.media.audio_batches import listen
 from cuetune.data.task import Example, Task
@@ -35,7 +35,7 @@ class AudioStart(Start):
     backbone: AudioBackbone
     length: int
     seed: int
-    sounds: Sounds
+    sounds: AudioBatch
     said: Sequence[str] = ()
     reads: int | None = None
 
@@ -52,7 +52,7 @@ class AudioStart(Start):
         """Where these examples are tuned on. Raises CuetuneError for what cannot be read."""
         waves = [wave for _, some in listen(examples[:HEARD], task, backbone.hearing) for wave in some]
         texts = [str(example.label) for example in examples] if task.generates else []
-        return cls(backbone, length, seed, Sounds(waves), texts[:64], reads)
+        return cls(backbone, length, seed, AudioBatch(waves), texts[:64], reads)
 
     @property
     def depth(self) -> int:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from cuetune.backbones.packing import Rows
+from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.text import TextBackbone
 from cuetune.data.task import Task
 from cuetune.data.templating import InputRow
@@ -60,7 +60,7 @@ class TextReadout(LabelReadout):
         return self
 
     @abstractmethod
-    def rows(self, rendered: Sequence[InputRow], shared: Sequence[int]) -> Rows:
+    def rows(self, rendered: Sequence[InputRow], shared: Sequence[int]) -> TokenBatch:
         """InputRow rows as they go through the backbone, and which of their states are wanted."""
 
 

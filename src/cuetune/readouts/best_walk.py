@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.groups import Past
 from cuetune.backbones.injection import Injection
-from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
 from cuetune.data.templating import InputRow
 from cuetune.readouts.words import LabelWords
@@ -103,9 +103,9 @@ class BestWalk:
             walks[row].enter(self.forks[number], likely, each)
 
 
-def _read_at_ends(rows: Sequence[Sequence[int]]) -> Rows:
+def _read_at_ends(rows: Sequence[Sequence[int]]) -> TokenBatch:
     """Rows of which the last token is read."""
-    return replace(Rows.of(rows), read=torch.tensor([len(row) for row in rows]).cumsum(0) - 1)
+    return replace(TokenBatch.of(rows), read=torch.tensor([len(row) for row in rows]).cumsum(0) - 1)
 
 
 def _forks(words: LabelWords) -> tuple[list[Fork], list[int]]:

@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cuetune.backbones import media
-from cuetune.backbones.packing import Rows
-from cuetune.backbones.pictures import Pictures
+from cuetune.backbones.base import Backbone
+from cuetune.backbones.batches import AudioBatch, ImageBatch, TokenBatch
+from cuetune.backbones.media import POOLINGS as MEDIA_POOLINGS
+from cuetune.backbones.media import MediaBackbone
 from cuetune.backbones.seeing import SeeingBackbone
-from cuetune.backbones.sounds import Sounds
 from cuetune.backbones.text import TextBackbone
 from cuetune.backbones.tokens import surroundings
 from cuetune.data.task import Task
@@ -22,7 +22,7 @@ from cuetune.readouts.base import LabelReadout, TextReadout
 from cuetune.readouts.class_mapping import ClassMapping
 
 POOLINGS = ("first", "last", "mean")
-Encoded = TypeVar("Encoded", Pictures, Sounds)
+Encoded = TypeVar("Encoded", ImageBatch, AudioBatch)
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class LinearHead(LabelReadout, nn.Module):
     poolings: ClassVar[tuple[str, ...]] = POOLINGS
 
     def __init__(
-        self, backbone: Any, task: Task, pooling: str | None = None, layer: int | None = None, seed: int = 0
+        self, backbone: Backbone[Any], task: Task, pooling: str | None = None, layer: int | None = None, seed: int = 0
     ) -> None:
         nn.Module.__init__(self)
         LabelReadout.__init__(self, task)
@@ -81,7 +81,7 @@ class LinearHead(LabelReadout, nn.Module):
         self.bias = nn.Parameter(torch.zeros(task.answers.n_scores, device=backbone.device))
 
     @classmethod
-    def of(cls, backbone: Any, task: Task, head: Head) -> Self:
+    def of(cls, backbone: Backbone[Any], task: Task, head: Head) -> Self:
         """A kept head at work. Raises CuetuneError for one with other labels or for states of another width."""
         readout = cls(backbone, task, head.pooling, head.layer)
         head.check_shape(readout.weight, readout.bias)
@@ -92,7 +92,7 @@ class LinearHead(LabelReadout, nn.Module):
         """The head without its backbone."""
         return Head(self.pooling, self.weight.detach().cpu(), self.bias.detach().cpu(), self.layer)
 
-    def scores(self, backbone: Any, hidden: Tensor) -> Tensor:
+    def scores(self, backbone: Backbone[Any], hidden: Tensor) -> Tensor:
         """Logits (B, C) from the pooled states (B, d)."""
         return F.linear(hidden.float(), self.weight, self.bias)
 
@@ -113,10 +113,10 @@ class TextHead(LinearHead, TextReadout):
     def n_answer(self) -> int:
         return len(self._behind)
 
-    def rows(self, rendered: Sequence[InputRow], shared: Sequence[int]) -> Rows:
+    def rows(self, rendered: Sequence[InputRow], shared: Sequence[int]) -> TokenBatch:
         """Pack rows, in an encoder as whole texts, beginning and end tokens included."""
         start, apart = ((), shared) if self._apart else (shared, ())
-        whole = Rows.of([[*start, *row.ids, *self._behind] for row in rendered], apart)
+        whole = TokenBatch.of([[*start, *row.ids, *self._behind] for row in rendered], apart)
         lengths = torch.tensor(whole.lengths)
         ends = lengths.cumsum(0)
         if self.pooling == "mean":
@@ -131,11 +131,16 @@ class MediaHead(LinearHead):
     before those is their mean.
     """
 
-    poolings = media.POOLINGS
+    poolings = MEDIA_POOLINGS
     at_least = 0.0  # seconds of audio: nothing is added to a row
 
     def __init__(
-        self, backbone: Any, task: Task, pooling: str | None = None, layer: int | None = None, seed: int = 0
+        self,
+        backbone: MediaBackbone[Any],
+        task: Task,
+        pooling: str | None = None,
+        layer: int | None = None,
+        seed: int = 0,
     ) -> None:
         backbone.check_layer(layer)
         super().__init__(backbone, task, pooling, layer, seed)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from cuetune.backbones.packing import Rows
+from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.text import TextBackbone
 from cuetune.data.task import Task
 from cuetune.data.templating import InputRow
@@ -42,7 +42,7 @@ class MultiLabelWords(TextReadout):
     def n_answer(self) -> int:
         return self.words.n_answer
 
-    def rows(self, rendered: Sequence[InputRow], shared: Sequence[int]) -> Rows:
+    def rows(self, rendered: Sequence[InputRow], shared: Sequence[int]) -> TokenBatch:
         """Pack rows as label words do; whatever is right for a row, all words are scored."""
         return self.words.rows([replace(row, label=None) for row in rendered], shared)
 

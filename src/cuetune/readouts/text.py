@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.end_tokens import turn_end
 from cuetune.backbones.generation import MAX_TOKENS
-from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
 from cuetune.data.task import Task
 from cuetune.data.templating import InputRow, Renderer, answer_ids
@@ -65,7 +65,7 @@ class GeneratedText:
         said = [self.task.answer(text) for text in texts]
         return answer_ids(self.tokenizer, self.task, said, control_tokens=False)
 
-    def rows(self, rendered: Sequence[InputRow], shared: Sequence[int]) -> Rows:
+    def rows(self, rendered: Sequence[InputRow], shared: Sequence[int]) -> TokenBatch:
         """Pack rows with their targets; read the positions that predict a target token."""
         answers = self.answers(rendered)
         whole = [row.ids + answer[:-1] for row, answer in zip(rendered, answers, strict=True)]
@@ -75,7 +75,9 @@ class GeneratedText:
             read += range(start + len(row.ids) - 1, start + len(tokens))
             start += len(tokens)
         ids = torch.tensor([token for tokens in whole for token in tokens])
-        return Rows(ids, [len(tokens) for tokens in whole], torch.tensor(read), torch.tensor(shared, dtype=torch.long))
+        return TokenBatch(
+            ids, [len(tokens) for tokens in whole], torch.tensor(read), torch.tensor(shared, dtype=torch.long)
+        )
 
     def row_losses(self, backbone: TextBackbone, hidden: Tensor, rendered: Sequence[InputRow]) -> Tensor:
         """Mean cross-entropy per target token for each row, (B,)."""

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from cuetune.backbones.sounds import Sounds
+from cuetune.backbones.batches import AudioBatch
 from cuetune.backbones.whisper import END, WhisperBackbone
 from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
@@ -48,7 +48,7 @@ class Transcript:
                     f"{max(0, room)}; lower --length or shorten the text."
                 )
 
-    def rows(self, sounds: Sounds, rows: Sequence[Any]) -> Sounds:
+    def rows(self, sounds: AudioBatch, rows: Sequence[Any]) -> AudioBatch:
         """Sounds with what the decoder reads, and the places that predict a target token."""
         answers = self.answers(rows)
         ids = [torch.tensor(self.start + answer[:-1]) for answer in answers]

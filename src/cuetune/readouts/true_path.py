@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cuetune.backbones.packing import Rows
+from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.text import TextBackbone
 from cuetune.data.templating import InputRow
 
@@ -34,7 +34,7 @@ class TruePath:
         """Positions that an answer takes behind a row."""
         return self.words.n_answer
 
-    def rows(self, rendered: Sequence[InputRow], shared: Sequence[int]) -> Rows:
+    def rows(self, rendered: Sequence[InputRow], shared: Sequence[int]) -> TokenBatch:
         """Pack rendered rows with their label's tokens behind each; read the row's end and every one of those."""
         answers = [self._ids[label] for label in self._labels(rendered)]
         whole = [row.ids + answer for row, answer in zip(rendered, answers, strict=True)]
@@ -42,7 +42,7 @@ class TruePath:
         ends = torch.tensor(lengths).cumsum(0).tolist()
         read = [place for end, n in zip(ends, behind, strict=True) for place in range(end - n - 1, end)]
         ids = torch.tensor([token for row in whole for token in row])
-        return Rows(ids, lengths, torch.tensor(read), torch.tensor(shared, dtype=torch.long), behind=behind)
+        return TokenBatch(ids, lengths, torch.tensor(read), torch.tensor(shared, dtype=torch.long), behind=behind)
 
     def row_losses(self, backbone: TextBackbone, hidden: Tensor, rendered: Sequence[InputRow]) -> Tensor:
         """-log Pr(label | row) of each row, (B,), from the hidden states (K, d) that `rows` asked for."""

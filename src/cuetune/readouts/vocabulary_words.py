@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cuetune.backbones.packing import Rows
+from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.text import TextBackbone
 from cuetune.data.templating import InputRow
 from cuetune.readouts.base import in_chunks
@@ -29,7 +29,7 @@ class VocabularyWords(LabelWords):
         beginnings = {tuple(word[:end]) for word in words for end in range(len(word))}
         return [word + close for word in words] if any(tuple(word) in beginnings for word in words) else words
 
-    def rows(self, rendered: Sequence[InputRow], shared: Sequence[int]) -> Rows:
+    def rows(self, rendered: Sequence[InputRow], shared: Sequence[int]) -> TokenBatch:
         """As `LabelWords.rows`; a prompt that looks at rows was tuned to see the tree as a part of them."""
         return replace(super().rows(rendered, shared), behind=None)
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cuetune.backbones.packing import Rows
+from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.text import TextBackbone
 from cuetune.backbones.tokens import surroundings
 from cuetune.data.task import Task
@@ -93,14 +93,14 @@ class LabelWords(TextReadout):
         """What rows are learned from: the walk to the true label alone, where that is less than the whole tree."""
         return TruePath(self) if len(self.tree.ids) else self
 
-    def rows(self, rendered: Sequence[InputRow], shared: Sequence[int]) -> Rows:
+    def rows(self, rendered: Sequence[InputRow], shared: Sequence[int]) -> TokenBatch:
         """Pack rendered rows with the answer tree behind each; read the row's end and every node of the tree."""
         tree = self.tree.ids.tolist()
         ids = [token for row in rendered for token in row.ids + tree]
         lengths = [len(row.ids) + len(tree) for row in rendered]
         ends = torch.tensor(lengths).cumsum(0) - len(tree) - 1
         read = (ends[:, None] + torch.arange(len(tree) + 1)).flatten()
-        packed = Rows(torch.tensor(ids), lengths, read, torch.tensor(shared, dtype=torch.long))
+        packed = TokenBatch(torch.tensor(ids), lengths, read, torch.tensor(shared, dtype=torch.long))
         if not tree:
             return packed
         return replace(packed, tail=self.tree.sees, depth=self.tree.depth, behind=[len(tree)] * len(rendered))
@@ -161,7 +161,7 @@ class MaskedWords(LabelWords):
     def n_answer(self) -> int:
         return len(self._behind)
 
-    def rows(self, rendered: Sequence[InputRow], shared: Sequence[int]) -> Rows:
+    def rows(self, rendered: Sequence[InputRow], shared: Sequence[int]) -> TokenBatch:
         """Pack whole texts, beginning and end tokens included; read the mask of each."""
-        whole = Rows.of([[*shared, *row.ids, *self._behind] for row in rendered])
+        whole = TokenBatch.of([[*shared, *row.ids, *self._behind] for row in rendered])
         return replace(whole, read=torch.eq(whole.ids, self.mask).nonzero().squeeze(1))

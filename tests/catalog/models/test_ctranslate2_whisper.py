@@ -9,9 +9,9 @@ import torch
 from transformers import WhisperForConditionalGeneration
 
 from cuetune.backbones.audio_loading import load_audio_backbone, load_hearing
+from cuetune.backbones.batches import AudioBatch
 from cuetune.backbones.hearing import WhisperHearing
 from cuetune.backbones.injection import Injection
-from cuetune.backbones.sounds import Sounds
 from cuetune.errors import CuetuneError
 from cuetune_catalog.models.bundled import MODELS, pull
 from cuetune_catalog.models.converters import ctranslate2_whisper
@@ -159,7 +159,7 @@ def test_the_real_ones_are_what_the_catalogue_says(name):
     start = real.start("en")
     assert real.tokenizer.convert_ids_to_tokens(start)[0] == "<|startoftranscript|>"
     with torch.no_grad():
-        states = real.layer_inputs(Sounds(noise(0.2)))
+        states = real.layer_inputs(AudioBatch(noise(0.2)))
     assert all(each.isfinite().all() for each in states)
-    assert len(real.write(Sounds(noise(0.2)), Injection(), start, 2)) == 1
+    assert len(real.write(AudioBatch(noise(0.2)), Injection(), start, 2)) == 1
     assert real.embedding_table().shape[1] == real.width != WIDTH

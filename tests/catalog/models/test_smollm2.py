@@ -3,9 +3,9 @@
 import torch
 from transformers import AutoModelForCausalLM
 
+from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.loading import load_backbone, load_tokenizer
-from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
 from cuetune.support.plugins import resolve_model
 from cuetune_catalog.models.bundled import MODELS, pull
@@ -35,8 +35,8 @@ def test_packed_compiled_and_mixed_equal_row_by_row(smollm2_folder):
     backbone = load_backbone("smollm2-135m", dtype="float32")
     prompts = [torch.randn(n, backbone.width, generator=torch.Generator().manual_seed(n)) * 0.13 for n in (5, 9)]
     rows = [[5, 600, 7000], [80, 90, 1000, 11000, 120], [13]]
-    parts = [(Rows.of(rows, [42]), Injection(tokens={0: prompts[0]}))]
-    parts += [(Rows.of(rows), backbone.compile(Injection(tokens={0: prompts[1]}), [42]))]
+    parts = [(TokenBatch.of(rows, [42]), Injection(tokens={0: prompts[0]}))]
+    parts += [(TokenBatch.of(rows), backbone.compile(Injection(tokens={0: prompts[1]}), [42]))]
     with torch.no_grad():
         for prompt, hidden in zip(prompts, backbone.hidden_mixed(parts), strict=True):
             ours = backbone.logits(hidden)
@@ -54,7 +54,7 @@ def test_packed_gradient_equals_row_by_row(smollm2_folder):
     rows, targets = [[5, 600, 7000], [80, 90, 1000, 11000, 120], [13]], torch.tensor([20, 30, 40])
 
     def packed(prompt):
-        batch = Rows.of(rows)
+        batch = TokenBatch.of(rows)
         return backbone.hidden(batch, Injection(tokens={0: prompt}))[torch.tensor(batch.lengths).cumsum(0) - 1] @ head.T
 
     def row_by_row(prompt):

@@ -5,7 +5,7 @@ import pytest
 import soundfile
 import torch
 
-from cuetune.backbones.sounds import Sounds
+from cuetune.backbones.batches import AudioBatch
 from cuetune.data.media.audio_files import SOUNDS, infer_transcripts
 from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
@@ -182,7 +182,7 @@ def test_what_cannot_be_read_or_written_is_refused(examples, spoken):
     with pytest.raises(CuetuneError, match="--pooling last: not known here; choose one of first, mean"):
         MediaHead(audio_backbone("whisper"), TASK, pooling="last")
     with pytest.raises(CuetuneError, match="no first state before those of a row"):
-        audio_backbone("whisper").hidden(Sounds([torch.randn(900)], pooling="first"))
+        audio_backbone("whisper").hidden(AudioBatch([torch.randn(900)], pooling="first"))
 
 
 def test_validation_of_many_recordings_is_counted(examples):

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from cuetune.backbones.batches import ImageBatch
 from cuetune.backbones.injection import Injection
-from cuetune.backbones.pictures import Pictures
 from cuetune.data.media.image_files import PICTURES
 from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
@@ -107,12 +107,12 @@ def test_an_ensemble_combines_its_members(examples):
 def test_a_head_reads_the_layer_it_is_told(examples):
     frozen = image_backbone()
     head = MediaHead(frozen, TASK, pooling="mean", layer=1)
-    pictures = head.rows(Pictures(torch.zeros(2, 3, 24, 24, dtype=torch.uint8), frozen.n_states))
+    pictures = head.rows(ImageBatch(torch.zeros(2, 3, 24, 24, dtype=torch.uint8), frozen.n_states))
     assert (pictures.layer, pictures.pooling, len(pictures.ids)) == (1, "mean", 2 * frozen.n_states)
     (hidden,) = frozen.hidden_mixed([(pictures, Injection())])
     wanted = frozen.features(frozen.normalised(pictures.pixels), layer=1, pooling="mean")
     assert torch.allclose(hidden, wanted)
-    assert isinstance(pictures.to(torch.device("cpu")), Pictures)
+    assert isinstance(pictures.to(torch.device("cpu")), ImageBatch)
     with pytest.raises(CuetuneError, match="layer 3: tiny-vit has layers 0 to 2"):
         MediaHead(frozen, TASK, layer=3)
 

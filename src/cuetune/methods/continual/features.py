@@ -8,8 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cuetune.backbones.packing import Rows
-from cuetune.backbones.pictures import Pictures
+from cuetune.backbones.batches import ImageBatch, TokenBatch
 from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.data.media.image_batches import decode
@@ -51,12 +50,12 @@ class FrozenFeatures:
     def _computed(self, examples: Sequence[Example], task: Task) -> Tensor:
         return torch.cat([query_of(self.backbone, rows) for rows in self.batches(examples, task)]).cpu()
 
-    def batches(self, examples: Sequence[Example], task: Task) -> Iterator[Rows | Pictures]:
+    def batches(self, examples: Sequence[Example], task: Task) -> Iterator[TokenBatch | ImageBatch]:
         """The examples in order as they go through a backbone, some at a time, one state to be read of each."""
         if isinstance(self.backbone, SeeingBackbone):
             head = MediaHead(self.backbone, task, self.pooling, self.head_layer)
             for _, pixels, _ in decode(examples, task, self.backbone.preprocessing):
-                yield head.rows(Pictures(pixels, self.backbone.n_states))
+                yield head.rows(ImageBatch(pixels, self.backbone.n_states))
         else:
             readout = TextHead(self.backbone, task, self.pooling)
             renderer = renderer_for(self.backbone, task, readout.n_answer)

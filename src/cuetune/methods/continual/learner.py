@@ -9,8 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from cuetune.backbones.packing import Rows
-from cuetune.backbones.pictures import Pictures
+from cuetune.backbones.batches import ImageBatch, TokenBatch
 from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.data.task import Example, Task
@@ -160,7 +159,7 @@ class Learner(ABC):
         assert asked is not None, "a task says how its rows are read"
         return self.frozen.of(examples, asked)
 
-    def batches(self, examples: Sequence[Example], task: Task | None = None) -> Iterator[Rows | Pictures]:
+    def batches(self, examples: Sequence[Example], task: Task | None = None) -> Iterator[TokenBatch | ImageBatch]:
         """The examples as they go through the backbone, some at a time. task: as of `features`."""
         asked = task or self.task
         assert asked is not None, "a task says how its rows are read"

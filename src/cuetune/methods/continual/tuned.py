@@ -9,8 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from cuetune.backbones.packing import Rows
-from cuetune.backbones.pictures import Pictures
+from cuetune.backbones.batches import ImageBatch, TokenBatch
 from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.data.splits import fingerprint
@@ -123,11 +122,11 @@ class TunedLearner(Learner):
             (states,) = self.runs_on.hidden_mixed([(rows, self.prompt.for_rows(self.runs_on, rows))])
             yield states
 
-    def _asked(self, examples: Sequence[Example], task: Task | None) -> Iterator[Rows | Pictures]:
+    def _asked(self, examples: Sequence[Example], task: Task | None) -> Iterator[TokenBatch | ImageBatch]:
         """The examples as they go through the backbone, with their queries where the prompt goes by them."""
         done, queries = 0, self.features(examples, task) if self.prompt.by_query else None
         for rows in self.batches(examples, task):
-            size = len(rows.lengths) if isinstance(rows, Rows) else len(rows.pixels)
+            size = len(rows.lengths) if isinstance(rows, TokenBatch) else len(rows.pixels)
             yield rows if queries is None else replace(rows, query=queries[done : done + size])
             done += size
 

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.injection import Injection
-from cuetune.backbones.packing import Rows
 from cuetune.backbones.text import TextBackbone
 from cuetune.data.task import FIELD, Task
 from cuetune.data.templating import encode
@@ -33,7 +33,7 @@ class Learning(Prompt):
     def injection(self) -> Injection:
         return self.whole.injection()
 
-    def for_rows(self, backbone: TextBackbone, rows: Rows) -> Injection:
+    def for_rows(self, backbone: TextBackbone, rows: TokenBatch) -> Injection:
         named = [tuple(ids.tolist()) for ids in rows.ids.split(list(rows.lengths))]
         if any(name not in self._known for name in named):
             found = self.whole.weights(backbone, rows)

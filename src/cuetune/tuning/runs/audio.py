@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cuetune.backbones.audio import AudioBackbone
-from cuetune.backbones.sounds import Sounds, batches_by_length
+from cuetune.backbones.batches import AudioBatch, batches_by_length
 from cuetune.backbones.whisper import WhisperBackbone, injection_tokens
 from cuetune.data.task import Example
 from cuetune.data.templating import InputRow
@@ -19,12 +19,14 @@ from cuetune.tuning.runs.cache import AudioCache
 from cuetune.tuning.settings import Settings
 
 
-class AudioRun(Run):
+class AudioRun(Run[AudioBatch]):
     """A task's part in a run on this backbone.
 
     prompt: that of this task. settings: resolved; `validation_rows` are those of this task. folder: of what is too
     large for memory. Labels are told apart by a head that is trained with the prompt; free text is written by Whisper.
     """
+
+    backbone: AudioBackbone
 
     few = 4
 
@@ -56,11 +58,11 @@ class AudioRun(Run):
         cache = AudioCache(self.backbone, at_least=at_least, raw=self._raw, folder=self._folder)
         return cache.read(examples, self.task)
 
-    def pack(self, numbers: Sequence[int]) -> Sounds:
+    def pack(self, numbers: Sequence[int]) -> AudioBatch:
         batch = self.audio.batch(numbers) if self.states is None else self.audio.bare(numbers)
         return self.readout.rows(batch, self.rows_of(numbers))
 
-    def whole(self, numbers: Sequence[int]) -> Sounds:
+    def whole(self, numbers: Sequence[int]) -> AudioBatch:
         return self.readout.rows(self.audio.batch(numbers), self.rows_of(numbers))
 
     def freeze(self, layer: int, folder: Path | None = None) -> None:

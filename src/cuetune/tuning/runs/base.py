@@ -4,11 +4,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 import torch
 from torch import Tensor
 
+from cuetune.backbones.base import Backbone
+from cuetune.backbones.batches import Batch
 from cuetune.cost.flops import count
 from cuetune.data.task import Example, Task
 from cuetune.data.templating import InputRow
@@ -33,7 +35,7 @@ class TaskData:
         return [*self.train, *self.validation] if self.validation else self.train
 
 
-class Run(ABC):
+class Run(ABC, Generic[Batch]):
     """One task's part in the loop, whatever its rows are; one subclass for each way in which a backbone reads rows.
 
     readout: how answers are read. training_readout: what a step reads losses by: `readout`, or what costs less where
@@ -43,7 +45,9 @@ class Run(ABC):
     few: int  # rows whose operations are counted for all
     rows: list[InputRow]
 
-    def __init__(self, backbone: Any, data: TaskData, settings: Settings, validation_rows: int, readout: Any) -> None:
+    def __init__(
+        self, backbone: Backbone[Batch], data: TaskData, settings: Settings, validation_rows: int, readout: Any
+    ) -> None:
         if not data.train:
             raise CuetuneError(f"{data.task.name}: no rows to tune on.")
         self.backbone, self.task, self.settings = backbone, data.task, settings
@@ -61,10 +65,10 @@ class Run(ABC):
         return [self.rows[number] for number in numbers]
 
     @abstractmethod
-    def pack(self, numbers: Sequence[int]) -> Any:
+    def pack(self, numbers: Sequence[int]) -> Batch:
         """These rows as one batch of the backbone; without what `states` has of them, where that is much."""
 
-    def whole(self, numbers: Sequence[int]) -> Any:
+    def whole(self, numbers: Sequence[int]) -> Batch:
         """As `pack`, with all that a pass from the first layer on needs."""
         return self.pack(numbers)
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from cuetune.backbones.audio import AudioBackbone
-from cuetune.backbones.sounds import Sounds, batches_by_length
+from cuetune.backbones.batches import AudioBatch, batches_by_length
 from cuetune.data.media.audio_batches import listen
 from cuetune.data.task import Example, Task
 from cuetune.support.spill_table import SpillTable
@@ -39,7 +39,7 @@ class StateCache:
 class AudioCache:
     """Audio of a run: for each recording its states (F + T, d) as they enter `layer`, or its wave (n,).
 
-    Below `layer` nothing of a prompt is; 0 is what enters the first layer. at_least: as of `Sounds`.
+    Below `layer` nothing of a prompt is; 0 is what enters the first layer. at_least: as of `AudioBatch`.
     raw: the waves themselves are kept, for a prompt that changes them. folder: of what is too large for memory.
     """
 
@@ -68,15 +68,15 @@ class AudioCache:
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def batch(self, numbers: Sequence[int]) -> Sounds:
+    def batch(self, numbers: Sequence[int]) -> AudioBatch:
         """These recordings, in this order."""
         if self.raw:
-            return Sounds([self.table.of(number) for number in numbers], at_least=self.at_least)
-        return Sounds(states=self.of(numbers), lengths=self._lengths(numbers), at_least=self.at_least)
+            return AudioBatch([self.table.of(number) for number in numbers], at_least=self.at_least)
+        return AudioBatch(states=self.of(numbers), lengths=self._lengths(numbers), at_least=self.at_least)
 
-    def bare(self, numbers: Sequence[int]) -> Sounds:
+    def bare(self, numbers: Sequence[int]) -> AudioBatch:
         """How long these recordings are, for a pass that gets their states apart (`of`)."""
-        return Sounds(lengths=self._lengths(numbers), at_least=self.at_least)
+        return AudioBatch(lengths=self._lengths(numbers), at_least=self.at_least)
 
     def of(self, numbers: Sequence[int]) -> Tensor:
         """(B, F + T, d) the states of these recordings, in this order, padded behind."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cuetune.backbones.pictures import Pictures
+from cuetune.backbones.batches import ImageBatch
 from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.data.media.decoded import Decoded
 from cuetune.data.media.image_batches import decoded
@@ -22,12 +22,14 @@ from cuetune.tuning.settings import Settings
 AT_ONCE = 32  # images in one pass where no gradient is needed
 
 
-class ImageRun(Run):
+class ImageRun(Run[ImageBatch]):
     """A task's part in a run on this backbone.
 
     prompt: that of this task. settings: resolved; `validation_rows` are those of this task. folder: of pixels too large
     for memory. `InputRow.cut` of a video with fewer frames than are taken is how many were taken again.
     """
+
+    backbone: SeeingBackbone
 
     few = AT_ONCE
 
@@ -54,9 +56,9 @@ class ImageRun(Run):
         ]
         self._folder = folder
 
-    def pack(self, numbers: Sequence[int]) -> Pictures:
+    def pack(self, numbers: Sequence[int]) -> ImageBatch:
         pixels = torch.stack([self._contents[number].values for number in numbers])
-        return self.readout.rows(Pictures(pixels, self.backbone.n_states))
+        return self.readout.rows(ImageBatch(pixels, self.backbone.n_states))
 
     def freeze(self, layer: int, folder: Path | None = None) -> None:
         self.states = StateCache(layer, torch.stack, folder=folder)

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cuetune.backbones.packing import Rows
+from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.text import TextBackbone
 from cuetune.data.templating import InputRow
 from cuetune.prediction.text import Predictor, renderer_for
@@ -20,12 +20,14 @@ TOKENS_AT_ONCE = 4096
 SHARED = -1  # stands for the beginning that all rows share among the numbers of rows
 
 
-class TextRun(Run):
+class TextRun(Run[TokenBatch]):
     """A task's part in a run on this backbone.
 
     prompt: that of this task. settings: resolved; `validation_rows` are those of this task. cut_answers: how many
     answers are longer than what is learned of them.
     """
+
+    backbone: TextBackbone
 
     def __init__(
         self,
@@ -49,10 +51,10 @@ class TextRun(Run):
         self.renderer = renderer_for(backbone, data.task, prompt_length + readout.n_answer)
         self.rows = list(self.renderer.render(data.train))
 
-    def pack(self, numbers: Sequence[int]) -> Rows:
+    def pack(self, numbers: Sequence[int]) -> TokenBatch:
         return self._packed(self.rows_of(numbers))
 
-    def _packed(self, rows: Sequence[InputRow]) -> Rows:
+    def _packed(self, rows: Sequence[InputRow]) -> TokenBatch:
         return self.training_readout.rows(rows, self.renderer.shared)
 
     def freeze(self, layer: int, folder: Path | None) -> None:
