@@ -25,6 +25,8 @@ from cuetune.tuning.data import prepare
 from cuetune.tuning.settings import Settings
 
 ALL = {**VERBS, "multitask train": train, "multitask adapt": adapt}
+OTHERS = ["multitask", "library", *(f"library {name}" for name in ("list", "add", "show", "search", "remove"))]
+OTHERS += ["demo", "data", "data pull", "models", "models pull", "models check"]
 PYTHON = {
     "tune": (package.tune, prepare, infer_task),
     "compare": (package.compare, prepare, infer_task),
@@ -80,14 +82,29 @@ def test_every_option_without_a_default_says_what_holds(verb):
             assert told or not optional, f"{verb} --{option.name}: {option.help}"
 
 
-@pytest.mark.parametrize("verb", ALL)
-def test_no_word_of_its_own_in_help(verb, cuetune):
+@pytest.mark.parametrize("verb", [*ALL, *OTHERS])
+def test_help_says_image_audio_video(verb, cuetune):
     code, out, err = cuetune(*verb.split(), "--help")
     assert code == 0, err
     found = re.findall(r"\b(?:pictures?|sounds?|clips?|recordings?|said|else|beside|told)\b", out, re.IGNORECASE)
-    assert found == [] or found == ["clip"], f"{verb}: {found}"  # --clip is the largest gradient norm
-    helps = out[out.index("╭") :] if "╭" in out else out
-    assert not choices.NAMED.search(helps)
+    assert found == [], f"{verb}: {found}"
+    assert not choices.NAMED.search(out[out.find("╭") :]), "a list of choices that is not filled in"
+
+
+@pytest.mark.parametrize("width", ["80", "120"])
+@pytest.mark.parametrize("verb", ALL)
+def test_help_shows_every_flag_whole(verb, width, cuetune, monkeypatch):
+    monkeypatch.setenv("COLUMNS", width)
+    _, out, _ = cuetune(*verb.split(), "--help")
+    for each in command_of(ALL[verb]).params:
+        for flag in (*each.opts, *each.secondary_opts):
+            assert not flag.startswith("--") or re.search(rf"{re.escape(flag)}(?![\w-])", out), flag
+
+
+def test_panels_stand_in_order(cuetune):
+    _, out, _ = cuetune("tune", "--help")
+    panels = re.findall(r"╭─ (\w+) ─", out)
+    assert panels == ["Arguments", "Options", "Data", "Task", "Prompt", "Model", "Training", "Output"]
 
 
 # Names that verbs use for what is theirs: which method, how long it runs, where it writes, what it starts from.

@@ -56,7 +56,7 @@ def test_the_gradient_is_that_at_the_nearest_words(family):
 def test_a_step_moves_the_copy_by_adamw_with_that_gradient():
     frozen, prompt = backbone(), moved(backbone())
     before = prompt.embeddings.detach().clone()
-    given = {"steps": 1, "batch_size": 4, "learning_rate": 0.1, "warmup": 0, "weight_decay": 0.1, "clip": 1e9}
+    given = {"steps": 1, "batch_size": 4, "learning_rate": 0.1, "warmup": 0, "weight_decay": 0.1, "max_grad_norm": 1e9}
     settings = Settings(**given).resolved(frozen, 4, prompt)
     tuner = Tuner(frozen, prompt, TaskData(TASK, examples(4), []), settings)
     loss_of(frozen, prompt.injection(), tuner.runs[0].rows).backward()

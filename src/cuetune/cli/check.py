@@ -21,7 +21,7 @@ def check(
     ],
     task: o.TaskOptions,
     reading: o.ReadOptions,
-    model: o.ModelOptions,
+    model: o.ModelName,
     json: o.Json = False,
 ) -> None:
     """Check labelled data: duplicates across parts, conflicting and rare labels, empty and overlong rows.

@@ -34,8 +34,10 @@ class BudgetOptions(Group):
 
 
 @dataclass(frozen=True)
-class CompareOptions(BudgetOptions):
+class CompareOptions(Group):
     """What is compared, and what it costs."""
+
+    panel: ClassVar[str] = "Comparison"
 
     methods: list[str] | None = option(
         None, "Methods, comma-separated, or all. {contenders}. Default: the usual ones of the data."
@@ -57,6 +59,7 @@ def compare(
     data: o.Data,
     to: Folder,
     comparison: CompareOptions,
+    budget: BudgetOptions,
     task: o.TaskOptions,
     reading: o.ReadOptions,
     splits: o.SplitOptions,
@@ -73,9 +76,9 @@ def compare(
     from cuetune.comparison.compare import compare as compared
     from cuetune.comparison.report import terminal_table
 
-    given = {**comparison.given(), **splits.given(), **model.given(), **reading.given(), **task.given()}
+    given = {**comparison.given(), **budget.given(), **splits.given(), **reading.given(), **task.given()}
     with resumable(to):
-        made = compared(reading.source(data), to, log=console.note, **given)
+        made = compared(reading.source(data), to, log=console.note, **model.given(), **given)
     for size in made.sizes:
         console.show(terminal_table(made.rows, size))
     for note in made.notes:

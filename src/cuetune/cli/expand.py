@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from importlib import import_module
-from typing import Annotated, Any, ClassVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 import typer
 from typer.core import TyperCommand
@@ -89,11 +89,19 @@ class Option:
         """The flag as it is written on the command line."""
         return self.flag or f"--{self.name.replace('_', '-')}"
 
+    @property
+    def text(self) -> str:
+        """The help, with the choices where there are some."""
+        if get_origin(self.hint) is not Literal:
+            return self.help
+        return f"{self.help.rstrip('.')}: {' | '.join(get_args(self.hint))}."
+
     def parameter(self) -> inspect.Parameter:
         """What typer makes the flag of. A switch that is off has one name; one that is on has --no-NAME too."""
         flag = f"{self.spelled}/--no-{self.spelled.removeprefix('--')}" if self.default is True else self.spelled
         typed = {"one": self.hint, "numbers": str | None}.get(self.kind, REPEATED)
-        declared = typer.Option(flag, help=self.help, rich_help_panel=self.panel, **self.how)
+        how = {"metavar": "<choice>", **self.how} if get_origin(self.hint) is Literal else self.how
+        declared = typer.Option(flag, help=self.text, rich_help_panel=self.panel, **how)
         default = self.default if self.kind == "one" else None
         if self.kind == "numbers" and self.default:
             default = ",".join(map(str, self.default))
@@ -117,8 +125,9 @@ def options_of(group: Any) -> list[Option]:
     if isinstance(group, Fields):
         return list(_of_pydantic(group))
     hints = get_type_hints(group)
-    own_first = sorted(fields(group), key=lambda each: each.name not in group.__annotations__)
-    return [Option(each.name, hints[each.name], each.default, panel=group.panel, **each.metadata) for each in own_first]
+    return [
+        Option(each.name, hints[each.name], each.default, panel=group.panel, **each.metadata) for each in fields(group)
+    ]
 
 
 def _of_pydantic(group: Fields) -> Iterator[Option]:

@@ -17,20 +17,29 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class RowOptions(Group):
+    """What is read."""
+
+    panel: ClassVar[str] = o.DATA
+
+    eval_data: str | None = option(None, "Labelled rows to score before and after, not trained on. Default: none.")
+    encoding: str = option("utf-8", "Encoding of text files.")
+
+
+@dataclass(frozen=True)
 class FixOptions(Group):
     """How the mistakes are corrected."""
 
     panel: ClassVar[str] = "Training"
 
-    eval_data: str | None = option(None, "Labelled rows to score before and after, not trained on. Default: none.")
     steps: int = option(20, "Training steps of the new components.", min=1)
     length: int = option(2, "Prefix length per component, fixed by the first fix.", min=1)
     seed: int = option(0, "Random seed of the grouping and order of rows.")
-    encoding: str = option("utf-8", "Encoding of text files.")
 
 
 def fix(
     prompt: o.SavedPrompt,
+    rows: RowOptions,
     fixing: FixOptions,
     model: o.SavedModelOptions,
     corrections: Annotated[
@@ -63,7 +72,8 @@ def fix(
         return
     from cuetune.methods.correcting.correcting import fix as fixed_by
 
-    fixed = fixed_by(prompt, corrections, to=to, overwrite=overwrite, **fixing.given(), **model.given())
+    given = {**rows.given(), **fixing.given(), **model.given()}
+    fixed = fixed_by(prompt, corrections, to=to, overwrite=overwrite, **given)
     _report(fixed, to or prompt, corrections)
 
 

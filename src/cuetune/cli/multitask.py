@@ -81,7 +81,7 @@ def adapt(
     data: o.Data,
     to: o.To,
     adapting: AdaptOptions,
-    task: o.TaskOptions,
+    task: o.TextTaskOptions,
     reading: o.ReadOptions,
     splits: o.SplitOptions,
     training: Annotated[Any, Fields(SETTINGS, ("steps", "learning_rate", "seed"))],

@@ -47,24 +47,14 @@ TrainRows = Annotated[
 
 
 @dataclass(frozen=True)
-class TaskOptions(Group):
-    """What the columns of the data are, and what is asked of the model. What is not given is inferred."""
+class TextTaskOptions(Group):
+    """What the columns of texts are, and what is asked of the model. What is not given is inferred."""
 
     panel: ClassVar[str] = TASK
 
     text: str | None = option(None, "Column with the text. Default: inferred.")
-    image: str | None = option(None, "Column with the image. Default: inferred.")
-    audio: str | None = option(None, "Column with the audio. Default: inferred.")
-    video: str | None = option(None, "Column with the video. Default: inferred.")
     label: str | None = option(None, "Column with the label or the target text. Default: inferred.")
     labels: list[str] | None = option(None, "Label names, comma-separated or repeated. Default: those in the data.")
-    task: str | None = option(
-        None, "Kind of task: classification, multi-label, regression or generation. Default: inferred."
-    )
-    labels_from: list[str] | None = option(
-        None, "Multi-label: columns of 0 and 1, one per label, e.g. toxic,insult,threat."
-    )
-    label_delimiter: str | None = option(None, "Multi-label: separator between labels in one cell, e.g. '|'.")
     label_words: list[str] | None = option(
         None, "Word to score for each label: one per label in order, or label=word pairs. Default: the labels."
     )
@@ -85,6 +75,22 @@ class TaskOptions(Group):
     def given(self) -> dict[str, Any]:
         """The options that were given, by their names in Python."""
         return {each.name: value for each in fields(self) if (value := getattr(self, each.name)) != each.default}
+
+
+@dataclass(frozen=True)
+class TaskOptions(TextTaskOptions):
+    """The same for rows of any modality, and for several labels per row."""
+
+    image: str | None = option(None, "Column with the image. Default: inferred.")
+    audio: str | None = option(None, "Column with the audio. Default: inferred.")
+    video: str | None = option(None, "Column with the video. Default: inferred.")
+    task: str | None = option(
+        None, "Kind of task: classification, multi-label, regression or generation. Default: inferred."
+    )
+    labels_from: list[str] | None = option(
+        None, "Multi-label: columns of 0 and 1, one per label, e.g. toxic,insult,threat."
+    )
+    label_delimiter: str | None = option(None, "Multi-label: separator between labels in one cell, e.g. '|'.")
 
 
 @dataclass(frozen=True)
@@ -180,13 +186,20 @@ LOADING = fields(LoadOptions)
 
 
 @dataclass(frozen=True)
-class ModelOptions(LoadOptions):
-    """The frozen model and how it is loaded."""
+class ModelName(Group):
+    """Which frozen model."""
+
+    panel: ClassVar[str] = MODEL
 
     model: str | None = option(
         None,
         "Frozen model: a bundled model (`cuetune models`), a local folder or a hub id. Default, by the data: {models}.",
     )
+
+
+@dataclass(frozen=True)
+class ModelOptions(LoadOptions, ModelName):
+    """The frozen model and how it is loaded."""
 
     def given(self) -> dict[str, Any]:
         """The options by their names in Python."""

@@ -32,7 +32,7 @@ def search(
     data: o.Data,
     to: o.To,
     method: SearchOptions,
-    task: o.TaskOptions,
+    task: o.TextTaskOptions,
     reading: o.ReadOptions,
     splits: o.SplitOptions,
     model: o.TextModelOptions,

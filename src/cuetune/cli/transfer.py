@@ -27,7 +27,7 @@ def transfer(
         str, typer.Option("--from", help="Library of prompts: a folder or an address.", rich_help_panel="Transfer")
     ],
     method: TransferOptions,
-    task: o.TaskOptions,
+    task: o.TextTaskOptions,
     reading: o.ReadOptions,
     splits: o.SplitOptions,
     training: Annotated[Any, Fields("cuetune.tuning.settings:Settings", ("steps", "learning_rate", "seed"))],

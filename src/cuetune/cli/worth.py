@@ -1,11 +1,11 @@
 """`cuetune worth`: how many labelled rows a prompt saves against another method."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from cuetune.cli import options as o
 from cuetune.cli.compare import BudgetOptions, Folder, resumable
-from cuetune.cli.expand import option
+from cuetune.cli.expand import Group, option
 from cuetune.support import console
 
 if TYPE_CHECKING:
@@ -13,12 +13,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class WorthOptions(BudgetOptions):
+class WorthOptions(Group):
     """Which methods, at which sizes."""
+
+    panel: ClassVar[str] = "Comparison"
 
     method: str = option("soft", "Method to evaluate.")
     against: str = option("linear-probe", "Baseline method.")
     sizes: tuple[int, ...] = option((10, 20, 50, 100, 200, 500), "Numbers of training rows, comma-separated.")
+
+
+@dataclass(frozen=True)
+class CurveOptions(BudgetOptions):
+    """A learning curve needs one seed more than a comparison."""
+
     seeds: int = option(4, "Number of seeds: samples of training rows and initialisations.")
 
 
@@ -26,7 +34,8 @@ def worth(
     data: o.Data,
     to: Folder,
     comparison: WorthOptions,
-    task: o.TaskOptions,
+    budget: CurveOptions,
+    task: o.TextTaskOptions,
     reading: o.ReadOptions,
     splits: o.SplitOptions,
     model: o.TextModelOptions,
@@ -41,9 +50,9 @@ def worth(
     """
     from cuetune.comparison.worth import worth as worth_of
 
-    given = {**comparison.given(), **splits.given(), **model.given(), **reading.given(), **task.given()}
+    given = {**comparison.given(), **budget.given(), **splits.given(), **reading.given(), **task.given()}
     with resumable(to):
-        made = worth_of(reading.source(data), to, log=console.note, **given)
+        made = worth_of(reading.source(data), to, log=console.note, **model.given(), **given)
     console.show(_table(made, comparison.method, comparison.against))
     console.say(console.strong(made.advantage.sentence))
     console.say("written to ", console.strong(to))

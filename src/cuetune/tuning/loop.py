@@ -239,7 +239,7 @@ class Tuner:
         self.optimizer.zero_grad(set_to_none=True)
         loss = self._loss(chosen)
         loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.trained.parameters(), self.settings.clip)
+        norm = torch.nn.utils.clip_grad_norm_(self.trained.parameters(), self.settings.max_grad_norm)
         if not torch.isfinite(norm):
             task, numbers = chosen[0]
             raise CuetuneError(

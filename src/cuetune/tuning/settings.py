@@ -59,7 +59,7 @@ class Settings(BaseModel):
         json_schema_extra=PROMPT,
     )  # fmt: skip
     head_init: Literal["probe", "random"] = Field(
-        "probe", description="Initial weights of a head: a linear probe on the frozen model, or random.",
+        "probe", description="Initial weights of a head, from a linear probe on the frozen model or random.",
         json_schema_extra=PROMPT,
     )  # fmt: skip
     augment: Augment = Field("none", description="Random changes of training images at every step.")
@@ -72,7 +72,7 @@ class Settings(BaseModel):
     )
     warmup: int | None = Field(None, ge=0, description="Steps of linear warmup. Default: 10, at most steps / 4.")
     weight_decay: float = Field(0.0, ge=0, description="Weight decay of AdamW.")
-    clip: float = Field(1.0, gt=0, description="Maximum gradient norm.")
+    max_grad_norm: float = Field(1.0, gt=0, description="Maximum gradient norm.")
     evaluate_every: int | None = Field(
         None, ge=1, description="Steps between validations. Default: steps / 8, at least 10."
     )

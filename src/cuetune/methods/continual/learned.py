@@ -32,7 +32,7 @@ STATE = "stream.safetensors"
 STATE_HEAD = re.compile(rb'.{8}\{"__metadata__":\{("sha256":"[0-9a-f]{64}",)?"stream":"', re.DOTALL)
 FORMAT = 1
 # What earlier saved streams call otherwise: settings, options of methods, and values of those.
-RENAMED = {"options": "prompt_options", "head_start": "head_init", "read_layer": "head_layer"}
+RENAMED = {"options": "prompt_options", "head_start": "head_init", "read_layer": "head_layer", "clip": "max_grad_norm"}
 RENAMED_OPTIONS = {"pull": "key_loss_weight", "fixed": "freeze_head"}
 RENAMED_VALUES = {"head": {"sums": "ridge"}}
 REMEDY = "copy it again, or start over with --restart"
