@@ -5,6 +5,7 @@ import os
 import pathlib
 import signal
 import threading
+import time
 
 import pytest
 
@@ -266,3 +267,30 @@ def test_another_number_of_steps_never_drops_a_checkpoint_in_silence(tune, tmp_p
     code, out, err = tune(tmp_path / "p", "--steps", "8", "--overwrite", "--restart")
     assert code == 0, err
     assert (out + err).count("the checkpoint of an earlier run is dropped") == 1
+
+
+class Finalised:
+    """Ctrl-C comes while an object is finalised, where Python drops the exception."""
+
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_ctrl_c_while_an_object_is_finalised_still_ends_the_command(cuetune, monkeypatch):
+    def work(*_args, **_options):
+        Finalised()
+        time.sleep(5)
+
+    monkeypatch.setattr("cuetune.cli.main.app", work)
+    began = time.monotonic()
+    assert cuetune("models") == (130, "", "stopped.\n")
+    assert time.monotonic() - began < 4
+
+
+@pytest.mark.parametrize("place", ["prepare_process", "_run"])
+def test_ctrl_c_before_and_behind_the_command_is_no_traceback(cuetune, monkeypatch, place):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"cuetune.cli.main.{place}", stopped)
+    assert cuetune("models") == (130, "", "")

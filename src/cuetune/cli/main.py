@@ -86,9 +86,13 @@ def main() -> None:
     Ctrl-C ends with 130 and SIGTERM with 143, and both clean up first.
     A reader that has gone away (`| head`) ends it quietly with 141; standard output that is full, with one line and 74.
     """
-    prepare_process()
-    with standard_streams() as out, signals.heard():
-        sys.exit(_run(out))
+    try:
+        prepare_process()
+        with standard_streams() as out, signals.heard():
+            code = _run(out)
+    except KeyboardInterrupt:  # before the command began, or when it had ended
+        code = signals.exit_code()
+    sys.exit(code)
 
 
 def _check_arguments(arguments: list[str]) -> None:
