@@ -1,9 +1,11 @@
 """What installed packages add by entry points, and cuetune where no package adds anything."""
 
+import ast
 import os
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -137,3 +139,20 @@ def test_default_models_are_those_that_loaders_take():
 
     defaults = {loading.DEFAULT, sentences.DEFAULT, image_loading.DEFAULT_IMAGE, audio_loading.DEFAULT_AUDIO}
     assert {name.partition("@")[0] for name in defaults} == {*plugins.DEFAULT_MODELS}
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b", "listed\0", "listed@" + "x" * 5000])
+def test_names_that_no_file_can_have_are_one_line(here, name):
+    with pytest.raises(CuetuneError) as raised:
+        values(name)
+    assert "\n" not in str(raised.value)
+
+
+def test_core_imports_nothing_of_the_catalog():
+    import cuetune
+
+    for path in Path(cuetune.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [each.name for each in node.names] if isinstance(node, ast.Import) else []
+            assert not [name for name in names if name.partition(".")[0] == "cuetune_catalog"], path

@@ -7,6 +7,7 @@ from typing import Any
 from cuetune.data.dataset_source import chosen_part, located
 from cuetune.data.sources import Source
 from cuetune.support import plugins
+from cuetune.support.named_paths import possible
 
 
 def installed(source: Any) -> Any:
@@ -14,9 +15,9 @@ def installed(source: Any) -> Any:
 
     What a `Source` says of its files holds for the data set's. Raises CuetuneError when the data set cannot be had.
     """
-    if not isinstance(source, str):
-        return source
-    name, behind = located(source)
+    if not isinstance(source, str) or source.partition("@")[0] not in plugins.offers(plugins.DATASETS):
+        return source  # its path, which may be one that cannot be looked up, is for the readers to judge
+    name, behind = located(possible(source))
     if not plugins.is_dataset(name):
         return source
     rows, split = plugins.dataset(name).source(), "@".join(behind)

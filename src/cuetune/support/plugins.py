@@ -50,7 +50,7 @@ def offers(group: str) -> dict[str, list[EntryPoint]]:
 
 def is_dataset(name: Any) -> bool:
     """Whether a name stands for the data set of an installed package; a file or folder of that name comes first."""
-    return isinstance(name, str) and not Path(name).exists() and name in offers(DATASETS)
+    return isinstance(name, str) and name in offers(DATASETS) and not Path(name).exists()
 
 
 def dataset(name: str) -> DataSet:
