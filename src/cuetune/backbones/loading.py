@@ -19,7 +19,7 @@ notices = logging.getLogger(__name__)
 
 
 def load_backbone(
-    name: str = DEFAULT,
+    name: str | Path = DEFAULT,
     *,
     revision: str | None = None,
     dtype: str = "auto",
@@ -37,6 +37,7 @@ def load_backbone(
     """
     from cuetune.modalities import of_model
 
+    name = os.fspath(name)
     code: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     backbone = of_model(name, reads, **code).load(name, dtype=dtype, device=device, **code)
     backbone.folder = relative_to_here(name) if model_folder(name) is not None else None
@@ -49,11 +50,11 @@ def model_folder(name: str) -> Path | None:
     return next((place for place in places if os.path.isdir(place)), None)
 
 
-def text_backbone(model: "str | Backbone", **options: Any) -> "TextBackbone":
+def text_backbone(model: "str | Path | Backbone", **options: Any) -> "TextBackbone":
     """A backbone that reads texts, loaded where only its name is given. Raises CuetuneError for one of another kind."""
     from cuetune.backbones.text import TextBackbone
 
-    backbone = load_backbone(model, **{"reads": "text", **options}) if isinstance(model, str) else model
+    backbone = load_backbone(model, **{"reads": "text", **options}) if isinstance(model, str | Path) else model
     if not isinstance(backbone, TextBackbone):
         raise CuetuneError(f"{backbone.identity.name} reads no texts, which this takes; choose a language model.")
     return backbone
