@@ -215,3 +215,32 @@ def test_a_verb_that_names_skip_unreadable_has_it(cuetune, faulty, tmp_path, ver
     code, out, err = cuetune(verb, faulty, "--to", tmp_path / "p", *MODEL, *KNOWN, "--skip-unreadable", *more)
     assert code == 0, err
     assert "line 3, column 'label': no label" in out + err
+
+
+def test_rows_with_too_many_cells_are_counted_and_left_out(cuetune, prompt, tmp_path):
+    lines = csv_of(TABLE).splitlines()
+    lines[4] = "well, it is, good,pos"
+    lines[9] = "only a text"
+    path = tmp_path / "rows.csv"
+    path.write_text("\n".join(lines) + "\n")
+    words = ("evaluate", prompt, path, *MODEL)
+    code, _, err = cuetune(*words)
+    assert code == 2
+    assert (
+        "2 rows cannot be used: rows.csv, row 4: 4 cells, but the header has 2 columns; rows.csv, row 9: 1 cells" in err
+    )
+    assert "leave them out with --skip-unreadable" in err
+    code, out, err = cuetune(*words, "--skip-unreadable")
+    assert code == 0, err
+    assert "2 rows left out:" in out + err
+    code, out, _ = cuetune("check", path, "--model", folder(), "--json")
+    assert {each["what"]: each["count"] for each in json.loads(out)["findings"]}[
+        "rows with other numbers of cells than the header"
+    ] == 2
+
+
+def test_labels_that_differ_only_in_case_are_noticed(cuetune, tmp_path):
+    table = [{**row, "label": row["label"].title() if n % 4 > 1 else row["label"]} for n, row in enumerate(TABLE)]
+    code, out, _ = cuetune("check", write_csv(tmp_path / "rows.csv", table), "--model", folder(), "--json")
+    found = {each["what"]: each for each in json.loads(out)["findings"]}
+    assert found["labels that differ only in case or spaces"]["count"] == 2

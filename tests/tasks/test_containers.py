@@ -105,7 +105,7 @@ def test_a_zip_file_of_several_files(tmp_path):
 
 def test_a_fault_in_a_zip_file_names_the_archive(tmp_path):
     with zipfile.ZipFile(tmp_path / "rows.zip", "w") as archive:
-        archive.writestr("rows.csv", "text,label\na,b\nc,d,e\n")
+        archive.writestr("rows.csv", "text,label\na,b\nc\0,d\n")
     with pytest.raises(CuetuneError, match=r"rows.zip/rows.csv, row 2"):
         values(tmp_path / "rows.zip")
 

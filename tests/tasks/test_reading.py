@@ -15,6 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cuetune.data.reading import read_rows
+from cuetune.data.row_error import RowError
+from cuetune.data.task_inference import infer_task
 from cuetune.errors import CuetuneError
 
 words = st.text(st.characters(blacklist_categories=("Cs", "Cc")), max_size=20) | st.just(
@@ -99,8 +101,6 @@ def test_rows_say_where_they_stand(tmp_path):
 BAD = {
     "empty file": ("rows.csv", b"", "empty"),
     "header only": ("rows.csv", b"text,label\n", "no rows"),
-    "too many cells": ("rows.csv", b"text,label\na,b\nc,d,e\n", "row 2"),
-    "too few cells": ("rows.csv", b"text,label\na,b\nc\n", "row 2"),
     "open quote": ("rows.csv", b'text,label\na,b\n"c,d\n', "row 2"),
     "latin-1 bytes": ("rows.csv", b"text,label\ncaf\xe9,b\n", "0xe9"),
     "NUL byte": ("rows.csv", b"text,label\na\0,b\n", "NUL"),
@@ -121,6 +121,21 @@ BAD = {
     "quotes in unquoted TSV": ("rows.tsv", b'text\tlabel\n"a" b\tx\n', "--quoting none"),
     "cut gzip": ("rows.csv.gz", gzip.compress(b"text,label\na,b\n" * 1000)[:-40], "gzip"),
 }
+
+
+@pytest.mark.parametrize("line", ["c,d,e", "c"])
+def test_a_row_of_another_number_of_cells_says_so(tmp_path, line):
+    (tmp_path / "rows.csv").write_text(f"text,label\na,b\n{line}\nx,y\n")
+    whole, faulty, other = read_rows(tmp_path / "rows.csv")
+    assert not whole.fault
+    assert faulty.where == "rows.csv, row 2"
+    assert faulty.fault == f"{line.count(',') + 1} cells, but the header has 2 columns"
+    task = infer_task([whole, faulty, other])
+    assert task.labels == ("b", "y")
+    with pytest.raises(RowError, match="row 2: . cells, but the header has 2 columns; put quotation marks"):
+        task.example(faulty)
+    with pytest.raises(RowError, match="row 2: . cells"):
+        infer_task([faulty])
 
 
 @pytest.mark.parametrize("kind", BAD)

@@ -7,6 +7,7 @@ from typing import Any
 from cuetune.backbones.audio import AudioBackbone
 from cuetune.backbones.hearing import Hearing, WhisperHearing, hearing_of
 from cuetune.backbones.loading import _device, _dtype, _plain_name, load_tokenizer
+from cuetune.backbones.media import with_stored_hash
 from cuetune.backbones.whisper import WhisperBackbone
 from cuetune.errors import CuetuneError
 from cuetune.support.plugins import resolve_model
@@ -24,13 +25,18 @@ def load_audio_backbone(
     dtype, device: as of `load_backbone`. Raises CuetuneError when the model is not found, is no model of sound that is
     known, does not say how its sounds are prepared, or does not take injections.
     """
+    place = _device(device)
+    return with_stored_hash(lambda wanted: _loaded(name, wanted, place, revision), _dtype(dtype, place))
+
+
+def _loaded(name: str, dtype: Any, place: Any, revision: str | None) -> AudioBackbone:
     from cuetune.backbones.compat import audio as compat_audio
 
     plain, seconds = _window(name)
-    place, source = _device(device), resolve_model(plain)
+    source = resolve_model(plain)
     options: dict[str, Any] = {"revision": revision}
     try:
-        model = compat_audio.load_audio(source, dtype=_dtype(dtype, place), use_safetensors=True, **options)
+        model = compat_audio.load_audio(source, dtype=dtype, use_safetensors=True, **options)
     except (OSError, ValueError, ImportError, KeyError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CuetuneError(f"{name}: no model of sound could be loaded ({reason}).") from error

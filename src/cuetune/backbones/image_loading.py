@@ -6,6 +6,7 @@ from typing import Any
 from cuetune.backbones.conv import ConvBackbone
 from cuetune.backbones.image import ImageBackbone
 from cuetune.backbones.loading import _device, _dtype, _plain_name
+from cuetune.backbones.media import with_stored_hash
 from cuetune.backbones.preprocessing import Preprocessing
 from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.errors import CuetuneError
@@ -30,13 +31,19 @@ def load_image_backbone(
     dtype, device: as of `load_backbone`. Raises CuetuneError when the model is not found, does not see pictures,
     does not say how its pictures are prepared, or does not take injections.
     """
+    place = _device(device)
+    options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
+    return with_stored_hash(lambda wanted: _loaded(name, wanted, place, **options), _dtype(dtype, place))
+
+
+def _loaded(name: str, dtype: Any, place: Any, *, revision: str | None, trust_remote_code: bool) -> SeeingBackbone:
     from cuetune.backbones.compat import vision as compat_vision
 
     plain, side = sized(name)
-    place, source = _device(device), resolve_model(plain)
+    source = resolve_model(plain)
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
-        model = compat_vision.load_vision(source, dtype=_dtype(dtype, place), use_safetensors=True, **options)
+        model = compat_vision.load_vision(source, dtype=dtype, use_safetensors=True, **options)
     except (OSError, ValueError, ImportError, KeyError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CuetuneError(f"{name}: no model of pictures could be loaded ({reason}).") from error

@@ -1,7 +1,8 @@
 """What frozen encoders of pictures, clips and sounds have in common."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,6 +14,21 @@ from cuetune.backbones.injection import Injection
 from cuetune.errors import CuetuneError
 
 POOLINGS = ("first", "mean")  # what is read of a row: the model's own first state, or the mean over the row's
+
+
+AnyBackbone = TypeVar("AnyBackbone", bound="Backbone[Any]")
+
+
+def with_stored_hash(load: Callable[[Any], AnyBackbone], dtype: Any) -> AnyBackbone:
+    """A backbone in this dtype, known by its weights as they are stored: float16 rounds in another way than their hash,
+    so that they are read once more.
+    """
+    backbone = load(dtype)
+    if dtype == torch.float16:
+        rounded = backbone.identity
+        stored = load(torch.bfloat16).identity.weights_hash
+        backbone.identity = replace(rounded, weights_hash=stored, also=(*rounded.also, rounded.weights_hash))
+    return backbone
 
 
 class MediaBackbone(Backbone[Batch]):

@@ -1,6 +1,7 @@
 """Loading a model of clips by name: an image model with the number of frames behind it, or a VideoMAE."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from cuetune.backbones.clips import ClipPreprocessing
 from cuetune.backbones.image import ImageBackbone
 from cuetune.backbones.image_loading import load_image_backbone, load_preprocessing
 from cuetune.backbones.loading import _device, _dtype, _plain_name
+from cuetune.backbones.media import with_stored_hash
 from cuetune.backbones.video import FramesBackbone, TubesBackbone
 from cuetune.errors import CuetuneError
 from cuetune.support.plugins import resolve_model
@@ -43,17 +45,19 @@ def load_video_backbone(
             raise CuetuneError(f"{name}: clips are seen by vision transformers, and {still.identity.name} is none.")
         prepared = ClipPreprocessing.over(still.preprocessing, int(asked["frames"]))
         own = f"{_plain_name(asked['model'])}@{asked['frames']}x{asked['side']}"
-        return FramesBackbone(still.model, prepared, own, still.identity.revision)
-    return _tubes(name, dtype, device, options)
+        frames = FramesBackbone(still.model, prepared, own, still.identity.revision)
+        stored, also = still.identity.weights_hash, still.identity.also
+        frames.identity = replace(frames.identity, weights_hash=stored, also=also)
+        return frames
+    place = _device(device)
+    return with_stored_hash(lambda wanted: _tubes(name, wanted, place, options), _dtype(dtype, place))
 
 
-def _tubes(name: str, dtype: str, device: str, options: dict[str, Any]) -> TubesBackbone:
+def _tubes(name: str, dtype: Any, place: Any, options: dict[str, Any]) -> TubesBackbone:
     from cuetune.backbones.compat import video as compat_video
 
-    place = _device(device)
     try:
-        dtype_here = _dtype(dtype, place)
-        model = compat_video.load_tubes(resolve_model(name), dtype=dtype_here, use_safetensors=True, **options)
+        model = compat_video.load_tubes(resolve_model(name), dtype=dtype, use_safetensors=True, **options)
     except (OSError, ValueError, ImportError, KeyError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CuetuneError(f"{name}: no model of clips could be loaded ({reason}).") from error

@@ -133,6 +133,11 @@ LEAVE_OUT = "or leave them out with --skip-unreadable"
 KINDS = {
     "column": ("error", "rows without a column that the task needs", f"add it, {LEAVE_OUT}"),
     "text": ("error", "rows whose {noun} is missing or none", f"fill or replace it, {LEAVE_OUT}"),
+    "cells": (
+        "error",
+        "rows with other numbers of cells than the header",
+        f"quote texts that hold the delimiter, {LEAVE_OUT}",
+    ),
     "unlabelled": ("error", "rows without a label", f"add it, {LEAVE_OUT}"),
     "unknown": ("error", "rows with an unknown label", f"correct it, {LEAVE_OUT}"),
     "broken": ("error", "rows whose {noun} cannot be read", "replace or remove them, or pass --skip-unreadable"),
@@ -179,8 +184,21 @@ def _length_findings(measure: Measure) -> list[Finding]:
     return found
 
 
+def _only_case(task: Task) -> Finding | None:
+    """Labels that are the same but for upper and lower case, or spaces around them."""
+    spelled: dict[str, list[str]] = defaultdict(list)
+    for label in task.labels:
+        spelled[" ".join(label.casefold().split())].append(label)
+    alike = [labels for labels in spelled.values() if len(labels) > 1]
+    if not alike:
+        return None
+    places = tuple(" and ".join(map(repr, labels)) for labels in alike[:SHOWN])
+    what = "labels that differ only in case or spaces"
+    return Finding("warning", what, len(alike), places, "give them one spelling, unless they mean different things")
+
+
 def _label_findings(task: Task, counts: Counter[str]) -> list[Finding]:
-    found = []
+    found = [] if (case := _only_case(task)) is None else [case]
     rare = [label for label in task.labels if counts[label] < RARE]
     if rare:
         places = tuple(f"{label!r}: {counts[label]} rows" for label in rare[:SHOWN])

@@ -1,7 +1,7 @@
 """Folders and names that Hugging Face `datasets` reads, with their configurations and splits."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,7 @@ class DatasetSource:
         named = named_columns(self.features)
         for path, layout in files:
             for row in read_file(path, encoding, layout):
-                yield Row(row.where, with_names(row.values, named), row.note) if named else row
+                yield replace(row, values=with_names(row.values, named)) if named else row
 
 
 def open_dataset(name: str, behind: list[str]) -> tuple[DatasetSource, str | None]:

@@ -30,11 +30,25 @@ class Row:
     """One raw row of data and where it stands, for error messages: `where` reads like "reviews.csv, row 17".
 
     note: what the reader of the file has to say of it, the same words for all rows of one kind.
+    fault: why its cells cannot be told apart; `values` are then a guess, which no task uses.
     """
 
     where: str
     values: Mapping[str, Any]
     note: str = ""
+    fault: str = ""
+
+
+def clear_rows(rows: Sequence[Row]) -> Sequence[Row]:
+    """The rows whose cells can be told apart. Raises RowError where none can."""
+    found = [row for row in rows if not row.fault]
+    if rows and not found:
+        raise _unclear(rows[0])
+    return found
+
+
+def _unclear(row: Row) -> RowError:
+    return RowError("cells", f"{row.where}: {row.fault}", "put quotation marks around texts that hold the delimiter.")
 
 
 @dataclass(frozen=True)
@@ -147,6 +161,8 @@ class Task:
 
     def example(self, row: Row, *, labelled: bool = True) -> Example:
         """Read one row under this task. Raises RowError naming row and column for anything it cannot mean."""
+        if row.fault:
+            raise _unclear(row)
         value = _text if self.modality == "text" else _content
         fields = {name: value(row, self.columns.get(name, name)) for name in self.fields}
         return Example(row.where, fields, self.answers.target(row) if labelled else None)

@@ -11,7 +11,7 @@ from cuetune.data.formats.cells import ABSENT, cell_at, format_value, is_missing
 from cuetune.data.formats.column_names import looks_like_data, may_be_meant
 from cuetune.data.labels.cells import number
 from cuetune.data.labels.names import given_labels, in_order, label_key, paired_words
-from cuetune.data.task import FIELD, Row, Task, default_words
+from cuetune.data.task import FIELD, Row, Task, clear_rows, default_words
 from cuetune.data.task_kind import infer_asked
 from cuetune.errors import CuetuneError
 
@@ -79,7 +79,7 @@ def infer_task(
     template: "chat" asks for the chat template of `tokenizer`, with the instruction as the system's text and the text
     alone, or what stands in "chat: MESSAGE", as the user's.
     """
-    in_chat = is_chat(template)
+    rows, in_chat = clear_rows(rows), is_chat(template)
     if in_chat:
         template = message_of(str(template))
     if not rows:

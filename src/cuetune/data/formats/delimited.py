@@ -64,8 +64,8 @@ def _rows(path: Path, layout: Layout, reader: Any, delimiter: str, place: _Place
             place.number += 1
             beside = place.line == place.number + above
             where = f"{path.name}, row {place.number}" + ("" if beside else f" (line {place.line})")
-            values = _cells(path, where, header, cells)
-            yield Row(where, values, _note(where, cells) if delimiter == "\t" else "")
+            values, fault = _cells(path, where, header, cells), _fault(header, cells)
+            yield Row(where, values, _note(where, cells) if delimiter == "\t" else "", fault)
         place.line = start + reader.line_num + 1
 
 
@@ -140,16 +140,18 @@ def _header(path: Path, header: list[str] | None) -> list[str]:
 
 
 def _cells(path: Path, where: str, header: Sequence[str], cells: Sequence[str]) -> dict[str, str]:
-    """Column -> cell. Cells behind the last column may be missing or empty where no name stands above them."""
-    missing, extra = header[len(cells) :], cells[len(header) :]
-    if any(extra) or not all(map(is_nameless, missing)):
-        raise CuetuneError(
-            f"{path.parent / where}: {len(cells)} cells, but the header has {len(header)} columns; put "
-            "quotation marks around texts that contain the delimiter."
-        )
+    """Column -> cell."""
     if any("\0" in cell for cell in cells):
         raise CuetuneError(
             f"{path.parent / where}: contains a NUL byte; the file is damaged, no text, or UTF-16 (pass --encoding "
             "utf-16-le)."
         )
     return {name: cell for name, cell in zip(header, cells, strict=False) if cell or not is_nameless(name)}
+
+
+def _fault(header: Sequence[str], cells: Sequence[str]) -> str:
+    """What is wrong with the number of cells: some may be missing or empty behind the last name of the header."""
+    missing, extra = header[len(cells) :], cells[len(header) :]
+    if not any(extra) and all(map(is_nameless, missing)):
+        return ""
+    return f"{len(cells)} cells, but the header has {len(header)} columns"

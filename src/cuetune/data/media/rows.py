@@ -13,7 +13,7 @@ from cuetune.data.media.folders import MediaFolder
 from cuetune.data.media.location import ADDRESS, Inline, located
 from cuetune.data.reading import read_rows
 from cuetune.data.sources import Source, source_of
-from cuetune.data.task import Row, Task
+from cuetune.data.task import Row, Task, clear_rows
 from cuetune.data.task_inference import TEXT_NAMES, infer_task
 from cuetune.errors import CuetuneError
 
@@ -193,6 +193,7 @@ class Media:
 
         Raises CuetuneError if ambiguous, and for a row that holds something else where the others hold one.
         """
+        rows = clear_rows(rows)
         if not rows:
             raise CuetuneError("no rows to learn the task from.")
         column = column or self.column(rows[0])
