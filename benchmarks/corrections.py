@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cuetune.answers.prediction import Prediction
-from cuetune.backbones.loading import load_backbone
+from cuetune.backbones.registry import load_backbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.data.reading import read_rows
 from cuetune.data.splits import split_examples

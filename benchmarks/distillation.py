@@ -10,7 +10,7 @@ import statistics
 import time
 from typing import Any
 
-from cuetune.backbones.loading import load_backbone
+from cuetune.backbones.registry import load_backbone
 from cuetune.methods.multitask.distillation import Distillation
 from cuetune.methods.multitask.sampling import StochasticTasks
 from cuetune.methods.multitask.sources import Source, read_sources

@@ -14,18 +14,18 @@ from typing import Any
 
 import torch
 
-from cuetune.backbones.loading import load_backbone
+from cuetune.backbones.registry import load_backbone
 from cuetune.data.media.audio_batches import listen
 from cuetune.data.media.audio_files import SOUNDS
-from cuetune.data.media.image_batches import decode, rows_of
+from cuetune.data.media.image_batches import decode
 from cuetune.data.media.image_files import PICTURES
 from cuetune.data.media.video_files import VIDEOS
 from cuetune.data.splits import Splits
 from cuetune.data.task import Example, Task
-from cuetune.modalities import modality_of
+from cuetune.methods.initial_prompt import first_prompt
 from cuetune.tuning.data import Data
 from cuetune.tuning.loop import Tuner
-from cuetune.tuning.runs import TaskData
+from cuetune.tuning.runs import AudioRun, TaskData
 from cuetune.tuning.settings import Settings
 from side_by_side import keep, machine, paired_ratios, timed
 
@@ -50,11 +50,10 @@ def examples_of(name: str, count: int) -> tuple[Task, list[Example]]:
 
 def tuner(backbone: Any, task: Task, examples: list[Example], method: str, late: bool) -> Tuner:
     """A run that has done what it does once."""
-    modality = modality_of(backbone)
     options = {"layer": round(backbone.layers * 2 / 3)} if late else {}
     settings = Settings(steps=1000, batch_size=BATCH, length=10, head_init="random", prompt_options=options)
     data = Data(task, Splits(examples, [], []), task.name)
-    prompt = modality.begin(backbone, data, method, 0, settings)
+    prompt = first_prompt(backbone, data, method, 0, settings)
     run = Tuner(backbone, prompt, TaskData(task, examples), settings.resolved(backbone, len(examples), prompt))
     run._prepare()
     return run
@@ -71,9 +70,9 @@ def naive(run: Tuner, examples: list[Example], late: bool) -> Callable[[], Any]:
             part.states = kept
             return
         again = type(part)(part.backbone, run.prompt, TaskData(part.task, examples[:BATCH]), run.settings, 0)  # type: ignore[call-arg]
-        if hasattr(part, "heard"):
+        if isinstance(part, AudioRun):
             again._raw = True  # waves, and no states of them
-            again.heard = again._hear(examples[:BATCH])
+            again.audio = again._read(examples[:BATCH])
         run.runs[0], again.readout = again, part.readout
         run._step([(0, numbers)])
         run.runs[0] = part
@@ -103,7 +102,7 @@ def rates(name: str, model: str, method: str, rows: int, device: str) -> dict[st
         if backbone.kind == "audio":
             list(listen(examples, task, backbone.hearing))
         else:
-            list(decode(rows_of(examples, task), backbone.preprocessing))
+            list(decode(examples, task, backbone.preprocessing))
 
     @torch.no_grad()
     def read() -> None:

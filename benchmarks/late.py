@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import cuetune
-from cuetune.backbones.loading import DEFAULT, load_backbone
+from cuetune.backbones.loading import DEFAULT
+from cuetune.backbones.registry import load_backbone
 from cuetune.evaluation.evaluate import evaluate_sources
 from cuetune.prompts.initial import initial_embeddings
 from cuetune.prompts.start_text import TEXT_METHODS, TextStart

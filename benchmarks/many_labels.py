@@ -23,7 +23,8 @@ from dataclasses import replace
 from typing import Any
 
 import many_labels_data
-from cuetune.backbones.loading import DEFAULT, load_backbone
+from cuetune.backbones.loading import DEFAULT
+from cuetune.backbones.registry import load_backbone
 from cuetune.data.task import Example, Task
 from cuetune.prediction.text import Predictor
 from cuetune.prompts.initial import soft_prompt

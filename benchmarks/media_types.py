@@ -28,12 +28,12 @@ from cuetune.backbones.clips import ClipPreprocessing
 from cuetune.backbones.compat import audio as compat_audio
 from cuetune.backbones.compat import vision as compat_vision
 from cuetune.backbones.conv import ConvBackbone
+from cuetune.backbones.families import REFUSED, medium, reason_against
 from cuetune.backbones.hearing import SpectrogramHearing, WaveHearing, WhisperHearing
 from cuetune.backbones.image import ImageBackbone
 from cuetune.backbones.preprocessing import Preprocessing
 from cuetune.backbones.video import TubesBackbone
 from cuetune.errors import CuetuneError
-from cuetune.modalities.families import REFUSED, medium, reason_against
 
 DOCS = Path(__file__).parent.parent / "docs" / "models.md"
 BEGIN, END = "<!-- media types: begin -->", "<!-- media types: end -->"

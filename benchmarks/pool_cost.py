@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from cuetune.backbones.loading import load_backbone
+from cuetune.backbones.registry import load_backbone
 from cuetune.data.task import Example, Task
 from cuetune.methods.continual.features import FrozenFeatures
 from cuetune.prompts.pool import PoolShape

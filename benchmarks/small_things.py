@@ -17,14 +17,14 @@ from pathlib import Path
 
 import torch
 
+from cuetune.api.check import check
 from cuetune.backbones.identity import BackboneIdentity
 from cuetune.cli.library import list_prompts, search
+from cuetune.data.readers.registry import reader_for
 from cuetune.data.task import Task
 from cuetune.library.collection import PromptLibrary, _entry_of, _files
 from cuetune.library.tuned import TunedPrompt
-from cuetune.modalities import of_data
 from cuetune.prompts import SoftPrompt
-from cuetune.verbs import check
 
 IDENTITY = BackboneIdentity("tiny", None, "ab" * 32, "cd" * 32, "llama", 6, 2, 2)
 CLASSES = 10
@@ -88,11 +88,11 @@ def of_folder(count: int) -> dict[str, float]:
             (Path(folder) / f"class-{label}").mkdir()
         for number in range(count):
             (Path(folder) / f"class-{number % CLASSES}" / f"{number}.png").write_bytes(whole.getvalue())
-        modality = of_data(folder, {})
+        reader = reader_for(folder, {})
         return {
             "files": count,
-            "modality": seconds(lambda: of_data(folder, {})),
-            "rows": seconds(lambda: sum(1 for _ in modality.read(folder))),
+            "modality": seconds(lambda: reader_for(folder, {})),
+            "rows": seconds(lambda: sum(1 for _ in reader.read(folder))),
             "check": seconds(lambda: check(folder)),
         }
 

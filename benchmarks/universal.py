@@ -23,7 +23,7 @@ from typing import Any
 
 from scipy import stats
 
-from cuetune.backbones.loading import load_backbone
+from cuetune.backbones.registry import load_backbone
 from cuetune.data.sampling import draw
 from cuetune.data.task import Example
 from cuetune.evaluation.evaluate import evaluate_sources, in_words

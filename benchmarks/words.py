@@ -15,7 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cuetune.backbones.loading import DEFAULT, load_backbone
+from cuetune.backbones.loading import DEFAULT
+from cuetune.backbones.registry import load_backbone
 from cuetune.data.splits import Splits
 from cuetune.evaluation.evaluate import evaluate_sources
 from cuetune.methods.calibration import calibrate

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from transformers import CONFIG_MAPPING
 
+from cuetune.backbones.families import REFUSED, check_family, medium, reason_against
+from cuetune.backbones.registry import modality_of_model
 from cuetune.errors import CuetuneError
-from cuetune.modalities import of_model
-from cuetune.modalities.families import REFUSED, check_family, medium, reason_against
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -40,7 +40,7 @@ def test_what_is_not_taken_is_refused_before_its_weights_are_read(family, tmp_pa
     reason = WRITTEN[family].removeprefix("not taken: ")
     (tmp_path / "config.json").write_text(f'{{"model_type": "{family}"}}')
     with pytest.raises(CuetuneError) as caught:
-        of_model(str(tmp_path))
+        modality_of_model(str(tmp_path))
     line = str(caught.value)
     assert reason in line
     assert str(tmp_path) in line

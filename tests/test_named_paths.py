@@ -3,13 +3,13 @@
 import pytest
 
 import cuetune
-from cuetune.backbones.loading import load_backbone
+from cuetune.api.tune import tune
+from cuetune.backbones.registry import load_backbone
 from cuetune.cli import main
 from cuetune.data.reading import read_rows
 from cuetune.errors import CuetuneError
 from cuetune.library.collection import PromptLibrary
 from cuetune.support.named_paths import possible
-from cuetune.tuning.session import tune
 
 NAMES = ("x" * 5000, "d/" * 3000, "x" * 300 + ".csv")
 ROWS = [{"text": f"{word} {number}", "label": word} for number in range(8) for word in ("good", "bad")]

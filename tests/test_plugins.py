@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 import tiny
-from cuetune.backbones.loading import load_backbone
+from cuetune.backbones.registry import load_backbone
 from cuetune.data.reading import read_rows, source_name, splits_of
 from cuetune.errors import CuetuneError
 from cuetune.support import plugins

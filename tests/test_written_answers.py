@@ -151,11 +151,9 @@ def test_a_text_that_is_cut_names_the_limit_that_cut_it():
     frozen = frozen_chain(positions=128)
     long = [Example("row 0", {"text": "x" * 500}, "good")]
     short = Task(template=TASK.template, label_column="answer", max_tokens=9)
-    from cuetune.modalities import modality_of
-
     said = []
     for task in (TASK, short):
         run = TextRun(frozen, no_prompt(frozen), TaskData(task, long), Settings(), 0)
-        said += modality_of(frozen).cut_in(run)
+        said += run.cut_notes()
     assert "(the model's positions leave no more)" in said[0]
     assert "longer than 9 tokens (--max-tokens)" in said[1]

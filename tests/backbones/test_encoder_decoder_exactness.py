@@ -14,7 +14,7 @@ from cuetune.backbones.compat import text as compat
 from cuetune.backbones.encoder_decoder import EncoderDecoderBackbone
 from cuetune.backbones.generation import Writing, generate
 from cuetune.backbones.injection import Injection
-from cuetune.backbones.loading import load_backbone
+from cuetune.backbones.registry import load_backbone
 from cuetune.data.task import Example, Row, Task
 from cuetune.data.templating import Renderer
 from cuetune.errors import CuetuneError

@@ -21,7 +21,8 @@ from transformers import (
 from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.encoder import EncoderBackbone
 from cuetune.backbones.injection import Injection
-from cuetune.backbones.loading import kind_of, load_backbone
+from cuetune.backbones.loading import kind_of
+from cuetune.backbones.registry import load_backbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from tiny import encoder, masked_tokenizer, model, tokenizer

@@ -12,15 +12,16 @@ import torch
 from transformers import Gemma3Config, Gemma3ForConditionalGeneration
 
 import cuetune
+from cuetune.api.tune import tune
 from cuetune.backbones.answer_paths import leaf_paths
 from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.encoder import EncoderBackbone
 from cuetune.backbones.generation import Writing, generate
 from cuetune.backbones.injection import Injection
-from cuetune.backbones.loading import load_backbone, open_model
+from cuetune.backbones.loading import open_model
+from cuetune.backbones.registry import load_backbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
-from cuetune.tuning.session import tune
 from cuetune.tuning.settings import Settings
 from tiny import encoder_decoder_backbone, tokenizer, write_csv
 from tiny import rows as labelled

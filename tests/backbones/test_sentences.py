@@ -9,7 +9,7 @@ import torch.nn.functional as F
 import tiny
 from cuetune.backbones import sentences
 from cuetune.backbones.encoder import EncoderBackbone
-from cuetune.backbones.loading import load_backbone
+from cuetune.backbones.registry import load_backbone
 from cuetune.backbones.sentences import ASKED, SETTINGS, SentenceEncoder, nearest
 from cuetune.errors import CuetuneError
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, T5Config, T5ForConditionalGeneration
 
+from cuetune.api.predict import backbone_for, load
 from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.identity import BackboneIdentity, weights_hash
 from cuetune.backbones.injection import Injection
-from cuetune.backbones.loading import load_backbone
+from cuetune.backbones.registry import load_backbone
 from cuetune.backbones.stored_weights import check_loader, file_tensors, quantisation
 from cuetune.errors import CuetuneError
-from cuetune.verbs import backbone_for, load
 from tiny import ending_tokenizer, rows, tokenizer, write_csv
 
 PRECISIONS = ("float32", "bfloat16", "float16")

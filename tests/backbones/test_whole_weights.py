@@ -18,7 +18,8 @@ from transformers import (
 from cuetune.backbones.compat import audio as compat_audio
 from cuetune.backbones.compat import video as compat_video
 from cuetune.backbones.compat import vision as compat_vision
-from cuetune.backbones.loading import load_backbone, load_text_backbone
+from cuetune.backbones.loading import load_text_backbone
+from cuetune.backbones.registry import load_backbone
 from cuetune.backbones.whole_weights import load_whole
 from cuetune.errors import CuetuneError
 from tiny import encoder, encoder_decoder, masked_tokenizer, model, tokenizer, tokenizer_of

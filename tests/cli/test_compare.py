@@ -4,7 +4,7 @@ import pytest
 
 import tiny
 from cuetune.comparison import runner as comparison
-from cuetune.comparison.contenders import CONTENDERS
+from cuetune.comparison.contenders import TEXT_CONTENDERS
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_ctrl_c_says_how_to_go_on(cuetune, data, tmp_path, monkeypatch, verb):
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (("--methods", "sofft"), f"unknown method 'sofft'; choose from {next(iter(CONTENDERS))}"),
+        (("--methods", "sofft"), f"unknown method 'sofft'; choose from {next(iter(TEXT_CONTENDERS))}"),
         (("--sizes", "many"), "--sizes 'many': write whole numbers"),
         (("--sizes", "8,5000"), "only 70 rows are left to train on"),
         (("--prices", "none.toml"), "cannot be read"),

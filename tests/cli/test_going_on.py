@@ -9,12 +9,13 @@ import time
 
 import pytest
 
+from cuetune.api import tune as verb
 from cuetune.errors import CuetuneError
 from cuetune.library.digest import digest
 from cuetune.library.tuned import TunedPrompt
-from cuetune.tuning import session
 from cuetune.tuning.checkpoint import Progress, save_checkpoint
 from cuetune.tuning.loop import Tuner
+from cuetune.tuning.settings import Settings
 from tiny import folder, rows, write_csv
 
 SHORT = ("--dtype", "float32", "--steps", "24", "--evaluate-every", "8", "--length", "3", "--no-baselines")
@@ -37,9 +38,9 @@ def tune(cuetune, data):
 def whole(data, tmp_path_factory):
     """The digest and the scores of a run that nobody stops."""
     place = tmp_path_factory.mktemp("whole") / "p"
-    settings = session.Settings(steps=24, evaluate_every=8, length=3)
+    settings = Settings(steps=24, evaluate_every=8, length=3)
     how = {"model_options": {"dtype": "float32"}, "baselines": False, "reporters": [], "log": lambda line: None}
-    made = session.tune(data, place, model=str(folder()), settings=settings, **how)
+    made = verb.tune(data, place, model=str(folder()), settings=settings, **how)
     return digest(made), made.record["scores"]
 
 
@@ -79,7 +80,7 @@ def test_a_run_that_is_stopped_saves_the_best_says_so_and_goes_on(tmp_path, tune
 
 def test_a_run_that_is_stopped_while_it_is_scored_goes_on(tmp_path, tune, whole, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(session, "score", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        patch.setattr(verb, "score", lambda *_: os.kill(os.getpid(), signal.SIGINT))
         assert tune(tmp_path / "p")[0] == 130
     assert "scores" not in TunedPrompt.load(tmp_path / "p").record
     assert tune(tmp_path / "p")[0] == 0
@@ -151,7 +152,7 @@ def test_a_second_run_to_one_place_is_refused_at_once(tmp_path, tune, monkeypatc
 
     def second():
         try:
-            session.tune([], tmp_path / "p")
+            verb.tune([], tmp_path / "p")
         except CuetuneError as error:
             refused.append(str(error))
 

@@ -20,7 +20,8 @@ from cuetune.methods.continual.learner import Learner
 from cuetune.methods.continual.learning import learn_many
 from cuetune.methods.searching import SEARCHES
 from cuetune.methods.wording import WORDINGS
-from cuetune.modalities import MODALITIES
+from cuetune.modality import MODALITIES
+from cuetune.prompts.registry import METHODS
 from cuetune.tuning.data import prepare
 from cuetune.tuning.settings import Settings
 
@@ -166,7 +167,7 @@ def test_config_keys_are_the_options(verb):
 
 
 def test_choices_come_from_where_they_are():
-    for name in (*(name for each in MODALITIES.values() for name in each.methods()), *WORDINGS):
+    for name in (*(name for methods in METHODS.values() for name in methods), *WORDINGS):
         assert re.search(rf"\b{name}\b", choices.prompts()), name
     assert choices.searches() == ", ".join(SEARCHES)
     assert set(choices.learners().split(", ")) == set(Learner.known())
@@ -175,7 +176,7 @@ def test_choices_come_from_where_they_are():
 
 def test_audio_prompts_are_in_the_help_of_tune(cuetune):
     _, out, _ = cuetune("tune", "--help")
-    assert all(name in out for name in MODALITIES["audio"].methods())
+    assert all(name in out for name in METHODS["audio"])
 
 
 def sources():

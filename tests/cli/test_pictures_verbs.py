@@ -12,7 +12,7 @@ from PIL import Image
 
 import cuetune as package
 from cuetune.library.tuned import TunedPrompt
-from cuetune.tuning.session import JsonLog
+from cuetune.tuning.progress import JsonLog
 from tiny import write_csv
 from tiny_vision import dark_and_light, image_backbone, picture, png, vision_model
 

@@ -8,7 +8,7 @@ import pytest
 import tiny
 from cuetune.comparison import compare as module
 from cuetune.comparison.compare import compare, price_here
-from cuetune.comparison.contenders import CONTENDERS, instructed
+from cuetune.comparison.contenders import TEXT_CONTENDERS, instructed
 from cuetune.cost.prices import Prices
 from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
@@ -22,13 +22,13 @@ def call(folder, methods, **more):
 
 
 def test_every_method_is_run_and_written(tmp_path):
-    methods = [name for name in CONTENDERS if name not in FAR]
+    methods = [name for name in TEXT_CONTENDERS if name not in FAR]
     made = call(tmp_path / "c", methods, price_per_hour=3.0)
     written = json.loads((tmp_path / "c" / "results.json").read_text())
     assert {row["method"] for row in written["rows"]} == set(methods)
     assert written["finished"]
     for row in made.rows:
-        contender = CONTENDERS[row["method"]]
+        contender = TEXT_CONTENDERS[row["method"]]
         assert 0 <= row["accuracy"]["value"] <= 1
         assert row["latency"] > 0
         assert row["stored_bytes"] > 0
@@ -55,8 +55,8 @@ def test_ctrl_c_leaves_a_table_of_what_is_there(tmp_path, monkeypatch):
     def stop(job):
         raise KeyboardInterrupt
 
-    broken = CONTENDERS["soft"]
-    monkeypatch.setitem(CONTENDERS, "soft", type(broken)(broken.title, broken.family, stop, tuned=True))
+    broken = TEXT_CONTENDERS["soft"]
+    monkeypatch.setitem(TEXT_CONTENDERS, "soft", type(broken)(broken.title, broken.family, stop, tuned=True))
     with pytest.raises(KeyboardInterrupt):
         call(tmp_path / "c", ("zero-shot", "soft"))
     table = (tmp_path / "c" / "table.md").read_text()

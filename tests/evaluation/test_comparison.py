@@ -7,7 +7,7 @@ import pytest
 
 import tiny
 from cuetune.comparison import runner as module
-from cuetune.comparison.contenders import CONTENDERS, Contender
+from cuetune.comparison.contenders import TEXT_CONTENDERS, Contender
 from cuetune.comparison.plan import Plan
 from cuetune.comparison.run_result import Outcome
 from cuetune.comparison.runner import Comparison
@@ -41,10 +41,10 @@ class Made:
 def made(monkeypatch):
     runner = Made()
     monkeypatch.setattr(module, "settled_memory", lambda device: 0)  # a garbage collection for every run takes its time
-    monkeypatch.setitem(CONTENDERS, "soft", Contender("made up", "words", runner, tuned=True))
+    monkeypatch.setitem(TEXT_CONTENDERS, "soft", Contender("made up", "words", runner, tuned=True))
     words = lambda job: replace(runner(job), rate=None)  # noqa: E731
-    monkeypatch.setitem(CONTENDERS, "few-shot", Contender("made up", "words", words))
-    monkeypatch.setitem(CONTENDERS, "zero-shot", Contender("made up", "words", words, uses_train=False))
+    monkeypatch.setitem(TEXT_CONTENDERS, "few-shot", Contender("made up", "words", words))
+    monkeypatch.setitem(TEXT_CONTENDERS, "zero-shot", Contender("made up", "words", words, uses_train=False))
     return runner
 
 
@@ -150,7 +150,7 @@ def test_a_run_that_fails_is_named_and_leaves_the_others(tmp_path, made, monkeyp
     def broken(job):
         raise CuetuneError("no such thing")
 
-    monkeypatch.setitem(CONTENDERS, "soft", Contender("made up", "words", broken, tuned=True))
+    monkeypatch.setitem(TEXT_CONTENDERS, "soft", Contender("made up", "words", broken, tuned=True))
     with pytest.raises(CuetuneError, match="soft-8-0-rate-x0.33: no such thing"):
         comparison(tmp_path / "c").run()
     assert (tmp_path / "c" / "runs" / "few-shot-8-0.json").exists()

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cuetune.comparison.contenders import CONTENDERS
 from cuetune.comparison.plots import LOOKS, apart, draw_comparison, mean_curve
 from cuetune.comparison.report import summarise
-from cuetune.modalities import MODALITIES
 
 GAP = 0.05
 
@@ -38,8 +38,8 @@ def test_a_run_that_stopped_early_counts_on_with_its_best_score():
 
 
 def test_every_method_has_a_look():
-    for modality in MODALITIES.values():
-        assert {contender.family for contender in modality.contenders().values()} <= set(LOOKS)
+    for contenders in CONTENDERS.values():
+        assert {contender.family for contender in contenders.values()} <= set(LOOKS)
 
 
 def test_plots_are_written_whole(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 import tiny
 from cuetune.comparison import runner as comparison
-from cuetune.comparison.contenders import CONTENDERS, Contender
+from cuetune.comparison.contenders import TEXT_CONTENDERS, Contender
 from cuetune.comparison.run_result import Outcome
 from cuetune.comparison.worth import worth
 from cuetune.errors import CuetuneError
@@ -24,8 +24,8 @@ def made(monkeypatch):
         return run
 
     monkeypatch.setattr(comparison, "settled_memory", lambda device: 0)
-    monkeypatch.setitem(CONTENDERS, "soft", Contender("made up", "words", reaches(20)))
-    monkeypatch.setitem(CONTENDERS, "linear-probe", Contender("made up", "words", reaches(0)))
+    monkeypatch.setitem(TEXT_CONTENDERS, "soft", Contender("made up", "words", reaches(20)))
+    monkeypatch.setitem(TEXT_CONTENDERS, "linear-probe", Contender("made up", "words", reaches(0)))
 
 
 def call(folder, **more):

@@ -12,7 +12,7 @@ from cuetune.data.media.image_files import PICTURES, decoded_images
 from cuetune.data.media.image_reading import read_picture
 from cuetune.data.media.video_files import VIDEOS, decoded_videos
 from cuetune.data.media.video_reading import read_clip
-from cuetune.modalities import of_data
+from cuetune.data.readers.registry import reader_for
 from tiny_vision import picture
 
 NOISE = np.random.default_rng(0).normal(size=16000) * 0.1
@@ -35,7 +35,7 @@ def classes(tmp_path):
         for label in ("a", "b"):
             (tmp_path / label).mkdir()
             write(tmp_path / label / name)
-        assert of_data(tmp_path, {}).name == media.field
+        assert reader_for(tmp_path, {}).modality.name == media.field
         rows = list(media.read(tmp_path))
         assert [row.values["label"] for row in rows] == ["a", "b"]
         return [(row.values[media.field], row.where) for row in rows]

@@ -12,9 +12,9 @@ from cuetune.data.media.audio_files import SOUNDS
 from cuetune.data.media.image_files import PICTURES
 from cuetune.data.media.image_reading import read_pictures
 from cuetune.data.media.video_files import VIDEOS
+from cuetune.data.readers.registry import READERS, reader_for
 from cuetune.data.sources import Source, notes_of
 from cuetune.errors import CuetuneError
-from cuetune.modalities import MODALITIES, of_data
 from tiny_vision import picture, png
 
 
@@ -193,7 +193,7 @@ def test_rows_of_every_layout(layout, name):
     rows = list(PICTURES.read(layout))
     assert len({row.where for row in rows}) == len(rows), "a place names one row"
     assert len(list(read_pictures(rows))) == len(rows)
-    assert of_data(layout, {}) is MODALITIES["image"]
+    assert reader_for(layout, {}) is READERS["image"]
     assert any("splits" in note for note in notes_of(source)) == ("" not in wanted)
 
 
@@ -284,7 +284,7 @@ def test_metadata_without_file_names_is_refused_with_its_place(tmp_path):
 def test_texts_with_a_logo_beside_them_stay_texts(tmp_path):
     put(tmp_path, "logo.png")
     table(tmp_path / "train.csv", [{"text": "good", "label": "a"}])
-    assert of_data(tmp_path, {}).name == "text"
+    assert reader_for(tmp_path, {}).modality.name == "text"
 
 
 def test_links_to_folders_are_followed_and_loops_are_not(tmp_path):
@@ -302,4 +302,4 @@ def test_audio_and_video_lie_in_the_same_layouts(tmp_path, media, ending):
             (tmp_path / split / label / f"1{ending}").write_bytes(b"x")
     parts = {split: [row.values["label"] for row in rows] for split, rows in media.parts(tmp_path).items()}
     assert parts == {"train": ["a", "b"], "test": ["a", "b"]}
-    assert of_data(tmp_path, {}).name == media.field
+    assert reader_for(tmp_path, {}).modality.name == media.field

@@ -18,9 +18,9 @@ from cuetune.data.media import download as fetching
 from cuetune.data.media.image_files import PICTURES
 from cuetune.data.media.image_reading import read_picture
 from cuetune.data.media.opening import opened
+from cuetune.data.readers.registry import reader_for
 from cuetune.data.sources import Source
 from cuetune.errors import CuetuneError
-from cuetune.modalities import of_data
 from cuetune.support.cache_dir import cache_dir
 from cuetune.tuning.data import prepare
 from cuetune.tuning.settings import Settings
@@ -90,7 +90,7 @@ def test_tables_of_every_kind_hold_images(folder, kind, monkeypatch, tmp_path):
     name, cells, column = TABLES[kind]
     path = with_rows(folder / name, cells, column)
     monkeypatch.chdir(tmp_path)
-    assert of_data(path, {}).name == "image"
+    assert reader_for(path, {}).modality.name == "image"
     rows = list(PICTURES.read(path))
     task = PICTURES.infer(rows)
     for row in rows:
@@ -185,7 +185,7 @@ def server(monkeypatch, tmp_path):
 
 def test_addresses_are_fetched_once_and_only_where_it_is_allowed(server, folder):
     path = with_rows(folder / "rows.csv", [f"{server}/a.png", f"{server}/to-image"])
-    assert of_data(path, {}).name == "image"
+    assert reader_for(path, {}).modality.name == "image"
     left = cache_dir() / "fetched" / ".a.png.cuetune-0123456789abcdef.partial"  # by a process that was killed
     left.parent.mkdir(parents=True)
     left.write_bytes(b"half")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cuetune.backbones.audio import AudioBackbone
+from cuetune.backbones.compat import audio as compat_audio
 from cuetune.backbones.hearing import Hearing, WhisperHearing, hearing_of
 from cuetune.backbones.loading import _device, _dtype, _plain_name, load_tokenizer
 from cuetune.backbones.media import with_stored_hash
@@ -16,12 +17,18 @@ DEFAULT_AUDIO = "whisper-tiny-en"
 
 
 def load_audio_backbone(
-    name: str = DEFAULT_AUDIO, *, revision: str | None = None, dtype: str = "auto", device: str = "auto"
+    name: str = DEFAULT_AUDIO,
+    *,
+    revision: str | None = None,
+    dtype: str = "auto",
+    device: str = "auto",
+    trust_remote_code: bool = False,
 ) -> AudioBackbone:
     """A frozen `AudioBackbone`, ready for prompts; a `WhisperBackbone`, which also writes, where it is a Whisper.
 
     name: a bundled model (`cuetune models`), a local folder, or a model id of the hub (HF_HUB_OFFLINE is honoured);
     "NAME@5" is a Whisper that hears at least 5 seconds of what it writes down, and not 30, for a fraction of the time.
+    trust_remote_code: of no effect; no family that is known brings code of its own.
     dtype, device: as of `load_backbone`. Raises CuetuneError when the model is not found, is no model of sound that is
     known, does not say how its sounds are prepared, or does not take injections.
     """
@@ -30,8 +37,6 @@ def load_audio_backbone(
 
 
 def _loaded(name: str, dtype: Any, place: Any, revision: str | None) -> AudioBackbone:
-    from cuetune.backbones.compat import audio as compat_audio
-
     plain, seconds = _window(name)
     source = resolve_model(plain)
     options: dict[str, Any] = {"revision": revision}
@@ -59,8 +64,6 @@ def load_hearing(name: str = DEFAULT_AUDIO, *, revision: str | None = None) -> H
 
     Raises CuetuneError for seconds that the model does not hear, or that it has no use for.
     """
-    from cuetune.backbones.compat import audio as compat_audio
-
     plain, seconds = _window(name)
     try:
         config = compat_audio.extractor_config(resolve_model(plain), revision=revision)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from cuetune.backbones.compat import vision as compat_vision
 from cuetune.backbones.conv import ConvBackbone
 from cuetune.backbones.image import ImageBackbone
 from cuetune.backbones.loading import _device, _dtype, _plain_name
@@ -37,8 +38,6 @@ def load_image_backbone(
 
 
 def _loaded(name: str, dtype: Any, place: Any, *, revision: str | None, trust_remote_code: bool) -> SeeingBackbone:
-    from cuetune.backbones.compat import vision as compat_vision
-
     plain, side = sized(name)
     source = resolve_model(plain)
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
@@ -67,8 +66,6 @@ def sized(name: str) -> tuple[str, int | None]:
 
 def load_preprocessing(name: str = DEFAULT_IMAGE, *, revision: str | None = None) -> Preprocessing:
     """How a model's pictures are prepared, without its weights. name: "NAME@98" as in `load_image_backbone`."""
-    from cuetune.backbones.compat import vision as compat_vision
-
     plain, side = sized(name)
     try:
         config = compat_vision.processor_config(resolve_model(plain), revision=revision)

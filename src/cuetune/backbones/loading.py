@@ -4,60 +4,28 @@ import logging
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from cuetune.backbones.base import PathError
+from cuetune.backbones.compat import text as compat
+from cuetune.backbones.encoder import EncoderBackbone
+from cuetune.backbones.encoder_decoder import EncoderDecoderBackbone
+from cuetune.backbones.identity import weights_hash
+from cuetune.backbones.plain import PLAIN
+from cuetune.backbones.stored_weights import check_loader, file_tensors, keep_differentiable, packed, quantisation
+from cuetune.backbones.text import TextBackbone
+from cuetune.backbones.whole_weights import check_config, load_encoder, load_whole
 from cuetune.errors import CuetuneError
-from cuetune.support.named_paths import relative_to_here
 from cuetune.support.plugins import MODELS, advice, resolve_model
-
-if TYPE_CHECKING:
-    from cuetune.backbones.base import Backbone
-    from cuetune.backbones.text import TextBackbone
 
 DEFAULT = "smollm2-135m"
 notices = logging.getLogger(__name__)
-
-
-def load_backbone(
-    name: str | Path = DEFAULT,
-    *,
-    revision: str | None = None,
-    dtype: str = "auto",
-    device: str = "auto",
-    trust_remote_code: bool = False,
-    reads: str | None = None,
-) -> "Backbone":
-    """A frozen `Backbone`, ready for prompts: of texts, pictures, …, as the model's configuration says (`modalities`).
-
-    name: a bundled model (`cuetune models`), a local folder, or a model id of the hub (HF_HUB_OFFLINE is honoured).
-    dtype: "float32", "bfloat16", "float16", or "auto": bfloat16 where the hardware multiplies it, else float32.
-    device: "cpu", "cuda", "cuda:1", or "auto": a GPU when there is one.
-    reads: the modality of the rows, which decides where a model takes several ("text" of one that also sees).
-    Raises CuetuneError when the model is not found, is of no modality that is known, or does not take injections.
-    """
-    from cuetune.modalities import of_model
-
-    name = os.fspath(name)
-    code: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
-    backbone = of_model(name, reads, **code).load(name, dtype=dtype, device=device, **code)
-    backbone.folder = relative_to_here(name) if model_folder(name) is not None else None
-    return backbone
 
 
 def model_folder(name: str) -> Path | None:
     """The folder that a model's name names, with or without a size behind it (`folder@98`); None for other names."""
     places = (Path(each) for each in (name, name.rpartition("@")[0]) if each)
     return next((place for place in places if os.path.isdir(place)), None)
-
-
-def text_backbone(model: "str | Path | Backbone", **options: Any) -> "TextBackbone":
-    """A backbone that reads texts, loaded where only its name is given. Raises CuetuneError for one of another kind."""
-    from cuetune.backbones.text import TextBackbone
-
-    backbone = load_backbone(model, **{"reads": "text", **options}) if isinstance(model, str | Path) else model
-    if not isinstance(backbone, TextBackbone):
-        raise CuetuneError(f"{backbone.identity.name} reads no texts, which this takes; choose a language model.")
-    return backbone
 
 
 def load_text_backbone(
@@ -73,8 +41,6 @@ def load_text_backbone(
     Arguments and errors are those of `load_backbone`.
     """
     import torch
-
-    from cuetune.backbones.stored_weights import keep_differentiable
 
     place = _device(device)
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
@@ -110,10 +76,6 @@ def open_model(
 
     The self-test decides. Raises CuetuneError where neither gives what plain transformers gives.
     """
-    from cuetune.backbones.base import PathError
-    from cuetune.backbones.compat import text as compat
-    from cuetune.backbones.plain import PLAIN
-
     attention = model.config._attn_implementation
     try:
         return kind(model, tokenizer, name, revision)
@@ -136,8 +98,6 @@ def _method(name: str, source: str, **options: Any) -> str | None:
     """How the weights were quantised, None for whole ones. Raises CuetuneError where what loads them is missing."""
     from transformers import AutoConfig
 
-    from cuetune.backbones.stored_weights import check_loader, quantisation
-
     try:
         method = quantisation(AutoConfig.from_pretrained(source, **options))
     except (OSError, ValueError, ImportError, KeyError) as error:
@@ -150,8 +110,6 @@ def _method(name: str, source: str, **options: Any) -> str | None:
 def _quantising(source: str, method: str, **code: Any) -> dict[str, Any]:
     """Options of `from_pretrained` for whole weights that are to be quantised as they load."""
     from transformers import AutoConfig, BitsAndBytesConfig
-
-    from cuetune.backbones.stored_weights import file_tensors, packed
 
     if packed(file_tensors(source, code.get("revision")), method):
         return {}
@@ -168,9 +126,6 @@ def _stored_hash(source: str, dtype: Any, method: str | None, **options: Any) ->
     be packed anew when they load, so their files are read.
     """
     import torch
-
-    from cuetune.backbones.identity import weights_hash
-    from cuetune.backbones.stored_weights import file_tensors
 
     if method is not None:
         found = file_tensors(source, options.get("revision"))
@@ -201,12 +156,6 @@ def kind_of(config: Any) -> str:
 def _read(source: str, **options: Any) -> tuple[Any, type["TextBackbone"]]:
     """The model at `source` and the class of backbone that it makes."""
     from transformers import AutoConfig, AutoModelForMaskedLM, AutoModelForSeq2SeqLM
-
-    from cuetune.backbones.compat import text as compat
-    from cuetune.backbones.encoder import EncoderBackbone
-    from cuetune.backbones.encoder_decoder import EncoderDecoderBackbone
-    from cuetune.backbones.text import TextBackbone
-    from cuetune.backbones.whole_weights import check_config, load_encoder, load_whole
 
     check_config(source)
     named = {name: options[name] for name in ("revision", "trust_remote_code")}
@@ -246,8 +195,6 @@ def _device(device: str) -> Any:
 
 def _dtype(dtype: str, device: Any) -> Any:
     import torch
-
-    from cuetune.backbones.compat import text as compat
 
     known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
     if dtype in known:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cuetune.backbones.batches import TokenBatch
-from cuetune.backbones.loading import text_backbone
+from cuetune.backbones.registry import text_backbone
 from cuetune.backbones.tokens import surroundings
 from cuetune.errors import CuetuneError
 from cuetune.support.strict_json import read_json

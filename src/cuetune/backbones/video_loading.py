@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cuetune.backbones.clips import ClipPreprocessing
+from cuetune.backbones.compat import video as compat_video
 from cuetune.backbones.image import ImageBackbone
 from cuetune.backbones.image_loading import load_image_backbone, load_preprocessing
 from cuetune.backbones.loading import _device, _dtype, _plain_name
@@ -54,8 +55,6 @@ def load_video_backbone(
 
 
 def _tubes(name: str, dtype: Any, place: Any, options: dict[str, Any]) -> TubesBackbone:
-    from cuetune.backbones.compat import video as compat_video
-
     try:
         model = compat_video.load_tubes(resolve_model(name), dtype=dtype, use_safetensors=True, **options)
     except (OSError, ValueError, ImportError, KeyError) as error:
@@ -73,8 +72,6 @@ def load_clip_preprocessing(name: str = DEFAULT_VIDEO, *, revision: str | None =
         still = load_preprocessing(f"{asked['model']}@{asked['side']}", revision=revision)
         return ClipPreprocessing.over(still, int(asked["frames"]))
     from transformers import AutoConfig
-
-    from cuetune.backbones.compat import video as compat_video
 
     frames, *_ = compat_video.clip_size(AutoConfig.from_pretrained(resolve_model(name), revision=revision))
     return ClipPreprocessing.over(load_preprocessing(name, revision=revision), frames)

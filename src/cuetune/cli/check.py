@@ -39,19 +39,19 @@ def check(
     from cuetune.data.examples import examples_of, has_no_labels, row_notes, understood
     from cuetune.data.sources import notes_of
     from cuetune.data.task_inference import describe, head_proposal
-    from cuetune.tuning.data import modality_for
+    from cuetune.tuning.data import reader_of_run
 
     asked = task.given()
     if "task" in asked:
         asked["kind"] = asked.pop("task")
     sources, encoding = [reading.source(each) for each in data], reading.encoding
-    modality = modality_for(sources[0], model.model, asked, encoding)
-    rows = _parts(modality, sources, encoding)
+    reader = reader_of_run(sources[0], model.model, asked, encoding)
+    rows = _parts(reader, sources, encoding)
     first = next(iter(rows.values()))
-    name = model.model or modality.model
-    known = modality.infer(first, **asked, **modality.chat_options(name, asked))
-    outline = modality.outline(name)
-    tokenizer = outline.tokenizer if outline is not None else modality.tokenizer(name)
+    name = model.model or reader.modality.model
+    known = reader.infer(first, **asked, **reader.chat_options(name, asked))
+    outline = reader.outline(name)
+    tokenizer = outline.tokenizer if outline is not None else reader.tokenizer(name)
     skipped = reading.skipped()
     secret = [part for part, each in rows.items() if each is not first and has_no_labels(each, known)]
     examples: dict[str, Any] = {
@@ -60,7 +60,7 @@ def check(
         else examples_of(each, known, skipped)
         for part, each in rows.items()
     }
-    report = check_data(examples, known, tokenizer, lambda examples: modality.faults(examples, known), outline)
+    report = check_data(examples, known, tokenizer, lambda examples: reader.faults(examples, known), outline)
     if json:
         console.show_json({"task": known.to_dict(), **report.to_dict()})
     else:
@@ -69,16 +69,16 @@ def check(
         notes += [f"{part}: no labels (they are hidden), so only its texts are checked" for part in secret]
         _print(report, [*describe(known), *head_proposal(known), *notes])
         report_skipped(skipped)
-        _print_first(first, known, tokenizer, modality, name, report)
+        _print_first(first, known, tokenizer, reader, name, report)
     if not report.ok:
         raise typer.Exit(1)
 
 
-def _parts(modality: Any, sources: Sequence[Any], encoding: str) -> dict[str, list[Any]]:
+def _parts(reader: Any, sources: Sequence[Any], encoding: str) -> dict[str, list[Any]]:
     """Rows by part: the splits of one source that has some, else each source."""
-    splits = modality.parts(sources[0], encoding=encoding) if len(sources) == 1 else {}
+    splits = reader.parts(sources[0], encoding=encoding) if len(sources) == 1 else {}
     return {name: list(rows) for name, rows in splits.items()} or {
-        _part(name, number): list(modality.read(name, encoding=encoding)) for number, name in enumerate(sources)
+        _part(name, number): list(reader.read(name, encoding=encoding)) for number, name in enumerate(sources)
     }
 
 
@@ -86,7 +86,7 @@ def _part(name: str, number: int) -> str:
     return Path(name).name if number == 0 else f"{Path(name).name} ({number + 1})"
 
 
-def _print_first(rows: Sequence[Any], task: Any, tokenizer: Any, modality: Any, model: str, report: Any) -> None:
+def _print_first(rows: Sequence[Any], task: Any, tokenizer: Any, reader: Any, model: str, report: Any) -> None:
     """The first row that can be read, as the model sees it."""
     from cuetune.data.examples import examples_of
     from cuetune.data.skip_report import Skipped
@@ -100,7 +100,7 @@ def _print_first(rows: Sequence[Any], task: Any, tokenizer: Any, modality: Any, 
         except CuetuneError as error:  # what cannot be read was found above, and is said once more where it stands
             console.say(str(error))
     elif report.ok:
-        _print_lines(modality.seen(model, task, example))
+        _print_lines(reader.seen(model, task, example))
 
 
 def _print_lines(lines: list[str]) -> None:

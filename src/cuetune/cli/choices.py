@@ -3,28 +3,28 @@
 import re
 from collections.abc import Callable
 
+from cuetune.modality import MODALITIES
+
 
 def prompts() -> str:
     """Kinds of prompts by modality, then those that only have words."""
     from cuetune.methods.wording import WORDINGS
-    from cuetune.modalities import MODALITIES
+    from cuetune.prompts.registry import METHODS
 
-    trained = "; ".join(f"{name}: {', '.join(modality.methods())}" for name, modality in MODALITIES.items())
+    trained = "; ".join(f"{name}: {', '.join(METHODS[name])}" for name in MODALITIES)
     return f"{trained}. Text without training: {', '.join(WORDINGS)}. Also: soft-from-hard, multitask"
 
 
 def usual_prompts() -> str:
     """The default kind of prompt of each modality."""
-    from cuetune.modalities import MODALITIES
-
     return ", ".join(f"{modality.prompt} ({name})" for name, modality in MODALITIES.items())
 
 
 def contenders() -> str:
     """Methods that `compare` knows, by modality."""
-    from cuetune.modalities import MODALITIES
+    from cuetune.comparison.contenders import CONTENDERS
 
-    return "; ".join(f"{name}: {', '.join(modality.contenders())}" for name, modality in MODALITIES.items())
+    return "; ".join(f"{name}: {', '.join(contenders)}" for name, contenders in CONTENDERS.items())
 
 
 def learners() -> str:
@@ -43,8 +43,6 @@ def searches() -> str:
 
 def models() -> str:
     """The default model of each modality."""
-    from cuetune.modalities import MODALITIES
-
     return ", ".join(f"{modality.model} ({name})" for name, modality in MODALITIES.items())
 
 

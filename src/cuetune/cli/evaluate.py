@@ -47,9 +47,9 @@ def evaluate(
 
     `cuetune evaluate prompts/reviews test.csv --demonstrations train.csv --shots 4`
     """
+    from cuetune.api.evaluate import evaluate as evaluated
     from cuetune.cli.report import report_notes, report_skipped
     from cuetune.tuning.progress import Counter
-    from cuetune.verbs import evaluate as evaluated
 
     skipped, source, given = reading.skipped(), reading.source(data), baselines.given()
     if baselines.demonstrations is not None:
@@ -77,7 +77,7 @@ def evaluate(
 def _report(result: "Evaluation") -> None:
     """Scores, the confusion matrix or scores per label, and what was cut."""
     from cuetune.cli.tables import confusion_table, label_table, scores_table
-    from cuetune.modalities import of_task
+    from cuetune.data.readers.registry import reader_of
 
     console.show(scores_table(result))
     first = next(iter(result.results.values()))
@@ -86,6 +86,6 @@ def _report(result: "Evaluation") -> None:
     if first.per_label:
         console.show(label_table(first.per_label))
     if first.cut_rows:
-        console.say(of_task(result.task).cut(first.cut_rows, result.task, first.limit))
+        console.say(reader_of(result.task).cut(first.cut_rows, result.task, first.limit))
     if first.unfinished:
-        console.say(of_task(result.task).unfinished(first.unfinished, first.answer_limit))
+        console.say(reader_of(result.task).unfinished(first.unfinished, first.answer_limit))

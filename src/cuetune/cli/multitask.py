@@ -98,8 +98,8 @@ def adapt(
 
     An interrupted run resumes when the same command is given again; finished draws are kept.
     """
+    from cuetune.api.adapt import adapt as adapted_to
     from cuetune.cli.report import report_draws
-    from cuetune.methods.multitask.adapting import adapt as adapted_to
 
     given = {**adapting.given(), **splits.given(), **model.given(), **reading.given(), **task.given()}
     tuned = adapted_to(

@@ -86,8 +86,8 @@ def predict(
     The file is written whole or not at all, in memory that does not depend on the number of rows. If the rows have a
     label column, the accuracy is printed.
     """
+    from cuetune.api.predict import load, predict_rows
     from cuetune.cli.report import report_notes, report_skipped
-    from cuetune.verbs import load, predict_rows
 
     _check_places(data, inputs.inputs, to)
     tuned, skipped = load(prompt), reading.skipped()
@@ -170,7 +170,7 @@ def show_answers(task: Any, answers: Iterator[Any]) -> None:
 
 def _write(task: Any, answers: Iterator[Any], to: Path) -> None:
     from cuetune.cli.writing import answer_writer
-    from cuetune.modalities import of_task
+    from cuetune.data.readers.registry import reader_of
     from cuetune.tuning.progress import counted
 
     counts = {"rows": 0, "cut": 0, "limit": 0, "unfinished": 0, "longest": 0, "labelled": 0}
@@ -192,9 +192,9 @@ def _write(task: Any, answers: Iterator[Any], to: Path) -> None:
     if (column := write.names.get("predicted", "predicted")) != "predicted":
         console.say(f"the rows have columns that are called as the answers': the answers' label is in {column!r}")
     if counts["cut"]:
-        console.say(of_task(task).cut(counts["cut"], task, counts["limit"]))
+        console.say(reader_of(task).cut(counts["cut"], task, counts["limit"]))
     if counts["unfinished"]:
-        line = of_task(task).unfinished(counts["unfinished"], counts["longest"])
+        line = reader_of(task).unfinished(counts["unfinished"], counts["longest"])
         console.say(f"{line} Set another length with --max-new-tokens.")
     if counts["labelled"]:
         from cuetune.metrics.classification import figure

@@ -35,9 +35,9 @@ def recycle(
     A linear map between the two embedding tables is applied to the prompt. The result scores below a prompt that is
     tuned on the target model; use it as a start: `cuetune tune … --start`.
     """
-    from cuetune.backbones.loading import text_backbone
+    from cuetune.api.predict import backbone_for, load
+    from cuetune.backbones.registry import text_backbone
     from cuetune.methods.recycling import recycle as recycled_for
-    from cuetune.verbs import backbone_for, load
 
     tuned = load(prompt)
     own = backbone_for(tuned, from_model, str(prompt), dtype=loading.dtype, device=loading.device)

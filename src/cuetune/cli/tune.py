@@ -72,8 +72,8 @@ def tune(
     An interrupted run resumes from its checkpoint when the same command is given again. Ctrl-C saves the best step so
     far.
     """
+    from cuetune.api.tune import tune as tuned_on
     from cuetune.cli.report import report_tuned
-    from cuetune.tuning.session import tune as tuned_on
 
     tuned = tuned_on(
         reading.source(data),

@@ -7,6 +7,7 @@ from typing import Any
 
 from cuetune.answers import refuse
 from cuetune.backbones.base import Backbone
+from cuetune.comparison.contenders import CONTENDERS, contenders_of
 from cuetune.comparison.plan import Plan
 from cuetune.comparison.report import (
     REFERENCE,
@@ -24,12 +25,13 @@ from cuetune.data.task import Task
 from cuetune.data.task_inference import describe
 from cuetune.errors import CuetuneError
 from cuetune.library.markdown import plain
+from cuetune.prompts.registry import methods_of
 from cuetune.support import console
 from cuetune.support.locking import alone
 from cuetune.tuning.data import Data, prepare
 from cuetune.tuning.recording import device_name, versions
+from cuetune.tuning.running import backbone_for_rows
 from cuetune.tuning.runs.augmentation import COPIES
-from cuetune.tuning.session import backbone_for_rows
 from cuetune.tuning.settings import Settings
 
 
@@ -73,7 +75,7 @@ def compare(
 ) -> Compared:
     """Compare methods on `data`, keep every run in the folder `to`, and write tables and plots there.
 
-    methods: names in `contenders.CONTENDERS` (of pictures: `IMAGE_CONTENDERS`), or ("all",); None: the usual ones of
+    methods: names in `contenders.CONTENDERS` for the rows' modality, or ("all",); None: the usual ones of
     the rows' modality. sizes: numbers of training rows; None: all there are, at most 1,000. Every method sees the same
     rows: training rows drawn anew for each seed, as many validation rows, at most 200, and the same held-out rows.
     Tuned methods have `steps` steps, early stopping, and a search over learning rates. head_layer: the layer whose
@@ -118,16 +120,16 @@ def prepared(
     """
     modality, splits = data.modality, data.splits
     every = tuple(methods or ()) == ("all",)
-    named = tuple(modality.contenders()) if every else tuple(methods or modality.compared)
+    named = tuple(CONTENDERS[modality.name]) if every else tuple(methods or modality.compared)
     if methods and not every:
         for method in {"zero-shot", "few-shot", "calibrated", "nearest"}.intersection(named):
             refuse(data.task, f"{method} (a prompt in words)")
     elif not data.task.answers.in_words:
-        named = tuple(name for name in named if modality.contenders()[name].family != "words")
+        named = tuple(name for name in named if CONTENDERS[modality.name][name].family != "words")
     planned = Plan(named, tuple(sizes or (min(1000, len(splits.train)),)), modality=modality.name, **plan)
     backbone = backbone_for_rows(modality, model, model_options or {})
-    taken = modality.methods_of(backbone)
-    left_out = [name for name in planned.methods if name not in modality.contenders_of(backbone)]
+    taken = methods_of(backbone)
+    left_out = [name for name in planned.methods if name not in contenders_of(backbone)]
     if left_out and methods and not every:
         raise CuetuneError(
             f"{left_out[0]}: {backbone.identity.name} does not take it; of prompts it takes {', '.join(taken)}."

@@ -1,6 +1,6 @@
 """The methods that are compared: each turns the same labelled rows into answers for the same held-out rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from cuetune.backbones.base import Backbone
+from cuetune.backbones.registry import modality_of
+from cuetune.backbones.text import TextBackbone
 from cuetune.comparison.run_result import Curve, Job, Outcome, measured, scored
 from cuetune.cost.energy import EnergyMeter
 from cuetune.cost.flops import count
@@ -15,21 +17,21 @@ from cuetune.cost.meter import peak_memory, weight_bytes
 from cuetune.data.splits import Splits
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.evaluate import best_answers, in_words
+from cuetune.evaluation.features import features_of
 from cuetune.methods.adaptation import ModelWeights, fine_tuning, lora
-from cuetune.modalities import MODALITIES, modality_of
+from cuetune.methods.initial_prompt import first_prompt
 from cuetune.prediction.probe import fit_probe, predict_probe
+from cuetune.prediction.registry import predictor_for
 from cuetune.prediction.text import Predictor
 from cuetune.prompts.base import Prompt
+from cuetune.prompts.registry import METHODS, methods_of
 from cuetune.prompts.start import Method
-from cuetune.prompts.start_audio import AUDIO_METHODS
-from cuetune.prompts.start_image import IMAGE_METHODS, VIDEO_METHODS
-from cuetune.prompts.start_text import TEXT_METHODS
 from cuetune.prompts.words import instructed
 from cuetune.tuning.data import Data
 from cuetune.tuning.deciding import decided
 from cuetune.tuning.loop import Tuner
 from cuetune.tuning.runs import TaskData
-from cuetune.tuning.runs.augmentation import COPIES
+from cuetune.tuning.runs.augmentation import COPIES, augmentation_for
 
 SHOTS = 8
 
@@ -95,10 +97,10 @@ def answered(job: Job, predictor: Predictor, note: str) -> Outcome:
 
 def _tuned(method: str) -> Callable[[Job], Outcome]:
     def run(job: Job) -> Outcome:
-        modality = modality_of(job.backbone)
-        settings = job.settings.model_copy(update={"readout": modality.methods()[method].readout})
+        methods = METHODS[modality_of(job.backbone).name]
+        settings = job.settings.model_copy(update={"readout": methods[method].readout})
         data = Data(job.task, Splits([*job.rows.train], [], []), "")
-        prompt = modality.begin(job.backbone, data, method, 0, settings)
+        prompt = first_prompt(job.backbone, data, method, 0, settings)
         return tune_and_score(replace(job, settings=settings), prompt, job.backbone)
 
     return run
@@ -146,15 +148,15 @@ def tune_and_score(job: Job, prompt: Prompt, backbone: Backbone) -> Outcome:
         stopped=done.progress.stopped,
         curve=curve.points,
     )
-    modality = modality_of(backbone)
-    task = decided(job.task, lambda: modality.predictor(backbone, job.task, kept, done.head), job.rows.validation)
-    predictor = modality.predictor(backbone, task, kept, done.head)
+    task = decided(job.task, lambda: predictor_for(backbone, job.task, kept, done.head), job.rows.validation)
+    predictor = predictor_for(backbone, task, kept, done.head)
     return scored(measured(outcome, meter), job, lambda rows: list(best_answers(predictor, rows)))
 
 
 def _probe(job: Job) -> Outcome:
-    rows, features = job.rows, modality_of(job.backbone).features(job.backbone, job.task, job.settings.head_layer)
-    augmentation = modality_of(job.backbone).augmentation(job.settings.augment, job.settings.seed)
+    rows, modality = job.rows, modality_of(job.backbone)
+    features = features_of(modality.name, job.backbone, job.task, job.settings.head_layer)
+    augmentation = augmentation_for(modality, job.settings.augment, job.settings.seed)
     copies = COPIES if augmentation else 0
     with EnergyMeter(job.backbone.device, watts=job.watts) as meter:
         learned = [features.of(rows.train)]
@@ -199,34 +201,45 @@ def _prompt(name: str, method: Method) -> Contender:
     return Contender(method.title, "prompts in pixels" if name in PIXELS else family, _tuned(name), tuned=True)
 
 
-CONTENDERS: dict[str, Contender] = {
+TEXT_CONTENDERS: dict[str, Contender] = {
     "zero-shot": Contender("the instruction in words", "words", _words(0), uses_train=False),
     "few-shot": Contender(f"the instruction and {SHOTS} demonstrations in words", "words", _words(SHOTS)),
     "calibrated": Contender(f"the same {SHOTS} demonstrations, calibrated (Zhao 2021)", "words", _calibrated),
     "nearest": Contender(f"the {SHOTS} demonstrations nearest to each row (KATE 2022)", "words", _nearest),
     "linear-probe": Contender("logistic regression on frozen features", "features", _probe),
-    **{name: _prompt(name, method) for name, method in TEXT_METHODS.items()},
+    **{name: _prompt(name, method) for name, method in METHODS["text"].items()},
     "lora": Contender("low-rank updates of every linear layer (2022, PEFT)", "weights", _adapted(lora), tuned=True),
     "fine-tuning": Contender("all weights of a copy of the model", "weights", _adapted(fine_tuning), tuned=True),
 }
-IMAGE_CONTENDERS: dict[str, Contender] = {
-    "linear-probe": CONTENDERS["linear-probe"],
-    **{name: _prompt(name, method) for name, method in IMAGE_METHODS.items()},
-    "fine-tuning": CONTENDERS["fine-tuning"],
+
+
+def _of_media(methods: Mapping[str, Method]) -> dict[str, Contender]:
+    """A linear probe, prompts and fine-tuning."""
+    prompts = {name: _prompt(name, method) for name, method in methods.items()}
+    probe, weights = TEXT_CONTENDERS["linear-probe"], TEXT_CONTENDERS["fine-tuning"]
+    return {"linear-probe": probe, **prompts, "fine-tuning": weights}
+
+
+CONTENDERS: dict[str, Mapping[str, Contender]] = {
+    "image": _of_media(METHODS["image"]),
+    "audio": _of_media(METHODS["audio"]),
+    "video": _of_media(METHODS["video"]),
+    "text": TEXT_CONTENDERS,
 }
-AUDIO_CONTENDERS: dict[str, Contender] = {
-    "linear-probe": CONTENDERS["linear-probe"],
-    **{name: _prompt(name, method) for name, method in AUDIO_METHODS.items()},
-    "fine-tuning": CONTENDERS["fine-tuning"],
-}
-VIDEO_CONTENDERS: dict[str, Contender] = {
-    "linear-probe": CONTENDERS["linear-probe"],
-    **{name: _prompt(name, method) for name, method in VIDEO_METHODS.items()},
-    "fine-tuning": CONTENDERS["fine-tuning"],
-}
+
+
+def contenders_of(backbone: Backbone) -> dict[str, Contender]:
+    """Those of the backbone's modality that it takes. An encoder-decoder has no state that a linear probe reads."""
+    modality = modality_of(backbone)
+    methods, taken = METHODS[modality.name], methods_of(backbone)
+    return {
+        name: each
+        for name, each in CONTENDERS[modality.name].items()
+        if (name not in methods or name in taken)
+        and not (name == "linear-probe" and isinstance(backbone, TextBackbone) and backbone.answers_apart)
+    }
 
 
 def contender(name: str) -> Contender:
     """The method of this name, of whatever modality: those that share a name are of one family."""
-    known = [modality.contenders() for modality in reversed(MODALITIES.values())]
-    return next(contenders[name] for contenders in known if name in contenders)
+    return next(contenders[name] for contenders in reversed(CONTENDERS.values()) if name in contenders)

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+from cuetune.comparison.contenders import CONTENDERS
 from cuetune.errors import CuetuneError
-from cuetune.modalities import MODALITIES
+from cuetune.modality import MODALITIES
+from cuetune.tuning.runs.augmentation import augmentation_for
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,8 @@ class Plan:
     def __post_init__(self) -> None:
         for name in ("methods", "sizes"):
             object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
-        MODALITIES[self.modality].augmentation(self.augment, 0)  # raises for what cannot be changed
-        known = MODALITIES[self.modality].contenders()
+        augmentation_for(MODALITIES[self.modality], self.augment, 0)  # raises for what cannot be changed
+        known = CONTENDERS[self.modality]
         for method in self.methods:
             if method not in known:
                 raise CuetuneError(f"unknown method {method!r}; choose from {', '.join(known)}, or all.")

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from cuetune.backbones.base import Backbone
+from cuetune.backbones.registry import modality_of
+from cuetune.comparison.contenders import CONTENDERS
 from cuetune.comparison.plan import Plan, Run
 from cuetune.comparison.report import compared_by, title, write_json
 from cuetune.comparison.run_result import Job, Rows
@@ -20,7 +22,6 @@ from cuetune.data.sampling import draw
 from cuetune.data.splits import Splits, fingerprint
 from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
-from cuetune.modalities import modality_of
 from cuetune.support import console
 from cuetune.support.ownership import is_empty
 from cuetune.support.strict_json import Limits, read_json
@@ -61,7 +62,7 @@ class Comparison:
         self.backbone, self.task, self.splits, self.plan, self.folder, self.log = (
             backbone, task, splits, plan, folder, log
         )  # fmt: skip
-        self.contenders = modality_of(backbone).contenders()
+        self.contenders = CONTENDERS[modality_of(backbone).name]
         self.pace = Pace()
         self._check_folder()
 

@@ -10,7 +10,7 @@ from cuetune.answers import refuse
 from cuetune.backbones.loading import DEFAULT
 from cuetune.backbones.text import TextBackbone
 from cuetune.comparison.compare import Compared, opening, prepared, price_here, write
-from cuetune.comparison.contenders import CONTENDERS
+from cuetune.comparison.contenders import TEXT_CONTENDERS
 from cuetune.comparison.data_advantage import Advantage, advantage, plot_curves
 from cuetune.comparison.report import score, write_json, write_text
 from cuetune.comparison.runner import NAME
@@ -64,7 +64,7 @@ def worth(
     For the definition see `evaluation.advantage`. Raises CuetuneError for anything the user can mend.
     """
     for name in (method, against):
-        if name in CONTENDERS and not CONTENDERS[name].uses_train:
+        if name in TEXT_CONTENDERS and not TEXT_CONTENDERS[name].uses_train:
             raise CuetuneError(f"{name} uses no training rows, so it has no learning curve; choose another method.")
     sizes = tuple(sorted(set(sizes)))
     if method == against or len(sizes) < 2:

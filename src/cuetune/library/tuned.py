@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cuetune.backbones.identity import BackboneIdentity
 from cuetune.backbones.loading import model_folder
 from cuetune.data.task import Task
+from cuetune.prediction.registry import predictor_for
 from cuetune.prompts import Prompt
 from cuetune.readouts import Head
 
@@ -69,10 +70,7 @@ class TunedPrompt:
 
         skipped: counts rows whose content cannot be read; they get no answer.
         """
-        from cuetune.modalities import modality_of
-
-        of_modality = modality_of(backbone)
-        return of_modality.predictor(backbone, self.task, self.prompt, self.head, writing=writing, skipped=skipped)
+        return predictor_for(backbone, self.task, self.prompt, self.head, writing=writing, skipped=skipped)
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
         """Write the folder, whole or not at all; see `library.saving`."""

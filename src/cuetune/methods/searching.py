@@ -15,7 +15,8 @@ from typing import Any, get_type_hints
 from pydantic import ConfigDict, ValidationError, create_model
 
 from cuetune.answers import refuse
-from cuetune.backbones.loading import DEFAULT, text_backbone
+from cuetune.backbones.loading import DEFAULT
+from cuetune.backbones.registry import text_backbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.cost.meter import peak_memory, reset_peak
 from cuetune.data.task import Example, Task

@@ -8,9 +8,12 @@ from typing import Any
 
 from cuetune.backbones.base import Backbone
 from cuetune.backbones.preparation import preparation_of
+from cuetune.backbones.registry import modality_of, modality_of_model
 from cuetune.data.examples import examples_of, has_no_labels, row_notes
 from cuetune.data.hold_out import HoldOut, cells_together, hold_out_rows, listed
 from cuetune.data.provided_splits import kinds_of, said_of
+from cuetune.data.readers.base import Reader
+from cuetune.data.readers.registry import READERS, reader_for, reader_of
 from cuetune.data.reading import first_rows, source_name
 from cuetune.data.sampling import draw
 from cuetune.data.skip_report import Skipped
@@ -19,7 +22,7 @@ from cuetune.data.splits import Splits, fingerprint
 from cuetune.data.task import Example, Row, Task
 from cuetune.data.task_inference import LOOKED_AT
 from cuetune.errors import CuetuneError
-from cuetune.modalities import Modality, modality_of, of_data, of_model, of_task
+from cuetune.modality import Modality, modality_named
 from cuetune.tuning.settings import Settings
 
 
@@ -38,7 +41,7 @@ class Data:
 
     @property
     def modality(self) -> Modality:
-        return of_task(self.task)
+        return modality_named(self.task.modality)
 
     @property
     def fingerprint(self) -> str:
@@ -81,23 +84,23 @@ def prepare(
         task, options["kind"] = None, task
     data = list(data) if isinstance(data, Iterator) else data
     data = source_of(data) if isinstance(data, str | Path) else data  # its notes are kept
-    modality = of_task(task) if task is not None else modality_for(data, model, options, encoding)
-    parts = {} if hold_out else _parts(modality, data, encoding)
-    rows = list(parts.pop("train")) if parts else list(modality.read(data, encoding=encoding))
+    reader = reader_of(task) if task is not None else reader_of_run(data, model, options, encoding)
+    parts = {} if hold_out else _parts(reader, data, encoding)
+    rows = list(parts.pop("train")) if parts else list(reader.read(data, encoding=encoding))
     notes = [said_of(source_name(data), kinds_of(data), data)] if parts and isinstance(data, Mapping) else []
     notes += row_notes(rows)
     rows, aside = hold_out_rows(rows, hold_out) if hold_out else (rows, None)
     cells = cells_together(rows, group_by) if group_by else None
     if task is None:
-        task = modality.infer(rows, **options, **modality.chat_options(model, options))
+        task = reader.infer(rows, **options, **reader.chat_options(model, options))
     skipped = Skipped() if skip_unreadable else None
-    preparation = preparation_of(modality.name, model or modality.model)
+    preparation = preparation_of(reader.modality.name, model or reader.modality.model)
 
     def read(found: Iterable[Row]) -> list[Example]:
-        return modality.readable(examples_of(found, task, skipped), task, skipped, preparation, folder)
+        return reader.readable(examples_of(found, task, skipped), task, skipped, preparation, folder)
 
     examples = read(rows)
-    given, more = _given_rows(modality, task, data, parts, {"validation": validation, "test": test}, encoding)
+    given, more = _given_rows(reader, task, data, parts, {"validation": validation, "test": test}, encoding)
     if aside is not None:
         given["test"] = aside
     kept = {part: read(found) for part, found in given.items()}
@@ -111,20 +114,20 @@ def prepare(
     splits = Splits(splits.train, kept.get("validation", splits.validation), kept.get("test", splits.test))
     fitted = task.answers.fitted(splits.train)
     every = [*splits.train, *splits.validation, *splits.test]
-    notes = [*notes_of(data), *notes, *more, *_unlearned(fitted, examples, splits), *modality.notes(every, fitted)]
+    notes = [*notes_of(data), *notes, *more, *_unlearned(fitted, examples, splits), *reader.notes(every, fitted)]
     said = {"group_by": group_by, "hold_out": hold_out and listed(hold_out)}
     parted = {key: value for key, value in said.items() if value}
     return Data(fitted, splits, source_name(data), (*(skipped.lines() if skipped else ()), *notes), parted)
 
 
 def _given_rows(
-    modality: Modality, task: Task, data: Any, own: Mapping[str, Iterator[Row]], named: Mapping[str, Any], encoding: str
+    reader: Reader, task: Task, data: Any, own: Mapping[str, Iterator[Row]], named: Mapping[str, Any], encoding: str
 ) -> tuple[dict[str, list[Row]], list[str]]:
     """The rows of the parts that are not set aside: as the user names them, or the data's own; and what to say."""
     rows, notes = {}, []
     for part, source in named.items():
         if source is not None:
-            rows[part] = list(rows_to_score(modality, _beside(data, source), encoding, task, first=part))
+            rows[part] = list(rows_to_score(reader, _beside(data, source), encoding, task, first=part))
         elif part in own and has_no_labels(found := list(own[part]), task):
             notes.append(f"split {part}: no row has a label, so it is left out and rows are set aside instead")
             continue
@@ -136,12 +139,12 @@ def _given_rows(
     return rows, notes
 
 
-def rows_to_score(modality: Modality, data: Any, encoding: str, task: Task, *, first: str = "test") -> Iterator[Row]:
+def rows_to_score(reader: Reader, data: Any, encoding: str, task: Task, *, first: str = "test") -> Iterator[Row]:
     """Labelled rows of a source; of one that has splits those of the first split that has labels. first: is preferred.
 
     A `Source` notes which split that is.
     """
-    parts = modality.parts(data, encoding=encoding)
+    parts = reader.parts(data, encoding=encoding)
     for split in (each for each in (first, "test", "validation", "train") if each in parts):
         rows = parts[split]
         seen = list(islice(rows, LOOKED_AT))
@@ -149,7 +152,7 @@ def rows_to_score(modality: Modality, data: Any, encoding: str, task: Task, *, f
             if isinstance(data, Source):
                 data.notes.append(f"scored on the split {split}")
             return chain(seen, rows)
-    return modality.read(data, encoding=encoding)
+    return reader.read(data, encoding=encoding)
 
 
 def thin_parts(data: Data, *, few: bool = False) -> list[str]:
@@ -172,9 +175,9 @@ def thin_parts(data: Data, *, few: bool = False) -> list[str]:
     return lines
 
 
-def _parts(modality: Modality, data: Any, encoding: str) -> dict[str, Iterator[Row]]:
+def _parts(reader: Reader, data: Any, encoding: str) -> dict[str, Iterator[Row]]:
     """Split -> rows of a folder that is split. Raises CuetuneError where none is to learn from."""
-    parts = modality.parts(data, encoding=encoding)
+    parts = reader.parts(data, encoding=encoding)
     if parts and "train" not in parts:
         raise CuetuneError(
             f"{source_name(data)}: splits {', '.join(parts)}, but no train to learn from; name one of them, or pass "
@@ -195,32 +198,33 @@ def _unlearned(task: Task, examples: Sequence[Example], splits: Splits) -> list[
     return [f"label {each!r}: no row to tune on has it; the rows that do stay together with others" for each in missing]
 
 
-def modality_for(data: Any, model: str | Backbone | None, options: dict[str, Any], encoding: str) -> Modality:
-    """The modality of a run: that of the model where one is named, else that of the rows, which also decide what a
-    model reads that takes several.
+def reader_of_run(data: Any, model: str | Backbone | None, options: dict[str, Any], encoding: str) -> Reader:
+    """The reader of a run's rows: for the modality of the model where one is named, else for that of the rows, which
+    also decide what a model reads that takes several.
 
     Raises CuetuneError where rows that are no texts meet a model of another modality.
     """
+    reader = reader_for(data, options, encoding)
     if model is None:
-        return of_data(data, options, encoding)
-    found = of_data(data, options, encoding)
-    modality = of_model(model, found.name) if isinstance(model, str) else modality_of(model)
-    if found is not modality and found.name != "text" and not _may_be(modality, data, encoding):
+        return reader
+    rows = reader.modality
+    modality = modality_of_model(model, rows.name) if isinstance(model, str) else modality_of(model)
+    if rows is not modality and rows.name != "text" and not _may_be(READERS[modality.name], data, encoding):
         name = model if isinstance(model, str) else model.identity.name
         raise CuetuneError(
-            f"these rows are {found.plural}, and {name} reads {modality.plural}; name a model of "
-            f"{found.plural}, e.g. --model {found.model}, or a column of {modality.plural} with --{modality.name}."
+            f"these rows are {rows.plural}, and {name} reads {modality.plural}; name a model of "
+            f"{rows.plural}, e.g. --model {rows.model}, or a column of {modality.plural} with --{modality.name}."
         )
-    return modality
+    return READERS[modality.name]
 
 
-def _may_be(modality: Modality, data: Any, encoding: str) -> bool:
-    """Whether rows that are taken for another modality may be of this one, too: a GIF is a picture and a clip."""
-    if modality.name == "text":
+def _may_be(reader: Reader, data: Any, encoding: str) -> bool:
+    """Whether rows that are taken for another modality may be of this one, too: a GIF is an image and a video."""
+    if reader.modality.name == "text":
         return False
     if isinstance(data, str | Path) and Path(data).is_dir():
-        return modality.in_folder(Path(data))
-    return modality.holds(first_rows(data, encoding))
+        return reader.in_folder(Path(data))
+    return reader.holds(first_rows(data, encoding))
 
 
 def few_rows(data: Data, rows: int, drawn: int = 0, *, keep_validation: bool = False) -> Data:

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from cuetune.backbones.base import Backbone
 from cuetune.backbones.compat import text as compat
+from cuetune.backbones.registry import modality_of
 from cuetune.cost.flops import count as count_flops
 from cuetune.cost.meter import peak_memory, reset_peak
 from cuetune.errors import CuetuneError
-from cuetune.modalities import modality_of
 from cuetune.prompts.base import Prompt
 from cuetune.readouts import Head
 from cuetune.support.strict_json import DAMAGED, reason_of
@@ -34,7 +34,8 @@ from cuetune.tuning.head_start import per_pass, remap, remaps
 from cuetune.tuning.objectives import Objective, cross_entropy
 from cuetune.tuning.operations import between_steps, one_validation
 from cuetune.tuning.progress import Reporter
-from cuetune.tuning.runs import Run, TaskData
+from cuetune.tuning.runs import RUNS, Run, TaskData
+from cuetune.tuning.runs.augmentation import augmentation_for
 from cuetune.tuning.settings import Settings
 from cuetune.tuning.step_pass import StepPass
 from cuetune.tuning.task_embedding import EARLY, embedding, virtual_tokens
@@ -102,13 +103,13 @@ class Tuner:
                 f"{type(reading[0]).__name__} compares texts token by token; {modality.plural} have none."
             )
         self.runs: list[Run] = [
-            modality.run(backbone, prompt.of_task(number), each, settings, share, folder)
+            RUNS[modality.name](backbone, prompt.of_task(number), each, settings, share, folder)
             for number, each in enumerate(tasks)
         ]
         if any(objective.scores_labels for objective in objectives):
             for run in self.runs:
                 run.training_readout = run.readout
-        changed = modality.augmentation(settings.augment, settings.seed)
+        changed = augmentation_for(modality, settings.augment, settings.seed)
         if changed and prompt.frozen_below:
             raise CuetuneError(
                 "--augment changes pictures in every step, and below a late prompt states are computed once; leave one."
@@ -164,7 +165,7 @@ class Tuner:
             for reporter in self.reporters:
                 reporter.stop()
         self.trained.load_state_dict(self.best)
-        notes = [line for run in self.runs for line in modality_of(self.backbone).cut_in(run)]
+        notes = [line for run in self.runs for line in run.cut_notes()]
         heads = [run.head.kept() if run.head else None for run in self.runs]
         return Outcome(self.progress, self.settings, peak_memory(self.backbone.device), notes, heads)
 

@@ -26,14 +26,15 @@ def demo(
 
     Fetches the model (89 MiB) and the reviews (2 MiB) the first time; takes about three minutes on two cores.
     """
-    from cuetune.backbones.loading import DEFAULT, load_backbone
+    from cuetune.api.predict import predict_rows
+    from cuetune.api.tune import tune
+    from cuetune.backbones.loading import DEFAULT
+    from cuetune.backbones.registry import load_backbone
     from cuetune.cli.options import end_if_stopped
     from cuetune.cli.predict import show_answers
     from cuetune.cli.report import report_tuned
     from cuetune.cli.tables import downloading
-    from cuetune.tuning.session import tune
     from cuetune.tuning.settings import Settings
-    from cuetune.verbs import predict_rows
     from cuetune_catalog.datasets.registry import pull_data
     from cuetune_catalog.models.bundled import MODELS, is_cached, pull
 

@@ -23,7 +23,8 @@ from transformers import (
 )
 
 from cuetune.backbones.encoder import EncoderBackbone
-from cuetune.backbones.loading import kind_of, load_backbone, text_backbone
+from cuetune.backbones.loading import kind_of
+from cuetune.backbones.registry import load_backbone, text_backbone
 from cuetune.backbones.sentences import SentenceEncoder
 from cuetune.errors import CuetuneError
 from cuetune.support.ownership import MARKER

@@ -5,7 +5,8 @@ from transformers import AutoModelForCausalLM
 
 from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.injection import Injection
-from cuetune.backbones.loading import load_backbone, load_tokenizer
+from cuetune.backbones.loading import load_tokenizer
+from cuetune.backbones.registry import load_backbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.support.plugins import resolve_model
 from cuetune_catalog.models.bundled import MODELS, pull

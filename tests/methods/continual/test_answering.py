@@ -5,11 +5,12 @@ import torch
 from test_learning import HOW, run, stream_file
 
 import cuetune
+from cuetune.api.evaluate import evaluate
+from cuetune.api.predict import load, predict
 from cuetune.data.skip_report import Skipped
 from cuetune.errors import CuetuneError
 from cuetune.methods.continual.answering import load_learned
 from cuetune.methods.continual.learner import Learner
-from cuetune.verbs import evaluate, load, predict
 from tiny import backbone
 
 

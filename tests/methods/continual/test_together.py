@@ -5,13 +5,13 @@ import torch
 from test_learners import FEW, OPTIONS, texts
 from test_learning import run, stream_file
 
-from cuetune.backbones.loading import load_backbone
+from cuetune.api.predict import predict
+from cuetune.api.predict_together import answers_together, logits_together, predict_together
+from cuetune.backbones.registry import load_backbone
 from cuetune.data.reading import read_rows
 from cuetune.errors import CuetuneError
 from cuetune.methods.continual.answering import LearnerPredictor
 from cuetune.methods.continual.learner import Learner
-from cuetune.methods.continual.together import answers_together, logits_together, predict_together
-from cuetune.verbs import predict
 from tiny import backbone
 from tiny_vision import image_backbone
 

@@ -6,13 +6,13 @@ import shutil
 import pytest
 import torch
 
+from cuetune.api.adapt import adapt
+from cuetune.api.tune import tune
 from cuetune.errors import CuetuneError
 from cuetune.library.tuned import TunedPrompt
 from cuetune.library.universal import UniversalPrompt
-from cuetune.methods.multitask.adapting import adapt
 from cuetune.methods.multitask.programme import Programme
 from cuetune.methods.multitask.training import train_multitask
-from cuetune.tuning.session import tune
 from cuetune.tuning.settings import Settings
 from tiny import backbone, model, rows, tokenizer
 

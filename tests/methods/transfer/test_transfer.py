@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from cuetune.api.tune import tune
 from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.library.collection import PromptLibrary
@@ -10,7 +11,6 @@ from cuetune.library.tuned import TunedPrompt
 from cuetune.methods.transfer.ranking import Candidate, Proposal, weighted_average
 from cuetune.methods.transfer.transfer import transfer
 from cuetune.prompts import SoftPrompt
-from cuetune.tuning.session import tune
 from cuetune.tuning.settings import Settings
 from cuetune.tuning.task_embedding import embedding, read_embedding
 from tiny import backbone, rows

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cuetune.backbones.registry import modality_of
 from cuetune.data.skip_report import Skipped
 from cuetune.data.sources import Source
 from cuetune.errors import CuetuneError
@@ -18,12 +19,12 @@ from cuetune.methods.continual.learner import Learner
 from cuetune.methods.continual.loading import Model, ReadyBackbone, Shared, backbone_for
 from cuetune.methods.continual.reading import Stream, StreamTask, read_stream
 from cuetune.methods.continual.weights import joint_data
-from cuetune.modalities import modality_of
 from cuetune.support import console
 from cuetune.support.locking import alone
 from cuetune.tuning.progress import Bar, JsonLog, Reporter
 from cuetune.tuning.recording import versions
 from cuetune.tuning.run_folder import RUN
+from cuetune.tuning.runs.augmentation import augmentation_for
 from cuetune.tuning.settings import Settings
 
 DEFAULT_METHOD = "coda"
@@ -85,7 +86,7 @@ def learn(
     known = kept.backbone.name if kept else None
     shared = shared or Shared()
     backbone = shared.backbone = shared.backbone or backbone_for(model, read, known, model_options or {})
-    modality_of(backbone).augmentation(settings.augment, seed)  # raises for rows that nothing is known to do to
+    augmentation_for(modality_of(backbone), settings.augment, seed)  # raises for rows that nothing is known to do to
     learned = kept or _nothing(read, method, seed, class_order, settings, backbone)
     learner = Learner.named(name, backbone, settings, seed)
     shared.lend(learner)

@@ -3,14 +3,14 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from cuetune.backbones.loading import load_backbone
+from cuetune.backbones.registry import load_backbone, modality_of
 from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.methods.continual.features import FrozenFeatures
 from cuetune.methods.continual.learner import Learner
 from cuetune.methods.continual.reading import Stream
-from cuetune.modalities import MODALITIES, modality_of
+from cuetune.modality import MODALITIES
 
 ReadyBackbone = TextBackbone | SeeingBackbone
 Model = str | ReadyBackbone

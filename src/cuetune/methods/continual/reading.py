@@ -10,13 +10,13 @@ from pathlib import Path
 
 from cuetune.answers import refuse
 from cuetune.data.hold_out import cell
+from cuetune.data.readers.registry import reader_for
 from cuetune.data.skip_report import Skipped
 from cuetune.data.sources import Source as Files
 from cuetune.data.stream import Kind, Source, StreamSpec, read_stream_file
 from cuetune.data.task import Example, Row, Task, default_words, format_value
 from cuetune.errors import CuetuneError
 from cuetune.methods.continual.sides import Sides
-from cuetune.modalities import of_data
 from cuetune.tuning.runs import TaskData
 
 
@@ -157,7 +157,7 @@ class _Reader:
         key = f"{data} {encoding} {source.options.get('image')}"
         if key not in self._known:
             found = self.files.beside(data)
-            self._known = {key: list(of_data(found, source.options, encoding).read(found, encoding=encoding))}
+            self._known = {key: list(reader_for(found, source.options, encoding).read(found, encoding=encoding))}
         return self._known[key]
 
     def _values(self, rows: Sequence[Row]) -> list[str]:
@@ -174,8 +174,8 @@ class _Reader:
     def _understood(self, rows: Sequence[Row], source: Source) -> Task:
         """The task that rows are of; what the file does not say is inferred from them."""
         said = {**self.spec.common, **{key: value for key, value in source.options.items() if key != "encoding"}}
-        modality = of_data(self.files.beside(source.data), said, source.options.get("encoding", self.encoding))
-        task = modality.infer(rows, name=source.name or "stream", **said)
+        reader = reader_for(self.files.beside(source.data), said, source.options.get("encoding", self.encoding))
+        task = reader.infer(rows, name=source.name or "stream", **said)
         refuse(task, f"{source.where}: a stream")
         return _with_labels(task, self.spec.words)
 

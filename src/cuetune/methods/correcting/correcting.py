@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cuetune.backbones.loading import load_backbone
+from cuetune.backbones.registry import load_backbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.data.reading import read_rows
 from cuetune.data.task import Example

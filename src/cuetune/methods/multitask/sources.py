@@ -10,7 +10,7 @@ from cuetune.data.sampling import draw
 from cuetune.data.splits import Splits
 from cuetune.data.suite import Suite, TaskSpec, read_suite
 from cuetune.errors import CuetuneError
-from cuetune.modalities import TEXT
+from cuetune.modality import TEXT
 from cuetune.prompts.words import instructed
 from cuetune.tuning.data import Data, prepare
 from cuetune.tuning.runs import TaskData

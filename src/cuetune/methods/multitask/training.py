@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cuetune.backbones.loading import DEFAULT, text_backbone
+from cuetune.backbones.loading import DEFAULT
+from cuetune.backbones.registry import text_backbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.data.suite import Suite
 from cuetune.errors import CuetuneError
@@ -20,6 +21,7 @@ from cuetune.library.digest import digest
 from cuetune.library.saving import check_replaceable as check_saved_prompt
 from cuetune.library.tuned import TunedPrompt
 from cuetune.library.universal import RECORD, UniversalPrompt, check_replaceable, universal_for
+from cuetune.methods.initial_prompt import first_prompt
 from cuetune.methods.multitask.distillation import Distillation
 from cuetune.methods.multitask.programme import Programme
 from cuetune.methods.multitask.sampling import StochasticTasks, probabilities
@@ -29,7 +31,6 @@ from cuetune.prompts.initial import initial_embeddings
 from cuetune.support import console
 from cuetune.support.locking import alone
 from cuetune.tuning.batches import visited
-from cuetune.tuning.beginning import first_prompt
 from cuetune.tuning.checkpoint import NAME as CHECKPOINT
 from cuetune.tuning.data import sizes
 from cuetune.tuning.loop import Outcome, Tuner
@@ -37,7 +38,7 @@ from cuetune.tuning.objectives import Objective, cross_entropy
 from cuetune.tuning.progress import Bar, JsonLog, Reporter
 from cuetune.tuning.recording import record
 from cuetune.tuning.run_folder import RUN, may_replace, run_folder_of, unfinished_run
-from cuetune.tuning.session import run as run_once
+from cuetune.tuning.running import run as run_once
 from cuetune.tuning.settings import Settings
 
 COMMON = "Read the text and choose the label that fits it best."  # what P* starts from, unless told otherwise

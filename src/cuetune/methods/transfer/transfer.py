@@ -6,25 +6,26 @@ from pathlib import Path
 from typing import Any
 
 from cuetune.answers import refuse
-from cuetune.backbones.loading import DEFAULT, text_backbone
+from cuetune.backbones.loading import DEFAULT
+from cuetune.backbones.registry import text_backbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.data.task import Task
 from cuetune.evaluation.evaluate import Source, evaluate_sources, in_words
 from cuetune.library.collection import PromptLibrary
 from cuetune.library.tuned import TunedPrompt
+from cuetune.methods.initial_prompt import first_prompt
 from cuetune.methods.transfer.ranking import Proposal, candidates, check_ranking, propose, weighted_average
 from cuetune.prompts import Prompt, SoftPrompt
 from cuetune.support import console
 from cuetune.support.locking import alone
-from cuetune.tuning.beginning import first_prompt
 from cuetune.tuning.data import Data, few_rows, prepare, sizes
 from cuetune.tuning.early_stopping import rank
 from cuetune.tuning.loop import Outcome
 from cuetune.tuning.progress import Bar, JsonLog, Reporter
 from cuetune.tuning.recording import record
 from cuetune.tuning.run_folder import CHECKPOINT, RUN, may_replace, run_folder_of, unfinished_run
+from cuetune.tuning.running import run as run_once
 from cuetune.tuning.runs import TaskData, TextRun
-from cuetune.tuning.session import run as run_once
 from cuetune.tuning.settings import Settings
 from cuetune.tuning.task_embedding import read_embedding
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cuetune.errors import CuetuneError
+from cuetune.modality import IMAGE, VIDEO, Modality
 from cuetune.tuning.settings import Augment
 
 KINDS: tuple[str, ...] = get_args(Augment)
@@ -54,3 +55,15 @@ class Augmentation:
         if "flip" in self.kinds:
             size[0] *= torch.where(drawn(0, 1) < MIRRORED, -1.0, 1.0)
         return torch.cat([torch.diag_embed(size.T), middle.T[:, :, None]], dim=2)
+
+
+def augmentation_for(modality: Modality, kind: str, seed: int) -> Augmentation | None:
+    """What changes rows of a modality at random in every step (`Settings.augment`), None where nothing does.
+
+    Raises CuetuneError for a kind that is not known, or rows that nothing is known to do to.
+    """
+    if kind == "none":
+        return None
+    if modality not in (IMAGE, VIDEO):
+        raise CuetuneError(f"--augment is for images and videos, and these rows hold {modality.plural}; leave it.")
+    return Augmentation(kind, seed)

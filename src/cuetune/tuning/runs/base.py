@@ -12,6 +12,7 @@ from torch import Tensor
 from cuetune.backbones.base import Backbone
 from cuetune.backbones.batches import Batch
 from cuetune.cost.flops import count
+from cuetune.data.readers.registry import reader_of
 from cuetune.data.task import Example, Task
 from cuetune.data.templating import InputRow
 from cuetune.errors import CuetuneError
@@ -59,6 +60,11 @@ class Run(ABC, Generic[Batch]):
     def head(self) -> LinearHead | None:
         """The classifier that is trained with the prompt; None where words are scored or text is written."""
         return self.readout if isinstance(self.readout, LinearHead) else None
+
+    def cut_notes(self) -> list[str]:
+        """What was done to rows that did not fit; nothing where all did."""
+        count = sum(row.cut > 0 for row in self.rows)
+        return [reader_of(self.task).cut(count, self.task)] if count else []
 
     def rows_of(self, numbers: Sequence[int]) -> list[InputRow]:
         """These of the rows."""

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.text import TextBackbone
+from cuetune.data.readers.registry import reader_of
 from cuetune.data.templating import InputRow
 from cuetune.prediction.text import Predictor, renderer_for
 from cuetune.prompts.base import Prompt
@@ -50,6 +51,16 @@ class TextRun(Run[TokenBatch]):
             self.cut_answers = readout.fit([str(row.label) for row in data.all_rows], prompt_length)
         self.renderer = renderer_for(backbone, data.task, prompt_length + readout.n_answer)
         self.rows = list(self.renderer.render(data.train))
+
+    def cut_notes(self) -> list[str]:
+        count = sum(row.cut > 0 for row in self.rows)
+        lines = [reader_of(self.task).cut(count, self.task, self.renderer.max_text)] if count else []
+        if isinstance(self.readout, GeneratedText) and self.cut_answers:
+            lines.append(
+                f"{self.cut_answers:,} answers are longer than {self.readout.max_answer:,} tokens (the model's "
+                "positions leave no more): what stands behind is not learned."
+            )
+        return lines
 
     def pack(self, numbers: Sequence[int]) -> TokenBatch:
         return self._packed(self.rows_of(numbers))

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from cuetune.answers.prediction import Prediction
+from cuetune.api.predict import backbone_for, load
 from cuetune.backbones.base import Backbone
+from cuetune.data.readers.registry import reader_of
 from cuetune.data.task import Example
 from cuetune.errors import CuetuneError
 from cuetune.methods.continual.answering import ROWS_AT_ONCE, LearnedPrompt, LearnerPredictor
 from cuetune.methods.continual.learner import Learner
-from cuetune.modalities import of_task
 from cuetune.prompts.query import with_queries
-from cuetune.verbs import backbone_for, load
 
 
 def predict_together(
@@ -59,7 +59,7 @@ def answers_together(
 
 
 def _examples(stream: LearnedPrompt, data: Any, encoding: str) -> Iterator[Example]:
-    rows = of_task(stream.task).read(data, encoding=encoding, labelled=False)
+    rows = reader_of(stream.task).read(data, encoding=encoding, labelled=False)
     return (stream.task.example(row, labelled=False) for row in rows)
 
 

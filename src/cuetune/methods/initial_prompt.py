@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from cuetune.backbones.base import Backbone
+from cuetune.backbones.registry import modality_of
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.library.digest import digest
@@ -13,11 +14,10 @@ from cuetune.library.tuned import TunedPrompt
 from cuetune.library.universal import RECORD as UNIVERSAL
 from cuetune.library.universal import UniversalPrompt, universal_for
 from cuetune.methods.wording import WORDINGS, few_shot, prompt_in_words
-from cuetune.modalities import modality_of
 from cuetune.prompts.base import Prompt
 from cuetune.prompts.initial import initial_embeddings, soft_from_hard
 from cuetune.prompts.multitask import ADAPTED_RATE, TASK_RATE
-from cuetune.prompts.registry import build
+from cuetune.prompts.registry import STARTS, build
 from cuetune.prompts.start import given_options
 from cuetune.prompts.start_text import TextStart
 from cuetune.tuning.data import Data
@@ -28,13 +28,21 @@ def first_prompt(
     backbone: Backbone, data: Data, method: str, shots: int, settings: Settings, start: str | Path | None = None
 ) -> Prompt:
     """The prompt a run starts from, or the finished one where nothing is tuned."""
-    return modality_of(backbone).begin(backbone, data, method, shots, settings, start)
+    if isinstance(backbone, TextBackbone):
+        return _first_text_prompt(backbone, data, method, shots, settings, start)
+    modality = modality_of(backbone)
+    if start is not None:
+        raise CuetuneError(f"a prompt for {modality.plural} starts from no other; leave --start out.")
+    how = settings.length, settings.seed, settings.head_layer
+    begun = STARTS[modality.name].of(backbone, data.task, data.splits.train, *how)
+    return build(method, begun, settings.prompt_options)
 
 
-def first_text_prompt(
+def _first_text_prompt(
     backbone: TextBackbone, data: Data, method: str, shots: int, settings: Settings, start: str | Path | None = None
 ) -> Prompt:
-    """The same for texts."""
+    if settings.head_layer is not None:
+        raise CuetuneError("--head-layer does not apply to texts: their prompts are read at the last layer.")
     if method == "soft-from-hard":
         return soft_from_hard(few_shot(backbone, data.task, data.splits.train, shots, settings.seed))
     if method in WORDINGS:

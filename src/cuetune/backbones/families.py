@@ -5,6 +5,8 @@
 
 from typing import Any
 
+from cuetune.backbones.compat.audio import FAMILIES
+from cuetune.backbones.compat.video import TUBES
 from cuetune.errors import CuetuneError
 
 STAGES = "its layers are stages of windows or of different widths, in which virtual tokens have no place"
@@ -87,9 +89,6 @@ def medium(config: Any) -> str | None:
 
 def reason_against(model_type: str, kind: str) -> str:
     """Why a family is not taken, in a few words; empty for one that is taken or has to be tried."""
-    from cuetune.backbones.compat.audio import FAMILIES
-    from cuetune.backbones.compat.video import TUBES
-
     known = REFUSED.get(model_type) or REFUSED.get(family(model_type), "")
     taken = {"audio": tuple(FAMILIES), "video": TUBES}.get(kind)
     return known or ("" if taken is None or model_type in taken else "no way is known here in which it takes prompts")

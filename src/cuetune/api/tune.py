@@ -7,28 +7,25 @@ from typing import Any
 
 from cuetune.answers import refuse
 from cuetune.backbones.base import Backbone
-from cuetune.backbones.loading import load_backbone
 from cuetune.data.hold_out import HoldOut
 from cuetune.data.task import Task
 from cuetune.data.task_inference import describe, head_proposal
-from cuetune.errors import CuetuneError
-from cuetune.evaluation.evaluate import Evaluation, Source, evaluate_sources, own_name
+from cuetune.evaluation.scoring import score
 from cuetune.library.tuned import TunedPrompt
+from cuetune.methods.initial_prompt import ancestor, first_prompt
 from cuetune.methods.wording import WORDINGS
-from cuetune.modalities import Modality, modality_of
-from cuetune.prompts.base import Prompt
+from cuetune.prompts.registry import usual_method
 from cuetune.prompts.words import instructed
 from cuetune.support import console
 from cuetune.support.locking import alone
-from cuetune.tuning.beginning import ancestor, first_prompt
-from cuetune.tuning.data import Data, few_rows, prepare, sizes, thin_parts
+from cuetune.tuning.data import few_rows, prepare, sizes, thin_parts
 from cuetune.tuning.deciding import decided
-from cuetune.tuning.loop import Outcome, Tuner
 from cuetune.tuning.progress import Bar, JsonLog, Reporter, TensorBoard
 from cuetune.tuning.recording import record
 from cuetune.tuning.run_folder import CHECKPOINT, RUN, finished_run, may_replace, run_folder_of, unfinished_run
-from cuetune.tuning.runs import TaskData
+from cuetune.tuning.running import backbone_for_rows, for_method, settings_line, tuner_of
 from cuetune.tuning.settings import Settings
+from cuetune.tuning.text_task import readout_note, refuse_unknown_tokens, with_answer_length
 
 
 @alone("to")
@@ -62,7 +59,7 @@ def tune(
     """Tune a prompt on `data`, score it beside its baselines, and save it to the folder `to`.
 
     data: a file, folder, name, DataFrame or list of dicts (see `read_rows`); validation, test: the same, or None to
-    set parts of `data` aside. model, prompt: by default what goes with the rows (`modalities`): "smollm2-135m" and
+    set parts of `data` aside. model, prompt: by default what goes with the rows (`modality`): "smollm2-135m" and
     "soft" for texts, "dinov2-small" and "vpt" for pictures ("frame" on convolutional networks).
     prompt, for pictures: one of `prompts.start_image.IMAGE_METHODS` ("vpt", "vpt-shallow", "prefix", "frame", …).
     For texts one of `prompts.start_text.TEXT_METHODS` ("soft", "prefix", "late", …); "hard" (instruction and `shots`
@@ -101,14 +98,14 @@ def tune(
         log(line)
     backbone = backbone_for_rows(modality, model, model_options or {})
     learned = [*prepared.splits.train, *prepared.splits.validation]
-    modality.refuse_unknown(backbone, prepared.task, [*learned, *prepared.splits.test])
-    prepared = replace(prepared, task=modality.measured(backbone, prepared.task, learned))
-    prompt = prompt or modality.usual(backbone)
+    refuse_unknown_tokens(backbone, prepared.task, [*learned, *prepared.splits.test])
+    prepared = replace(prepared, task=with_answer_length(backbone, prepared.task, learned))
+    prompt = prompt or usual_method(backbone)
     if prompt in (*WORDINGS, "soft-from-hard", "multitask"):
         refuse(prepared.task, f"prompt {prompt!r}")
     settings = for_method(modality, prompt, settings)
     if prompt not in WORDINGS:
-        note = modality.readout_note(backbone, prepared.task, settings.readout)
+        note = readout_note(backbone, prepared.task, settings.readout)
         for line in [note] if note else head_proposal(prepared.task, backbone, settings.readout):
             log(line)
     started = first_prompt(backbone, prepared, prompt, shots, settings, start)
@@ -121,7 +118,7 @@ def tune(
         resolved = settings.resolved(backbone, len(prepared.splits.train), started)
         init = settings.init if modality.starts_from_words else ""
         resolved = resolved.model_copy(update={"length": started.length, "init": init})
-        log(_settings_line(prompt, resolved, started, backbone))
+        log(settings_line(prompt, resolved, started, backbone))
         watching: list[Reporter] = [Bar()] if reporters is None else list(reporters)
         watching.append(JsonLog(run_folder))
         if tensorboard:
@@ -164,69 +161,3 @@ def tune(
     if outcome is not None:
         (run_folder / CHECKPOINT).unlink(missing_ok=True)  # the last of all: until then the same command goes on
     return tuned
-
-
-def backbone_for_rows(modality: Modality, model: str | Backbone | None, options: dict[str, Any]) -> Backbone:
-    """The model, or the usual one of the rows' modality. Raises CuetuneError for one that does not read such rows."""
-    options = {"reads": modality.name, **options}
-    backbone = model if isinstance(model, Backbone) else load_backbone(model or modality.model, **options)
-    if modality_of(backbone) is not modality:
-        raise CuetuneError(
-            f"the task is about {modality.plural}, and {backbone.identity.name} reads "
-            f"{modality_of(backbone).plural}; choose another model, e.g. --model {modality.model}."
-        )
-    return backbone
-
-
-def for_method(modality: Modality, method: str, settings: Settings) -> Settings:
-    """Settings with the method's own readout, where none was chosen."""
-    methods = modality.methods()
-    if settings.readout != "auto" or method not in methods:
-        return settings
-    return settings.model_copy(update={"readout": methods[method].readout})
-
-
-def tuner_of(
-    backbone: Backbone,
-    prompt: Prompt,
-    data: Data,
-    settings: Settings,
-    folder: Path,
-    reporters: Sequence[Reporter],
-    restart: bool,
-) -> Tuner:
-    """The loop with its run folder; restart=True forgets an earlier checkpoint there."""
-    return Tuner(
-        backbone,
-        prompt,
-        TaskData(data.task, data.splits.train, data.splits.validation),
-        settings,
-        folder=folder,
-        reporters=reporters,
-        data_key=data.key,
-        restart=restart,
-    )
-
-
-def run(*what: Any) -> Outcome:
-    """The loop of `tuner_of`, to its end."""
-    return tuner_of(*what).run_counted()
-
-
-def score(backbone: Backbone, tuned: TunedPrompt, data: Data, shots: int) -> Evaluation:
-    """The prompt on the test rows, beside the baselines of its modality unless `shots` is negative."""
-    sources: dict[str, Source] = {own_name(tuned.prompt): tuned.predictor(backbone)}
-    if shots >= 0:
-        shown = data.splits.train
-        sources |= modality_of(backbone).baselines(backbone, data.task, shown, head=tuned.head, shots=shots)
-    return evaluate_sources(data.task, sources, data.splits.test)
-
-
-def _settings_line(method: str, settings: Settings, prompt: Prompt, backbone: Backbone) -> str:
-    begun = f", from {settings.init!r}" if settings.init else ""
-    return (
-        f"{method}: tuning {prompt.n_trained:,} numbers ({prompt.described()}{begun}) on "
-        f"{backbone.identity.name} ({str(backbone.dtype).removeprefix('torch.')}, {backbone.device}): "
-        f"{settings.steps} steps of {settings.batch_size} rows, learning rate {settings.learning_rate:g}, "
-        f"seed {settings.seed}"
-    )

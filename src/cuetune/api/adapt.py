@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cuetune.backbones.loading import text_backbone
+from cuetune.api.tune import tune
+from cuetune.backbones.registry import text_backbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.library.tuned import TunedPrompt
 from cuetune.library.universal import UniversalPrompt
 from cuetune.support import console
-from cuetune.tuning.session import tune
 from cuetune.tuning.settings import Settings
 
 

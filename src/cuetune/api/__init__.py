@@ -1,0 +1,1 @@
+"""The verbs, as Python functions. The command line calls these."""

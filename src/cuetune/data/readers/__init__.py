@@ -1,0 +1,1 @@
+"""How the rows of each modality are found, read, checked and described."""
