@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from cuetune.comparison.report import amount
-from cuetune.methods.continual.learner import Learner
 from cuetune.methods.continual.learning import JOINT, learn
 from cuetune.methods.continual.loading import Shared
 from cuetune.methods.continual.plots import draw_matrices
+from cuetune.methods.continual.registry import LEARNERS
 from cuetune.metrics.continual import matrix, over_runs
 from cuetune.tuning.settings import Settings
 from side_by_side import RESULTS, described, machine
@@ -202,9 +202,9 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/streams"), help="of runs that are not finished")
     parser.add_argument("--to", type=Path, default=RESULTS / "streams.jsonl")
     arguments = parser.parse_args()
-    unknown = [name for name in arguments.methods if learner_of(name) not in Learner.known()]
+    unknown = [name for name in arguments.methods if learner_of(name) not in LEARNERS]
     if unknown:
-        parser.error(f"unknown methods {', '.join(unknown)}; known: {', '.join(sorted(Learner.known()))}")
+        parser.error(f"unknown methods {', '.join(unknown)}; known: {', '.join(sorted(LEARNERS))}")
     lines = measure(arguments, arguments.to)
     about = described({"machine": machine(arguments.device)})
     head = f"Accuracy in points on held-out rows, means over seeds with 95 % intervals; {about}"

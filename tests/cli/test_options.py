@@ -16,8 +16,8 @@ from cuetune.cli.main import VERBS
 from cuetune.cli.multitask import adapt, train
 from cuetune.data.sources import Source
 from cuetune.data.task_inference import infer_task
-from cuetune.methods.continual.learner import Learner
 from cuetune.methods.continual.learning import learn_many
+from cuetune.methods.continual.registry import LEARNERS
 from cuetune.methods.searching import SEARCHES
 from cuetune.methods.wording import WORDINGS
 from cuetune.modality import MODALITIES
@@ -170,7 +170,7 @@ def test_choices_come_from_where_they_are():
     for name in (*(name for methods in METHODS.values() for name in methods), *WORDINGS):
         assert re.search(rf"\b{name}\b", choices.prompts()), name
     assert choices.searches() == ", ".join(SEARCHES)
-    assert set(choices.learners().split(", ")) == set(Learner.known())
+    assert set(choices.learners().split(", ")) == set(LEARNERS)
     assert choices.filled("One of {searches}; {text} stays.") == f"One of {', '.join(SEARCHES)}; {{text}} stays."
 
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from cuetune.backbones.identity import BackboneIdentity
 from cuetune.data.task import Task
 from cuetune.library.card import card
-from cuetune.library.tuned import UNKNOWN_BACKBONE, TunedPrompt
+from cuetune.library.contents import UNKNOWN_BACKBONE
+from cuetune.library.tuned import TunedPrompt
 from cuetune.prompts import HardPrompt, SoftPrompt
 
 yaml = pytest.importorskip("yaml")

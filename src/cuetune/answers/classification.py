@@ -99,7 +99,7 @@ class OneLabel(Answers):
 
     @property
     def does(self) -> str:
-        from cuetune.library.markdown import plain
+        from cuetune.support.markdown import plain
 
         labels = self.task.labels
         more = f" and {len(labels) - 6} more labels" if len(labels) > 6 else ""

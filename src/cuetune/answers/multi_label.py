@@ -164,7 +164,7 @@ class SeveralLabels(Answers):
         return Measured(multi_label_scores(truth, found), per_label=each)
 
     def probe(self, strength: float) -> Any:
-        from cuetune.methods.independent_logistic import IndependentLogistic
+        from cuetune.answers.independent_logistic import IndependentLogistic
 
         return IndependentLogistic(strength)
 
@@ -211,7 +211,7 @@ class SeveralLabels(Answers):
 
     @property
     def does(self) -> str:
-        from cuetune.library.markdown import plain
+        from cuetune.support.markdown import plain
 
         labels = self.task.labels
         more = f" and {len(labels) - 6} more" if len(labels) > 6 else ""

@@ -29,9 +29,9 @@ def contenders() -> str:
 
 def learners() -> str:
     """Methods that learn a stream of tasks."""
-    from cuetune.methods.continual.learner import Learner
+    from cuetune.methods.continual.registry import LEARNERS
 
-    return ", ".join(sorted(Learner.known()))
+    return ", ".join(sorted(LEARNERS))
 
 
 def searches() -> str:

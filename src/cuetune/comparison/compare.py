@@ -24,10 +24,10 @@ from cuetune.cost.prices import Prices, gpu_called
 from cuetune.data.task import Task
 from cuetune.data.task_inference import describe
 from cuetune.errors import CuetuneError
-from cuetune.library.markdown import plain
 from cuetune.prompts.registry import methods_of
 from cuetune.support import console
 from cuetune.support.locking import alone
+from cuetune.support.markdown import plain
 from cuetune.tuning.data import Data, prepare
 from cuetune.tuning.recording import device_name, versions
 from cuetune.tuning.running import backbone_for_rows

@@ -6,12 +6,12 @@ Sections whose numbers are not known are left out. Users' words are escaped: not
 import json
 from typing import Any
 
+from cuetune.library.contents import UNKNOWN_BACKBONE, PromptContents
 from cuetune.library.front_matter import front_matter, title
-from cuetune.library.markdown import code, fenced, plain, table
 from cuetune.library.peft_format import to_peft
 from cuetune.library.record import own_scores
-from cuetune.library.tuned import UNKNOWN_BACKBONE, TunedPrompt
 from cuetune.support import console, plugins
+from cuetune.support.markdown import code, fenced, plain, table
 
 POOLED = {"first": "first state", "last": "last state", "mean": "mean state"}
 AUTO = {
@@ -21,7 +21,7 @@ AUTO = {
 }
 
 
-def card(tuned: TunedPrompt, name: str | None = None) -> str:
+def card(tuned: PromptContents, name: str | None = None) -> str:
     """Markdown with YAML front matter. name: of the folder, used in title and commands; by default the task's name."""
     name = name or tuned.task.name
     sections = [
@@ -40,7 +40,7 @@ def card(tuned: TunedPrompt, name: str | None = None) -> str:
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def _what(tuned: TunedPrompt, name: str) -> str:
+def _what(tuned: PromptContents, name: str) -> str:
     task = tuned.task
     model = (
         "a frozen model"
@@ -51,7 +51,7 @@ def _what(tuned: TunedPrompt, name: str) -> str:
     return f"# {plain(name)}\n\nThis {tuned.prompt.kind} prompt for {model} {does}. The model itself is unchanged."
 
 
-def _use(tuned: TunedPrompt, name: str) -> str:
+def _use(tuned: PromptContents, name: str) -> str:
     columns = [tuned.task.columns.get(field, field) for field in tuned.task.fields]
     row = ", ".join(f'{json.dumps(column, ensure_ascii=False)}: "…"' for column in columns)
     quoted = json.dumps(name, ensure_ascii=False)
@@ -79,7 +79,7 @@ def _use(tuned: TunedPrompt, name: str) -> str:
     return "\n\n".join(parts)
 
 
-def _with_peft(tuned: TunedPrompt, quoted: str) -> str:
+def _with_peft(tuned: PromptContents, quoted: str) -> str:
     model, revision = json.dumps(tuned.backbone.name, ensure_ascii=False), tuned.backbone.revision
     bundled = tuned.backbone.name in plugins.offers(plugins.MODELS)
     named = model + (f", revision={json.dumps(revision)}" if revision else "")
@@ -96,7 +96,7 @@ def _with_peft(tuned: TunedPrompt, quoted: str) -> str:
     return "\n".join(lines)
 
 
-def _labels(tuned: TunedPrompt) -> str:
+def _labels(tuned: PromptContents) -> str:
     if not tuned.task.labels:
         return ""
     if tuned.task.thresholds:
@@ -113,7 +113,7 @@ def _labels(tuned: TunedPrompt) -> str:
     return "## Labels\n\n" + table(("label", "words that are scored"), rows)
 
 
-def _prompt(tuned: TunedPrompt) -> str:
+def _prompt(tuned: PromptContents) -> str:
     settings = tuned.record.get("settings", {})
     learned = f"{tuned.n_trained:,} learned numbers" if tuned.n_trained else "words only, nothing learned"
     said = f"A {tuned.prompt.kind} prompt: {plain(tuned.prompt.described())}; {learned}."
@@ -131,7 +131,7 @@ def _prompt(tuned: TunedPrompt) -> str:
     return "## Prompt\n\n" + said
 
 
-def _scores(tuned: TunedPrompt) -> str:
+def _scores(tuned: PromptContents) -> str:
     scores = {method: each for method, each in tuned.record.get("scores", {}).items() if each}
     if not scores:
         return ""
@@ -148,7 +148,7 @@ def _scores(tuned: TunedPrompt) -> str:
     )
 
 
-def _fixes(tuned: TunedPrompt) -> str:
+def _fixes(tuned: PromptContents) -> str:
     if not (fixes := tuned.record.get("fixes")):
         return ""
     rows = [(fix["created"], f"{fix['corrected']:,} of {fix['rows']:,}") for fix in fixes]
@@ -159,7 +159,7 @@ def _fixes(tuned: TunedPrompt) -> str:
     return f"## Corrections\n\n{said}\n\n" + table(("date", "mistakes corrected"), rows)
 
 
-def _tuning(tuned: TunedPrompt) -> str:
+def _tuning(tuned: PromptContents) -> str:
     settings = {key: value for key, value in tuned.record.get("settings", {}).items() if value not in (None, "")}
     if not settings:
         return ""
@@ -173,7 +173,7 @@ def _tuning(tuned: TunedPrompt) -> str:
     return "\n\n".join(["## Tuning", *([" ".join(said)] if said else []), table(("setting", "value"), rows)])
 
 
-def _cost(tuned: TunedPrompt) -> str:
+def _cost(tuned: PromptContents) -> str:
     cost = tuned.record.get("cost")
     if not cost:
         return ""
@@ -192,7 +192,7 @@ def _cost(tuned: TunedPrompt) -> str:
     )
 
 
-def _origin(tuned: TunedPrompt) -> str:
+def _origin(tuned: PromptContents) -> str:
     backbone, data = tuned.backbone, tuned.record.get("data")
     hashes = {
         "backbone": "" if backbone.name == UNKNOWN_BACKBONE else plain(backbone.name),
@@ -213,7 +213,7 @@ def _origin(tuned: TunedPrompt) -> str:
     return "## Where it came from\n\n" + table(("what", "value"), rows) if rows else ""
 
 
-def _limits(tuned: TunedPrompt) -> str:
+def _limits(tuned: PromptContents) -> str:
     data = tuned.record.get("data")
     tested = "It was not scored on held-out rows."
     if own_scores(tuned.record):
@@ -227,7 +227,7 @@ def _limits(tuned: TunedPrompt) -> str:
     return f"## Limits\n\n{tested} {cut}Fairness between groups of people was not measured. {_inside(tuned)}"
 
 
-def _inside(tuned: TunedPrompt) -> str:
+def _inside(tuned: PromptContents) -> str:
     """What of the training data someone with this folder can read."""
     if "search" in tuned.record:
         return "The prompt consists of the words that were found and an instruction; no training row is stored."

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from cuetune.library.record import RECORD, PromptFile
 
 if TYPE_CHECKING:
-    from cuetune.library.tuned import TunedPrompt
+    from cuetune.library.contents import PromptContents
 
 
-def digest(tuned: "TunedPrompt") -> str:
+def digest(tuned: "PromptContents") -> str:
     """SHA-256 (hex) of prompt, head, task and backbone: the same before saving and after loading.
 
     Scores, cost, lineage and whatever else is recorded do not count. Raises CuetuneError for what could not be saved.

@@ -12,7 +12,7 @@ from torch import Tensor
 from cuetune.backbones.identity import BackboneIdentity
 from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
-from cuetune.library.tuned import UNKNOWN_BACKBONE, TunedPrompt
+from cuetune.library.contents import UNKNOWN_BACKBONE, Kept
 from cuetune.prompts import SoftPrompt
 
 LARGEST = 512 * 2**20  # bytes
@@ -29,7 +29,7 @@ def foreign_file(path: Path) -> Path | None:
     return next((path / name for name in IN_FOLDER if (path / name).is_file()), None)
 
 
-def load_foreign(path: Path, task: Task | None = None) -> TunedPrompt:
+def load_foreign(path: Path, task: Task | None, kind: type[Kept]) -> Kept:
     """A soft prompt from a bare array. Nothing in the file is run: no pickled objects are accepted.
 
     The file says neither model nor task: give both (`--model`, `task`). Raises CuetuneError for anything but one finite
@@ -43,7 +43,7 @@ def load_foreign(path: Path, task: Task | None = None) -> TunedPrompt:
     if not tensor.isfinite().all():
         raise CuetuneError(f"{path}: holds numbers that are not finite (NaN or infinity).")
     backbone = BackboneIdentity(UNKNOWN_BACKBONE, None, "", "", "", tensor.shape[1], 0, 0)
-    return TunedPrompt(
+    return kind(
         SoftPrompt(tensor.float()), task or Task(template="{text}", name=path.stem), backbone, {}, "array"
     )
 

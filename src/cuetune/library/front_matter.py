@@ -2,14 +2,14 @@
 
 import json
 
+from cuetune.library.contents import UNKNOWN_BACKBONE, PromptContents
 from cuetune.library.record import own_scores
-from cuetune.library.tuned import UNKNOWN_BACKBONE, TunedPrompt
 from cuetune.metrics.classification import metric_name
 
 METRICS = {"macro_f1": "f1"}  # what the hub calls a metric, where it calls it otherwise
 
 
-def front_matter(tuned: TunedPrompt, name: str) -> str:
+def front_matter(tuned: PromptContents, name: str) -> str:
     """YAML between two lines of dashes. name: of the model, as the hub lists its results."""
     own = own_scores(tuned.record)
     lines = [
@@ -44,7 +44,7 @@ def _metric(metric: str, score: dict[str, float]) -> str:
     return f"    - {{type: {kind}, name: {yaml(title(metric))}, value: {score['value']:.4f}}}"
 
 
-def _pipeline(tuned: TunedPrompt) -> str:
+def _pipeline(tuned: PromptContents) -> str:
     return f"{tuned.task.modality}-{'generation' if tuned.task.generates else 'classification'}"
 
 

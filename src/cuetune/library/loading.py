@@ -12,11 +12,11 @@ from cuetune.backbones.identity import BackboneIdentity
 from cuetune.backbones.injection import Injection
 from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
+from cuetune.library.contents import UNKNOWN_BACKBONE, Kept, PromptContents
 from cuetune.library.foreign import foreign_file, load_foreign
 from cuetune.library.peft_format import PREFIXES, TOKENS, from_peft
 from cuetune.library.record import FORMAT, PeftFile, PromptFile, first_fault, visible
 from cuetune.library.saving import CONFIG, HEAD, RECORD, STATE, WEIGHTS
-from cuetune.library.tuned import UNKNOWN_BACKBONE, TunedPrompt
 from cuetune.prompts import Prompt
 from cuetune.readouts import POOLINGS, Head
 from cuetune.support.named_paths import possible
@@ -30,17 +30,17 @@ AnyFile = TypeVar("AnyFile", bound=BaseModel)
 LEARNED = "stream.safetensors"  # what `cuetune learn` writes
 
 
-def load(folder: Path, task: Task | None = None) -> TunedPrompt:
+def load(folder: Path, task: Task | None = None, kind: type[Kept] = PromptContents) -> Kept:  # type: ignore[assignment]
     """The prompt in `folder`. task: what it is asked, for PEFT folders (they do not say), or to ask it otherwise.
 
     Raises CuetuneError naming the file for anything missing, cut short, altered, not finite or of the wrong size.
     """
     ours = os.path.lexists(possible(folder) / RECORD)
     if not ours and (bare := foreign_file(folder)) is not None:  # beside a record of ours, nothing else is looked at
-        return load_foreign(bare, task)
+        return load_foreign(bare, task, kind)
     _check_folder(folder)
     if not ours:
-        return _from_peft(folder, task)
+        return _from_peft(folder, task, kind)
     saved, record = _saved(folder)
     prompt = _prompt(folder, saved)
     try:
@@ -49,7 +49,7 @@ def load(folder: Path, task: Task | None = None) -> TunedPrompt:
         raise CuetuneError(f"{folder / RECORD}: task: {visible(str(error))}") from error
     identity = BackboneIdentity.from_dict(saved.backbone.model_dump())
     head = _head(folder, saved, asked.answers.n_scores)
-    return TunedPrompt(prompt, task or asked, identity, record, head=head)
+    return kind(prompt, task or asked, identity, record, head=head)
 
 
 def _check_folder(folder: Path) -> None:
@@ -245,7 +245,7 @@ def _check_ids(spec: dict[str, Any], length: int) -> None:
         raise ValueError(f"{len(ids)} token ids for {length} virtual tokens")
 
 
-def _from_peft(folder: Path, task: Task | None) -> TunedPrompt:
+def _from_peft(folder: Path, task: Task | None, kind: type[Kept]) -> Kept:
     """A folder that PEFT wrote: the model is known by name and sizes only, and the task is for the caller to say."""
     prompt, config = _peft_prompt(folder, read_bytes(folder, WEIGHTS, LARGEST))
     backbone = BackboneIdentity(
@@ -258,4 +258,4 @@ def _from_peft(folder: Path, task: Task | None) -> TunedPrompt:
         num_layers=config.num_layers or 0,
         num_heads=config.num_attention_heads or 0,
     )
-    return TunedPrompt(prompt, task or Task(template="{text}", name="peft"), backbone, {}, "peft")
+    return kind(prompt, task or Task(template="{text}", name="peft"), backbone, {}, "peft")

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from cuetune.backbones.identity import BackboneIdentity
 from cuetune.errors import CuetuneError
+from cuetune.library.contents import UNKNOWN_BACKBONE
 from cuetune.library.record import PeftFile
-from cuetune.library.tuned import UNKNOWN_BACKBONE
 from cuetune.prompts import CalibratedPrompt, EnsemblePrompt, NearestPrompt, PrefixPrompt, Prompt, SoftPrompt
 
 PEFT_VERSION = "0.21.2"  # the version whose format this is; tested against it

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from cuetune.errors import CuetuneError
 from cuetune.library.card import card
+from cuetune.library.contents import UNKNOWN_BACKBONE, PromptContents
 from cuetune.library.peft_format import PREFIXES, TOKENS, to_peft
 from cuetune.library.record import (
     CARD,
@@ -29,7 +30,6 @@ from cuetune.library.record import (
     PromptFile,
     first_fault,
 )
-from cuetune.library.tuned import UNKNOWN_BACKBONE, TunedPrompt
 from cuetune.prompts import HardPrompt, PrefixPrompt, SoftPrompt
 from cuetune.support.files import atomic_folder
 from cuetune.support.locking import locked
@@ -40,7 +40,7 @@ RECORD_HEAD = re.compile(rb'\{\s*"format": \d+,\s*"kind": "[\w-]+",\s*"spec": \{
 PLAIN = (SoftPrompt, HardPrompt, PrefixPrompt)  # PEFT's tensor is all there is to them, so it is stored once
 
 
-def save(tuned: TunedPrompt, folder: Path, *, overwrite: bool = False) -> Path:
+def save(tuned: PromptContents, folder: Path, *, overwrite: bool = False) -> Path:
     """Write `tuned` to `folder`. An older prompt there is replaced only by a whole new one, and only with overwrite.
 
     Raises CuetuneError when the folder holds anything but a saved prompt, when the prompt or its record could not be
@@ -87,7 +87,7 @@ def _is_peft_prompt(config: Path) -> bool:
     return read_object(config).get("peft_type") in TOKENS + PREFIXES
 
 
-def contents(tuned: TunedPrompt, folder: Path) -> dict[str, bytes | str]:
+def contents(tuned: PromptContents, folder: Path) -> dict[str, bytes | str]:
     """Every file of the folder by name. Raises CuetuneError for what could not be loaded again."""
     tuned = replace(tuned, backbone=replace(tuned.backbone, name=public_name(tuned.backbone.name)))
     files: dict[str, bytes | str] = {}

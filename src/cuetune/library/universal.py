@@ -16,7 +16,6 @@ from cuetune.backbones.identity import BackboneIdentity
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.library.loading import LARGEST, check_hash, parse, read_bytes
-from cuetune.library.markdown import fenced, plain
 from cuetune.library.record import FIRST, FORMAT, HARMLESS, BackboneFile, Count, Record, Shape, visible
 from cuetune.library.saving import bytes_of, contents, public_name, to_json, write_safely
 from cuetune.library.saving import check_replaceable as check_saved_prompt
@@ -25,6 +24,7 @@ from cuetune.prompts import MultitaskPrompt
 from cuetune.support.console import quoted
 from cuetune.support.files import atomic_folder
 from cuetune.support.locking import locked
+from cuetune.support.markdown import fenced, plain
 from cuetune.support.named_paths import possible
 from cuetune.support.ownership import begins_with, is_empty, read_object
 from cuetune.support.strict_json import DAMAGED

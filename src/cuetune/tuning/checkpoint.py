@@ -8,7 +8,6 @@ from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from cuetune.errors import CuetuneError
@@ -96,15 +95,6 @@ def load_checkpoint(folder: Path, key: str) -> tuple[Progress, dict[str, dict[st
     except (ValidationError, *DAMAGED) as error:
         raise CuetuneError(f"{path}: is damaged ({reason_of(error)}); {REMEDY}.") from error
     return progress, parts
-
-
-def checkpoint_key(folder: Path) -> str | None:
-    """Whose checkpoint lies in a run's folder, as `run_key` says it; None where there is none that can be read."""
-    try:
-        with safe_open(folder / NAME, framework="pt") as file:
-            return (file.metadata() or {}).get("key")
-    except (SafetensorError, OSError):
-        return None
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:

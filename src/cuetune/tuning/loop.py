@@ -22,7 +22,6 @@ from cuetune.support.strict_json import DAMAGED, reason_of
 from cuetune.tuning.batches import Batches, Epochs, StepRows, visited
 from cuetune.tuning.checkpoint import (
     Progress,
-    checkpoint_key,
     load_checkpoint,
     restore_optimizer,
     run_key,
@@ -34,6 +33,7 @@ from cuetune.tuning.head_start import per_pass, remap, remaps
 from cuetune.tuning.objectives import Objective, cross_entropy
 from cuetune.tuning.operations import between_steps, one_validation
 from cuetune.tuning.progress import Reporter
+from cuetune.tuning.run_folder import checkpoint_key
 from cuetune.tuning.runs import RUNS, Run, TaskData
 from cuetune.tuning.runs.augmentation import augmentation_for
 from cuetune.tuning.settings import Settings

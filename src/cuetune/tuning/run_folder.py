@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+
 from cuetune.errors import CuetuneError
 from cuetune.library.record import RECORD
 from cuetune.library.saving import check_replaceable
@@ -52,10 +54,17 @@ def run_folder_of(target: Path) -> Path:
     return folder
 
 
+def checkpoint_key(folder: Path) -> str | None:
+    """Whose checkpoint lies in a run's folder, as `run_key` says it; None where there is none that can be read."""
+    try:
+        with safe_open(folder / CHECKPOINT, framework="pt") as file:
+            return (file.metadata() or {}).get("key")
+    except (SafetensorError, OSError):
+        return None
+
+
 def unfinished_run(folder: Path) -> str | None:
     """The key (`checkpoint.run_key`) of the run that can go on in this folder, None where there is none."""
-    from cuetune.tuning.checkpoint import checkpoint_key
-
     if (key := checkpoint_key(folder)) is not None:
         return key
     try:

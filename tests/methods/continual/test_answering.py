@@ -10,7 +10,7 @@ from cuetune.api.predict import load, predict
 from cuetune.data.skip_report import Skipped
 from cuetune.errors import CuetuneError
 from cuetune.methods.continual.answering import load_learned
-from cuetune.methods.continual.learner import Learner
+from cuetune.methods.continual.registry import new_learner
 from tiny import backbone
 
 
@@ -18,7 +18,7 @@ from tiny import backbone
 def test_it_answers_as_its_learner(tmp_path, method):
     path = stream_file(tmp_path, tasks=2)
     learned = run(path, tmp_path / "out", method)
-    learner = Learner.named(method, backbone(), HOW[method])
+    learner = new_learner(method, backbone(), HOW[method])
     learner.restore(learned.tensors, learned.spec)
     tuned = load(tmp_path / "out")
     examples = [tuned.task.example(row) for row in cuetune.data.reading.read_rows(tmp_path / "rows.csv")][::7]

@@ -5,7 +5,7 @@ import pytest
 from cuetune.data.media.image_files import PICTURES
 from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
-from cuetune.methods.continual.learner import Learner
+from cuetune.methods.continual.registry import new_learner
 from cuetune.tuning.runs import TaskData
 from cuetune.tuning.settings import Settings
 from tiny_conv import conv_backbone
@@ -22,7 +22,7 @@ def shades(tmp_path_factory):
 
 @pytest.mark.parametrize("method", ["simple-cil", "ranpac", "ft"])
 def test_features_are_learned_from(shades, method):
-    learner = Learner.named(method, conv_backbone(), Settings(steps=2, batch_size=4))
+    learner = new_learner(method, conv_backbone(), Settings(steps=2, batch_size=4))
     learner.learn(TaskData(TASK, shades, []))
     said = learner.logits(shades).argmax(-1).tolist()
     wanted = [learner.labels.index(example.label) for example in shades]
@@ -33,4 +33,4 @@ def test_features_are_learned_from(shades, method):
 @pytest.mark.parametrize("method", ["coda", "l2p", "l2p++", "dual", "task-prompts"])
 def test_pools_of_prompts_are_refused_in_one_line(method):
     with pytest.raises(CuetuneError, match="tiny-resnet has no layers for a pool of prompts; choose another method"):
-        Learner.named(method, conv_backbone(), Settings())
+        new_learner(method, conv_backbone(), Settings())

@@ -13,6 +13,7 @@ from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.methods.continual.learner import Learner
 from cuetune.methods.continual.pools import PoolLearner, layers_of
+from cuetune.methods.continual.registry import new_learner
 from cuetune.methods.continual.tuned import TunedLearner
 from cuetune.methods.continual.weights import joint_data
 from cuetune.tuning.loop import Tuner
@@ -46,7 +47,7 @@ def texts(*labels: str, count: int = 16, seed: int = 0, name: str = "") -> TaskD
 
 def learner(name: str, frozen=None, settings: Settings = SHORT, seed: int = 0) -> Learner:
     given = settings.model_copy(update={"prompt_options": OPTIONS.get(name, {})})
-    return Learner.named(name, frozen or backbone("llama"), given, seed)
+    return new_learner(name, frozen or backbone("llama"), given, seed)
 
 
 def accuracy(made: Learner, data: TaskData) -> float:
@@ -207,7 +208,7 @@ def test_a_picture_or_text_goes_through_the_backbone_once_in_a_step(monkeypatch)
 @pytest.mark.parametrize(("method", "stays"), [("coda", True), ("l2p++", True), ("coda", False), ("ft++", False)])
 def test_the_row_of_a_label_that_comes_again_stays_only_where_it_is_asked_for(method, stays):
     options = {**OPTIONS.get(method, {}), **({"freeze_head": True} if stays else {})}
-    made = Learner.named(method, backbone("llama"), FEW.model_copy(update={"prompt_options": options}), 0)
+    made = new_learner(method, backbone("llama"), FEW.model_copy(update={"prompt_options": options}), 0)
     made.learn(texts("pos", "neg", "upper"))
     head, bias = made.head.weight.clone(), made.head.bias.clone()
     made.learn(texts("upper", "digit", seed=3))
@@ -279,9 +280,9 @@ def test_bad_input(pictures):
     with pytest.raises(CuetuneError, match="no labels"):
         made.learn(TaskData(Task(template="{text}", name="free"), FIRST.train))
     with pytest.raises(CuetuneError, match="unknown method 'codas'; choose one of coda, dual"):
-        Learner.named("codas", backbone("llama"))
+        new_learner("codas", backbone("llama"))
     with pytest.raises(CuetuneError, match="has no option 'size'"):
-        Learner.named("coda", backbone("llama"), Settings(prompt_options={"size": 3}))
+        new_learner("coda", backbone("llama"), Settings(prompt_options={"size": 3}))
     with pytest.raises(CuetuneError, match="layers '4-2'"):
         layers_of("4-2")
     assert list(layers_of("3")) == [3]

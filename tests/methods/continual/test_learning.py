@@ -14,9 +14,9 @@ from cuetune.errors import CuetuneError
 from cuetune.methods.continual import learning
 from cuetune.methods.continual.features import FrozenFeatures
 from cuetune.methods.continual.learned import STATE, Learned, is_learned
-from cuetune.methods.continual.learner import Learner
 from cuetune.methods.continual.learning import accuracy, learn, learn_many
 from cuetune.methods.continual.reading import read_stream
+from cuetune.methods.continual.registry import new_learner
 from cuetune.support.tensor_file import read_sealed, write_sealed
 from cuetune.tuning.settings import Settings
 from tiny import backbone, write_csv
@@ -62,7 +62,7 @@ def test_every_task_is_learned_and_measured_on_all_so_far(tmp_path):
     assert [len(row) for row in learned.accuracies] == [1, 2, 3]
     assert learned.task.labels == tuple(WORDS)
     stream = read_stream(path)
-    learner = Learner.named("simple-cil", backbone())
+    learner = new_learner("simple-cil", backbone())
     for task in stream.tasks:
         learner.learn(task.data)
     assert learned.accuracies[-1] == [accuracy(learner, task) for task in stream.tasks]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cuetune.methods.continual.learner import Learner
 from cuetune.methods.continual.pools import OF_HEADS, PoolLearner
+from cuetune.methods.continual.registry import LEARNERS
 
 DOCS = (Path(__file__).parents[3] / "docs" / "streams.md").read_text(encoding="utf-8")
 TABLE = DOCS.split("## Methods")[1].split("## What")[0]
@@ -24,9 +24,9 @@ def said(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-@pytest.mark.parametrize("name", Learner.known())
+@pytest.mark.parametrize("name", LEARNERS)
 def test_options_are_listed_with_their_defaults(name):
-    kind = Learner.known()[name]
+    kind = LEARNERS[name]
     shared = OF_HEADS if issubclass(kind, PoolLearner) else {}
     assert listed(name) == {f"{key}={said(value)}" for key, value in kind.defaults.items() if key not in shared}
 

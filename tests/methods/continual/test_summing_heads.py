@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from test_learners import FEW, OPTIONS, POOLS, texts
 
 from cuetune.errors import CuetuneError
-from cuetune.methods.continual.learner import Learner
+from cuetune.methods.continual.registry import new_learner
 from tiny import backbone
 from tiny_vision import image_backbone
 
@@ -17,7 +17,7 @@ FIRST, SECOND = texts("pos", "neg"), texts("upper", "digit", seed=1)
 
 def learner(name, frozen=None, **options):
     given = {**OPTIONS[name], "head": "ridge", "width": 40, **options}
-    return Learner.named(name, frozen or backbone("llama"), FEW.model_copy(update={"prompt_options": given}), 0)
+    return new_learner(name, frozen or backbone("llama"), FEW.model_copy(update={"prompt_options": given}), 0)
 
 
 @pytest.mark.parametrize("method", POOLS)

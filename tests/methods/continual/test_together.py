@@ -11,7 +11,7 @@ from cuetune.backbones.registry import load_backbone
 from cuetune.data.reading import read_rows
 from cuetune.errors import CuetuneError
 from cuetune.methods.continual.answering import LearnerPredictor
-from cuetune.methods.continual.learner import Learner
+from cuetune.methods.continual.registry import new_learner
 from tiny import backbone
 from tiny_vision import image_backbone
 
@@ -20,7 +20,7 @@ FIRST, SECOND = texts("pos", "neg"), texts("upper", "digit", seed=1)
 
 def learned(name, frozen, *tasks, seed=0):
     options = {"width": 50} if name == "ranpac" else OPTIONS.get(name, {})
-    made = Learner.named(name, frozen, FEW.model_copy(update={"prompt_options": options}), seed)
+    made = new_learner(name, frozen, FEW.model_copy(update={"prompt_options": options}), seed)
     for task in tasks:
         made.learn(task)
     return made

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cuetune.data.formats.registry import READERS, suffix_of
+from cuetune.data.media.undecoded import undecoded
+from cuetune.data.reading import read_rows
 from cuetune.data.sources import Source
 from cuetune.data.task import Row
 from cuetune.errors import CuetuneError
@@ -275,9 +277,6 @@ class MediaFolder:
     def _saved(self) -> dict[str, Iterator[Row]]:
         """What `datasets` saved with `save_to_disk`."""
         import datasets
-
-        from cuetune.data.media.rows import undecoded
-        from cuetune.data.reading import read_rows
 
         try:
             held = datasets.load_from_disk(str(self.folder))

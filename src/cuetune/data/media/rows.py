@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from cuetune.data.installed_data import installed
 from cuetune.data.media.folders import MediaFolder
 from cuetune.data.media.location import ADDRESS, Inline, located
+from cuetune.data.media.undecoded import undecoded
 from cuetune.data.reading import read_rows
 from cuetune.data.sources import Source, source_of
 from cuetune.data.task import Row, Task, clear_rows
@@ -225,12 +226,3 @@ def _is_other(path: Path) -> bool:
     """Whether a file's ending says that it is something else."""
     kind, _ = mimetypes.guess_type(path.name)
     return kind is not None and kind.split("/")[0] in ("text", "audio", "video", "image")
-
-
-def undecoded(source: Any) -> Any:
-    """A data set of `datasets` that hands out the bytes of pictures and recordings: they are decoded here."""
-    features = getattr(source, "features", None) or {}
-    for name, kind in features.items():
-        if type(kind).__name__ in ("Image", "Audio", "Video"):
-            source = source.cast_column(name, type(kind)(decode=False))
-    return source

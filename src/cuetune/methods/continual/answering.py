@@ -16,6 +16,7 @@ from cuetune.library.tuned import TunedPrompt
 from cuetune.methods.continual.learned import STATE, Learned
 from cuetune.methods.continual.learner import Learner
 from cuetune.methods.continual.learning import JOINT
+from cuetune.methods.continual.registry import LEARNERS, new_learner
 from cuetune.prediction.base import BasePredictor
 from cuetune.prompts.base import Prompt
 from cuetune.tuning.settings import Settings
@@ -64,7 +65,7 @@ class LearnedPrompt(TunedPrompt):
                 "a learned stream answers every row or none; remove the broken ones (--skip-unreadable is off)."
             )
         name = self.learned.method.removesuffix(JOINT)
-        learner = Learner.named(name, backbone, Settings(**self.learned.settings), self.learned.seed)
+        learner = new_learner(name, backbone, Settings(**self.learned.settings), self.learned.seed)
         learner.restore(self.learned.tensors, self.learned.spec)
         return LearnerPredictor(learner, self.task)
 
@@ -72,7 +73,7 @@ class LearnedPrompt(TunedPrompt):
 def load_learned(folder: str | Path) -> LearnedPrompt:
     """A learned stream as a prompt. Raises CuetuneError naming the file for a damaged one."""
     learned = Learned.load(folder)
-    method = Learner.known().get(learned.method.removesuffix(JOINT))
+    method = LEARNERS.get(learned.method.removesuffix(JOINT))
     if method is None:
         raise CuetuneError(f"{Path(folder) / STATE}: method {learned.method!r} is not known here; upgrade cuetune.")
     prompt = LearnerPrompt(learned.method, f"{learned.method}: {method.described}", int(learned.cost["trained"]))

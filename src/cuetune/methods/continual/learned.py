@@ -112,7 +112,7 @@ class LearnedTask:
 class Learned:
     """Everything about a stream so far.
 
-    method: its name in `Learner.known()`. seed: of the split and of all that is drawn. kind, class_order: as of the
+    method: its name in `LEARNERS`. seed: of the split and of all that is drawn. kind, class_order: as of the
     stream. settings: of every task's run, as they were given. accuracies: one row for each task learned, on the
     test rows of all tasks so far; None where these were gone. tensors, spec: the learner's state.
     """

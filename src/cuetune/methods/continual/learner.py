@@ -61,23 +61,6 @@ class Learner(ABC):
         self.tasks = 0
         self.task: Task | None = None
 
-    @staticmethod
-    def named(
-        name: str, backbone: SeeingBackbone | TextBackbone, settings: Settings | None = None, seed: int = 0
-    ) -> "Learner":
-        """A new learner by the method's name. Raises CuetuneError for an unknown name or option."""
-        known = Learner.known()
-        if name not in known:
-            raise CuetuneError(f"unknown method {name!r}; choose one of {', '.join(sorted(known))}.")
-        return known[name](backbone, settings, seed)
-
-    @staticmethod
-    def known() -> dict[str, type["Learner"]]:
-        """The methods that there are, by name."""
-        from cuetune.methods.continual import floors, pools, weights  # noqa: F401 - makes them known
-
-        return Learner.learners
-
     def learn(self, data: TaskData, reporters: Sequence[Reporter] = (), folder: Path | None = None) -> dict[str, Any]:
         """Train on one more task; its labels that are new are appended to `labels`, in the order of `data.task.labels`.
 

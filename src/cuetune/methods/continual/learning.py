@@ -18,6 +18,7 @@ from cuetune.methods.continual.learned import STATE, Learned, LearnedTask, check
 from cuetune.methods.continual.learner import Learner
 from cuetune.methods.continual.loading import Model, ReadyBackbone, Shared, backbone_for
 from cuetune.methods.continual.reading import Stream, StreamTask, read_stream
+from cuetune.methods.continual.registry import LEARNERS, new_learner
 from cuetune.methods.continual.weights import joint_data
 from cuetune.support import console
 from cuetune.support.locking import alone
@@ -56,7 +57,7 @@ def learn(
 ) -> Learned:
     """Learn the tasks of a stream in their order, and keep what was learned in the folder `to`.
 
-    stream: a STREAM.yaml (docs/streams.md). method: a name of `Learner.known()`; with "-joint" behind it, it learns
+    stream: a STREAM.yaml (docs/streams.md). method: a name of `LEARNERS`; with "-joint" behind it, it learns
     all tasks as one, which is what forgetting is held against. tasks: learn at most so many more; None all that are
     left. model: else what the file names, else the default of its rows. seed: of the split and of all that is
     drawn. class_order: of a stream whose labels are dealt into tasks, else the file's. settings: of every task's run.
@@ -67,8 +68,8 @@ def learn(
     Raises CuetuneError for anything the user can mend, among it a folder that holds another stream.
     """
     folder, name = Path(to), method.removesuffix(JOINT)
-    if name not in Learner.known():
-        raise CuetuneError(f"unknown method {method!r}; choose one of {', '.join(sorted(Learner.known()))}.")
+    if name not in LEARNERS:
+        raise CuetuneError(f"unknown method {method!r}; choose one of {', '.join(sorted(LEARNERS))}.")
     check_own_state(folder)
     RUN.check(folder / RUNS)
     kept = None if restart or not (folder / STATE).exists() else Learned.load(folder)
@@ -88,7 +89,7 @@ def learn(
     backbone = shared.backbone = shared.backbone or backbone_for(model, read, known, model_options or {})
     augmentation_for(modality_of(backbone), settings.augment, seed)  # raises for rows that nothing is known to do to
     learned = kept or _nothing(read, method, seed, class_order, settings, backbone)
-    learner = Learner.named(name, backbone, settings, seed)
+    learner = new_learner(name, backbone, settings, seed)
     shared.lend(learner)
     learner.kind = read.kind
     if restart:
@@ -105,7 +106,7 @@ def options_by_method(methods: Sequence[str], options: Mapping[str, Any]) -> dic
 
     Raises CuetuneError for an option that none of them has; a method that is unknown is left to `learn`.
     """
-    known = {name: Learner.known().get(name.removesuffix(JOINT)) for name in methods}
+    known = {name: LEARNERS.get(name.removesuffix(JOINT)) for name in methods}
     has = {name: {} if kind is None else kind.defaults for name, kind in known.items()}
     for option in options:
         if all(known.values()) and not any(option in each for each in has.values()):
