@@ -19,8 +19,8 @@ from cuetune.answers.prediction import Prediction
 from cuetune.backbones.registry import load_backbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.data.reading import read_rows
+from cuetune.data.row import Example
 from cuetune.data.splits import split_examples
-from cuetune.data.task import Example
 from cuetune.library.card import interval
 from cuetune.library.tuned import TunedPrompt
 from cuetune.methods.correcting.correcting import BATCH, LENGTH, STEPS, learned, updates

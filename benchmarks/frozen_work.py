@@ -20,8 +20,9 @@ from cuetune.data.media.audio_files import SOUNDS
 from cuetune.data.media.image_batches import decode
 from cuetune.data.media.image_files import PICTURES
 from cuetune.data.media.video_files import VIDEOS
+from cuetune.data.row import Example
 from cuetune.data.splits import Splits
-from cuetune.data.task import Example, Task
+from cuetune.data.task import Task
 from cuetune.methods.initial_prompt import first_prompt
 from cuetune.tuning.data import Data
 from cuetune.tuning.loop import Tuner

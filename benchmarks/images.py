@@ -16,8 +16,9 @@ from pathlib import Path
 
 from comparing import measure, options, table
 from cuetune.data.media.image_files import PICTURES
+from cuetune.data.row import Example, Row
 from cuetune.data.splits import Splits
-from cuetune.data.task import Example, Row, Task
+from cuetune.data.task import Task
 from cuetune.tuning.data import Data
 
 METHODS = ("linear-probe", "prefix", "vpt-shallow", "vpt", "frame", "fine-tuning")

@@ -25,7 +25,8 @@ from typing import Any
 import many_labels_data
 from cuetune.backbones.loading import DEFAULT
 from cuetune.backbones.registry import load_backbone
-from cuetune.data.task import Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import Task
 from cuetune.prediction.text import Predictor
 from cuetune.prompts.initial import soft_prompt
 from cuetune.readouts import TextHead

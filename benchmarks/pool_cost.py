@@ -21,7 +21,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from cuetune.backbones.registry import load_backbone
-from cuetune.data.task import Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import Task
 from cuetune.methods.continual.features import FrozenFeatures
 from cuetune.prompts.pool import PoolShape
 from cuetune.prompts.pool_coda import CodaPrompt, key_weights

@@ -16,8 +16,9 @@ from pathlib import Path
 
 from comparing import measure, options, table
 from cuetune.data.media.audio_files import SOUNDS
+from cuetune.data.row import Row
 from cuetune.data.splits import Splits
-from cuetune.data.task import Row, Task
+from cuetune.data.task import Task
 from cuetune.tuning.data import Data
 
 METHODS = ("linear-probe", "prefix", "shallow", "deep", "wave", "fine-tuning")

@@ -21,7 +21,8 @@ from typing import Any
 from cuetune.backbones.audio_loading import load_audio_backbone
 from cuetune.backbones.whisper import WhisperBackbone
 from cuetune.data.media.audio_files import SOUNDS, infer_transcripts
-from cuetune.data.task import Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import Task
 from cuetune.metrics.word_error_rate import word_error_rate
 from cuetune.prediction.audio import AudioPredictor, untuned
 from cuetune.prompts.registry import build

@@ -24,8 +24,8 @@ from typing import Any
 from scipy import stats
 
 from cuetune.backbones.registry import load_backbone
+from cuetune.data.row import Example
 from cuetune.data.sampling import draw
-from cuetune.data.task import Example
 from cuetune.evaluation.evaluate import evaluate_sources, in_words
 from cuetune.library.tuned import TunedPrompt
 from cuetune.library.universal import UniversalPrompt

@@ -5,7 +5,8 @@ import torch
 
 from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.injection import Injection
-from cuetune.data.task import Example, Row, Task
+from cuetune.data.row import Example, Row
+from cuetune.data.task import Task
 from cuetune.data.templating import Renderer
 from cuetune.errors import CuetuneError
 from cuetune.prediction.text import Predictor

@@ -10,7 +10,8 @@ import torch
 from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.groups import Past
 from cuetune.backbones.injection import Injection
-from cuetune.data.task import Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import Task
 from cuetune.data.templating import Renderer
 from cuetune.library.digest import digest
 from cuetune.library.record import RECORD

@@ -4,7 +4,8 @@ import torch
 import torch.nn.functional as F
 
 import tiny
-from cuetune.data.task import Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import Task
 from cuetune.data.templating import InputRow, Renderer
 from cuetune.readouts import MultiLabelWords, readout_for
 

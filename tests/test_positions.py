@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from cuetune.data.task import Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import Task
 from cuetune.prediction.text import Predictor
 from cuetune.prompts import SoftPrompt
 from cuetune.readouts import readout_for

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from cuetune.backbones.generation import Writing, generate
 from cuetune.backbones.injection import Injection
-from cuetune.data.task import Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import Task
 from cuetune.data.templating import Renderer
 from cuetune.errors import CuetuneError
 from cuetune.prediction.text import Predictor

@@ -10,7 +10,8 @@ from chain import chain_model, written_chain
 from cuetune.backbones.generation import Writing, write
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.text import TextBackbone
-from cuetune.data.task import Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import Task
 from cuetune.data.templating import Renderer
 from cuetune.prediction.text import Predictor
 from cuetune.prompts import SoftPrompt

@@ -23,3 +23,9 @@ def visible(text: str, keep: str = "", spell: Callable[[str], str] = escape) -> 
     keep: control characters that the layout allows, such as "\n" in the cell of a table.
     """
     return _HIDDEN.sub(lambda found: found[0] if found[0] in keep else spell(found[0]), text)
+
+
+def one_line(text: str) -> str:
+    """Strangers' words on one line without control characters: they are shown as escapes and steer no terminal."""
+    flat = " ".join(text.split())
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in flat)

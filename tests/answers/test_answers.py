@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from cuetune.answers import KINDS, refuse
-from cuetune.data.task import Example, Row, Task
+from cuetune.data.row import Example, Row
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 
 LABELS = ("a", "b", "c")

@@ -15,7 +15,8 @@ from cuetune.backbones.encoder_decoder import EncoderDecoderBackbone
 from cuetune.backbones.generation import Writing, generate
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.registry import load_backbone
-from cuetune.data.task import Example, Row, Task
+from cuetune.data.row import Example, Row
+from cuetune.data.task import Task
 from cuetune.data.templating import Renderer
 from cuetune.errors import CuetuneError
 from cuetune.prediction.text import Predictor

@@ -7,7 +7,8 @@ from transformers import PreTrainedTokenizerFast
 
 from cuetune.backbones.text import TextBackbone
 from cuetune.backbones.tokens import begins_anew, inside, know_rows
-from cuetune.data.task import Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import Task
 from cuetune.data.templating import Renderer, answer_ids
 from cuetune.errors import CuetuneError
 from cuetune.prompts.words import hard_prompt

@@ -7,7 +7,8 @@ import pytest
 
 from cuetune.answers.prediction import Prediction
 from cuetune.cli.writing import answer_writer, free_names
-from cuetune.data.task import Row, Task
+from cuetune.data.row import Row
+from cuetune.data.task import Task
 
 TASK = Task(labels=("neg", "pos"))
 ANSWER = Prediction("row 1", "pos", (0.25, 0.75))

@@ -12,8 +12,9 @@ from cuetune.comparison.plan import Plan
 from cuetune.comparison.run_result import Outcome
 from cuetune.comparison.runner import Comparison
 from cuetune.comparison.throughput import spoken
+from cuetune.data.row import Row
 from cuetune.data.splits import split_examples
-from cuetune.data.task import Row, Task
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 
 TASK = Task("Text: {text}\nLabel:", labels=("pos", "neg"), label_words=(" pos", " neg"))

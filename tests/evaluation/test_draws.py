@@ -5,8 +5,8 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cuetune.data.row import Example
 from cuetune.data.sampling import draw
-from cuetune.data.task import Example
 
 
 def examples(counts):

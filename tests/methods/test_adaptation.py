@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 
 import tiny
-from cuetune.data.task import Row, Task
+from cuetune.data.row import Row
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.methods.adaptation import FINE_TUNING_RATE, LORA_RATE, RANK, ModelWeights, fine_tuning, lora
 from cuetune.tuning.loop import Tuner

@@ -10,7 +10,8 @@ import pytest
 from local_endpoint import status
 from planted import TASK, TRIGGER, KillError, StopAt, examples, job, planted
 
-from cuetune.data.task import Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.methods import calls, instruction_search, searching
 from cuetune.methods.endpoint import EndpointError

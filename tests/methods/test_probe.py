@@ -5,7 +5,8 @@ import pytest
 import torch
 
 import tiny
-from cuetune.data.task import Row, Task
+from cuetune.data.row import Row
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.features import TextFeatures
 from cuetune.prediction.probe import fit_probe, predict_probe

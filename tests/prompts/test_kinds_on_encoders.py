@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from cuetune.data.task import Row, Task
+from cuetune.data.row import Row
+from cuetune.data.task import Task
 from cuetune.data.templating import Renderer
 from cuetune.library.tuned import TunedPrompt
 from cuetune.prediction.text import Predictor

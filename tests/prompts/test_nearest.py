@@ -10,7 +10,8 @@ import torch
 from cuetune.backbones.generation import Writing
 from cuetune.backbones.sentences import SentenceEncoder
 from cuetune.data.reading import read_rows
-from cuetune.data.task import Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.library.card import card
 from cuetune.library.tuned import TunedPrompt

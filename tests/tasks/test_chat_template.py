@@ -7,7 +7,8 @@ import torch
 
 from chain import chain_model
 from cuetune.backbones.text import TextBackbone
-from cuetune.data.task import Row, Task
+from cuetune.data.row import Row
+from cuetune.data.task import Task
 from cuetune.data.task_inference import infer_task
 from cuetune.data.templating import Renderer
 from cuetune.errors import CuetuneError

@@ -8,8 +8,9 @@ from PIL import Image
 from cuetune.data.media import image_batches as decoding
 from cuetune.data.media.image_batches import decode, decoded
 from cuetune.data.media.image_reading import read_picture
+from cuetune.data.row import Example
 from cuetune.data.skip_report import Skipped
-from cuetune.data.task import Example, Task
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.support import spill_table
 from tiny_vision import PREPARED, SIDE

@@ -12,7 +12,7 @@ from PIL import Image
 
 from cuetune.data.media.image_files import PICTURES
 from cuetune.data.media.image_reading import read_picture, read_pictures
-from cuetune.data.task import Row
+from cuetune.data.row import Row
 from cuetune.errors import CuetuneError
 from tiny_vision import picture
 

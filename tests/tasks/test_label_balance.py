@@ -7,7 +7,8 @@ from collections import Counter
 import pytest
 
 from cuetune.data.labels.stratification import split_balanced
-from cuetune.data.task import Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import Task
 
 LABELS = ("common", "often", "rare", "single")
 

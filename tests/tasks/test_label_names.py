@@ -7,7 +7,8 @@ import pytest
 
 from cuetune.cli.parsing import as_list
 from cuetune.data.reading import read_rows
-from cuetune.data.task import Row, Task
+from cuetune.data.row import Row
+from cuetune.data.task import Task
 from cuetune.data.task_inference import describe, infer_task
 from cuetune.errors import CuetuneError
 

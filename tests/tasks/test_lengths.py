@@ -9,7 +9,8 @@ from chain import chain_model
 from cuetune.backbones.loading import load_text_backbone
 from cuetune.backbones.outline import load_outline
 from cuetune.data.check import check_data
-from cuetune.data.task import Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import Task
 from cuetune.prompts import SoftPrompt
 from cuetune.tuning.runs import TaskData, TextRun
 from cuetune.tuning.settings import Settings

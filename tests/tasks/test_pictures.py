@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from cuetune.data.media.image_reading import LARGEST, read_picture, read_pictures
+from cuetune.data.row import Row
 from cuetune.data.skip_report import Skipped
-from cuetune.data.task import Row
 from cuetune.errors import CuetuneError
 from tiny_vision import picture, png
 

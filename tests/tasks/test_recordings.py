@@ -8,8 +8,9 @@ import soundfile
 
 from cuetune.data.media.audio_batches import conversions, faults, listen
 from cuetune.data.media.audio_reading import read_recording, shape_of
+from cuetune.data.row import Example
 from cuetune.data.skip_report import Skipped
-from cuetune.data.task import Example, Task
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from tiny_audio import hearing
 

@@ -76,7 +76,7 @@ def test_a_file_becomes_tasks_in_its_order(tmp_path):
 def test_the_options_are_what_a_task_is_inferred_from(tmp_path):
     from inspect import signature
 
-    from cuetune.data.task import Row
+    from cuetune.data.row import Row
     from cuetune.data.task_inference import infer_task
 
     suite = read_suite(write(tmp_path, GOOD))

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from cuetune.data.check import check_data
 from cuetune.data.reading import read_rows
+from cuetune.data.row import Example, Row
 from cuetune.data.splits import fingerprint, split_examples, text_key
-from cuetune.data.task import Example, Row, Task
+from cuetune.data.task import Task
 from cuetune.data.task_inference import head_proposal, infer_task
 from cuetune.errors import CuetuneError
 from tiny import backbone, encoder_decoder_backbone, tokenizer

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from PIL import Image
 
 import cuetune
-from cuetune.data.task import Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.prompts.registry import build
 from cuetune.prompts.start_image import ImageStart

@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import cuetune
-from cuetune.data.task import Row, Task
+from cuetune.data.row import Row
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.library.tuned import TunedPrompt
 from cuetune.prompts.initial import soft_prompt

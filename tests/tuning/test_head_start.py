@@ -5,8 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
+from cuetune.data.row import Example
 from cuetune.data.splits import first_of_each_label
-from cuetune.data.task import Example, Task
+from cuetune.data.task import Task
 from cuetune.prediction.probe import probe_on
 from cuetune.prompts.registry import build
 from cuetune.prompts.start_image import ImageStart

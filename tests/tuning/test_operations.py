@@ -5,7 +5,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import cuetune as package
-from cuetune.data.task import Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import Task
 from cuetune.prompts.initial import initial_embeddings
 from cuetune.prompts.registry import build
 from cuetune.prompts.start_text import TextStart

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cuetune.data.row import Example
 from cuetune.data.splits import split_examples, text_key
-from cuetune.data.task import Example
 from cuetune.errors import CuetuneError
 from cuetune.tuning.data import prepare
 from cuetune.tuning.settings import Settings

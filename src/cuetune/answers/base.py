@@ -6,13 +6,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cuetune.answers.prediction import Prediction
+from cuetune.data.formats.cells import ABSENT, cell_at, is_missing
+from cuetune.data.splits import split_examples
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from cuetune.data.row import Example, Row
     from cuetune.data.splits import Splits
-    from cuetune.data.task import Example, Row, Task
+    from cuetune.data.task import Task
     from cuetune.metrics.classification import Score
 
 # What a row asks for: a label, several labels in the task's order, or a number.
@@ -57,14 +60,10 @@ class Answers(ABC):
 
     def labelled(self, row: "Row") -> bool:
         """Whether a row has the columns that say what is right."""
-        from cuetune.data.formats.cells import ABSENT, cell_at
-
         return cell_at(row.values, self.task.label_column) is not ABSENT
 
     def answered(self, row: "Row") -> bool:
         """Whether something stands in those columns."""
-        from cuetune.data.formats.cells import cell_at, is_missing
-
         return self.labelled(row) and not is_missing(cell_at(row.values, self.task.label_column))
 
     def checked(self) -> None:
@@ -77,8 +76,6 @@ class Answers(ABC):
 
     def split(self, examples: "Sequence[Example]", **how: Any) -> "Splits":
         """Examples in parts that are alike; how: see `tasks.splits.split_examples`."""
-        from cuetune.data.splits import split_examples
-
         return split_examples(examples, **how)
 
     def fitted(self, examples: "Sequence[Example]") -> "Task":

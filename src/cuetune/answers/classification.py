@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 from cuetune.answers.base import Answers, Measured
 from cuetune.answers.prediction import Prediction
 from cuetune.errors import CuetuneError
+from cuetune.metrics.classification import calibration_error, classification_scores, confusion, negative_log_likelihood
+from cuetune.support.markdown import plain
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,16 +43,12 @@ class OneLabel(Answers):
         return Prediction(where, self.task.labels[best], tuple(values), cut, limit)
 
     def validation(self, predictions: "Sequence[Prediction]", targets: Sequence[Any]) -> dict[str, float]:
-        from cuetune.metrics.classification import negative_log_likelihood
-
         index = self.index
         right = [p.label == label for p, label in zip(predictions, targets, strict=True)]
         loss = negative_log_likelihood([p.probabilities for p in predictions], [index[str(each)] for each in targets])
         return {"accuracy": sum(right) / len(right), "loss": loss}
 
     def measured(self, predictions: "Sequence[Prediction]", targets: Sequence[Any]) -> Measured:
-        from cuetune.metrics.classification import calibration_error, classification_scores, confusion
-
         index, truth = self.index, [str(label) for label in targets]
         found = [index[p.label] for p in predictions]
         counts = confusion([index[label] for label in truth], found, len(self.task.labels))
@@ -99,8 +97,6 @@ class OneLabel(Answers):
 
     @property
     def does(self) -> str:
-        from cuetune.support.markdown import plain
-
         labels = self.task.labels
         more = f" and {len(labels) - 6} more labels" if len(labels) > 6 else ""
         return f"tells {' / '.join(map(plain, labels[:6]))}{more} for each row"

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 from cuetune.answers.base import Answers, Measured
 from cuetune.answers.prediction import Prediction
 from cuetune.errors import CuetuneError
+from cuetune.metrics.classification import exact_match
+from cuetune.metrics.word_error_rate import word_error_rate
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from cuetune.data.row import Example
     from cuetune.data.splits import Splits
-    from cuetune.data.task import Example
 
 
 class WrittenText(Answers):
@@ -38,9 +40,6 @@ class WrittenText(Answers):
         raise CuetuneError("written text is validated by its loss alone.")
 
     def measured(self, predictions: "Sequence[Prediction]", targets: Sequence[Any]) -> Measured:
-        from cuetune.metrics.classification import exact_match
-        from cuetune.metrics.word_error_rate import word_error_rate
-
         written, truth = [prediction.label for prediction in predictions], [str(target) for target in targets]
         scores = exact_match(written, truth)
         if self.task.modality == "audio":

@@ -5,15 +5,24 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cuetune.answers.base import Answers, Measured
+from cuetune.answers.independent_logistic import IndependentLogistic
 from cuetune.answers.prediction import Prediction
+from cuetune.data.formats.cells import ABSENT, cell_at
+from cuetune.data.labels.cells import is_yes_or_no, joined, names_in, yes_or_no
+from cuetune.data.labels.stratification import split_balanced
+from cuetune.data.row_error import RowError
 from cuetune.errors import CuetuneError
+from cuetune.metrics.multi_label import by_label, micro_f1, multi_label_scores
+from cuetune.metrics.thresholds import best_thresholds
+from cuetune.support.markdown import plain
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from cuetune.data.row import Example, Row
     from cuetune.data.splits import Splits
-    from cuetune.data.task import Example, Row, Task
+    from cuetune.data.task import Task
 
 HALF = 0.5
 SHOWN = 20  # labels in what is printed
@@ -30,9 +39,6 @@ class SeveralLabels(Answers):
 
     def target(self, row: "Row") -> tuple[str, ...]:
         """The labels of a row in the task's order; a tuple of none is legal."""
-        from cuetune.data.labels.cells import names_in, yes_or_no
-        from cuetune.data.row_error import RowError
-
         task = self.task
         if columns := self._columns(row):
             pairs = zip(task.labels, columns, strict=True)
@@ -48,9 +54,6 @@ class SeveralLabels(Answers):
 
     def _columns(self, row: "Row") -> tuple[str, ...]:
         """The columns of 0 and 1 that a row has, one for each label; empty where names stand in one column."""
-        from cuetune.data.formats.cells import ABSENT, cell_at
-        from cuetune.data.row_error import RowError
-
         task = self.task
         for columns in (task.label_columns, task.labels):
             if columns and all(cell_at(row.values, column) is not ABSENT for column in columns):
@@ -62,8 +65,6 @@ class SeveralLabels(Answers):
         return ()
 
     def _has_columns(self, row: "Row") -> bool:
-        from cuetune.data.formats.cells import ABSENT, cell_at
-
         columns = self.task.label_columns or self.task.labels
         return all(cell_at(row.values, column) is not ABSENT for column in columns)
 
@@ -71,9 +72,6 @@ class SeveralLabels(Answers):
         return super().labelled(row) or self._has_columns(row)
 
     def answered(self, row: "Row") -> bool:
-        from cuetune.data.formats.cells import cell_at
-        from cuetune.data.labels.cells import is_yes_or_no
-
         if not self._has_columns(row):
             return super().answered(row)
         columns = self.task.label_columns or self.task.labels
@@ -93,8 +91,6 @@ class SeveralLabels(Answers):
         return [min(labels, key=lambda label: (counts[label], label)) if labels else "" for labels in targets]
 
     def split(self, examples: "Sequence[Example]", **how: Any) -> "Splits":
-        from cuetune.data.labels.stratification import split_balanced
-
         return split_balanced(examples, **how)
 
     def labels_of(self, examples: "Sequence[Example]") -> set[str]:
@@ -138,8 +134,6 @@ class SeveralLabels(Answers):
 
         import numpy as np
 
-        from cuetune.metrics.thresholds import best_thresholds
-
         if not predictions:
             return self.task
         values = np.array([prediction.probabilities for prediction in predictions])
@@ -148,24 +142,18 @@ class SeveralLabels(Answers):
     def validation(self, predictions: "Sequence[Prediction]", targets: Sequence[Any]) -> dict[str, float]:
         import numpy as np
 
-        from cuetune.metrics.multi_label import micro_f1
-
         truth, values = self.matrix(targets), np.array([each.probabilities for each in predictions])
         right = np.clip(np.where(truth, values, 1 - values), 1e-12, None)
         found = self.matrix([prediction.label for prediction in predictions])
         return {"micro_f1": micro_f1(truth, found), "loss": float(-np.log(right).mean())}
 
     def measured(self, predictions: "Sequence[Prediction]", targets: Sequence[Any]) -> Measured:
-        from cuetune.metrics.multi_label import by_label, multi_label_scores
-
         truth, found = self.matrix(targets), self.matrix([prediction.label for prediction in predictions])
         named = zip(self.task.labels, self.thresholds, by_label(truth, found), strict=True)
         each = [{"label": label, "threshold": least, **scores} for label, least, scores in named]
         return Measured(multi_label_scores(truth, found), per_label=each)
 
     def probe(self, strength: float) -> Any:
-        from cuetune.answers.independent_logistic import IndependentLogistic
-
         return IndependentLogistic(strength)
 
     def probe_targets(self, targets: Sequence[Any]) -> Any:
@@ -197,8 +185,6 @@ class SeveralLabels(Answers):
 
     def cell(self, value: Any) -> Any:
         """Names in one cell, with what stands between the data's own or a delimiter that no label has."""
-        from cuetune.data.labels.cells import joined
-
         return joined(value, self.task.labels, self.task.label_delimiter) if isinstance(value, tuple) else value
 
     def columns(self, prediction: Prediction) -> dict[str, Any]:
@@ -211,8 +197,6 @@ class SeveralLabels(Answers):
 
     @property
     def does(self) -> str:
-        from cuetune.support.markdown import plain
-
         labels = self.task.labels
         more = f" and {len(labels) - 6} more" if len(labels) > 6 else ""
         return f"gives each row any number of the labels {', '.join(map(plain, labels[:6]))}{more}"

@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from cuetune.answers.base import Answers, Measured
 from cuetune.answers.prediction import Prediction
+from cuetune.data.labels.cells import number_in
+from cuetune.data.splits import Splits
 from cuetune.errors import CuetuneError
+from cuetune.metrics.regression import pearson, regression_scores
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from cuetune.data.row import Example, Row
     from cuetune.data.splits import Splits
-    from cuetune.data.task import Example, Row, Task
+    from cuetune.data.task import Task
 
 BINS, IN_A_BIN = 10, 10  # strata by quantile: at most so many, of at least so many rows
 
@@ -27,8 +31,6 @@ class Number(Answers):
     in_words = False
 
     def target(self, row: "Row") -> float:
-        from cuetune.data.labels.cells import number_in
-
         return number_in(row, self.task.label_column)
 
     def checked(self) -> None:
@@ -46,8 +48,6 @@ class Number(Answers):
 
     def split(self, examples: "Sequence[Example]", **how: Any) -> "Splits":
         """Balanced over the range of the numbers."""
-        from cuetune.data.splits import Splits
-
         strata = self.strata([example.label for example in examples])
         binned = [replace(example, label=f"{part:02}") for example, part in zip(examples, strata, strict=True)]
         whole = {id(each): example for each, example in zip(binned, examples, strict=True)}
@@ -103,16 +103,12 @@ class Number(Answers):
     def validation(self, predictions: "Sequence[Prediction]", targets: Sequence[Any]) -> dict[str, float]:
         import numpy as np
 
-        from cuetune.metrics.regression import pearson
-
         found, truth = np.array([each.label for each in predictions]), np.array([*targets], dtype=float)
         loss = float(np.square((found - truth) / self.scale[1]).mean())
         return {"pearson": pearson(truth, found), "loss": loss}
 
     def measured(self, predictions: "Sequence[Prediction]", targets: Sequence[Any]) -> Measured:
         import numpy as np
-
-        from cuetune.metrics.regression import regression_scores
 
         found, truth = np.array([each.label for each in predictions]), np.array([*targets], dtype=float)
         return Measured(regression_scores(truth, found))

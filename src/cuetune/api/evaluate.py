@@ -10,9 +10,10 @@ from cuetune.backbones.generation import Writing
 from cuetune.backbones.preparation import preparation_of
 from cuetune.data.examples import examples_of
 from cuetune.data.readers.registry import reader_of
+from cuetune.data.row import Example
 from cuetune.data.skip_report import Skipped
 from cuetune.data.sources import source_of
-from cuetune.data.task import Example, Task
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.baselines import baselines_for
 from cuetune.evaluation.evaluate import Evaluation, Source, evaluate_sources, own_name

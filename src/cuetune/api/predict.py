@@ -15,9 +15,10 @@ from cuetune.backbones.registry import load_backbone
 from cuetune.data.examples import read_examples
 from cuetune.data.readers.base import Reader
 from cuetune.data.readers.registry import reader_of
+from cuetune.data.row import Example, Row
 from cuetune.data.skip_report import Skipped
 from cuetune.data.sources import source_of
-from cuetune.data.task import Example, Row, Task
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.library.record import RECORD
 from cuetune.library.tuned import TunedPrompt

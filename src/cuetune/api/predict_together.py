@@ -12,7 +12,7 @@ from cuetune.answers.prediction import Prediction
 from cuetune.api.predict import backbone_for, load
 from cuetune.backbones.base import Backbone
 from cuetune.data.readers.registry import reader_of
-from cuetune.data.task import Example
+from cuetune.data.row import Example
 from cuetune.errors import CuetuneError
 from cuetune.methods.continual.answering import ROWS_AT_ONCE, LearnedPrompt, LearnerPredictor
 from cuetune.methods.continual.learner import Learner

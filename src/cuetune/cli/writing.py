@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from cuetune.answers.prediction import Prediction
-from cuetune.data.task import Row, Task
+from cuetune.data.row import Row
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.support.files import atomic_file
 

@@ -9,6 +9,7 @@ from cuetune.answers import refuse
 from cuetune.backbones.base import Backbone
 from cuetune.comparison.contenders import CONTENDERS, contenders_of
 from cuetune.comparison.plan import Plan
+from cuetune.comparison.plots import draw_comparison
 from cuetune.comparison.report import (
     REFERENCE,
     Price,
@@ -182,8 +183,6 @@ def write(comparison: Comparison, source: str, price: Price, log: Callable[[str]
     heading = f"{source} on {comparison.backbone.identity.name}"
     write_text(folder / "table.md", markdown(rows, plain(heading), notes))
     try:
-        from cuetune.comparison.plots import draw_comparison
-
         draw_comparison(folder, rows, results)
     except CuetuneError as error:
         log(f"no plots: {error}")

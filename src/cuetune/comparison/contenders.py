@@ -19,11 +19,13 @@ from cuetune.errors import CuetuneError
 from cuetune.evaluation.evaluate import best_answers, in_words
 from cuetune.evaluation.features import features_of
 from cuetune.methods.adaptation import ModelWeights, fine_tuning, lora
+from cuetune.methods.calibration import calibrate
 from cuetune.methods.initial_prompt import first_prompt
 from cuetune.prediction.probe import fit_probe, predict_probe
 from cuetune.prediction.registry import predictor_for
 from cuetune.prediction.text import Predictor
 from cuetune.prompts.base import Prompt
+from cuetune.prompts.nearest import nearest_prompt
 from cuetune.prompts.registry import METHODS, methods_of
 from cuetune.prompts.start import Method
 from cuetune.prompts.words import instructed
@@ -56,15 +58,11 @@ def in_words_of(job: Job, shots: int) -> tuple[str, Predictor]:
 
 
 def _calibrated(job: Job) -> Outcome:
-    from cuetune.methods.calibration import calibrate
-
     name, words = in_words_of(job, SHOTS)
     return _found(job, lambda: calibrate(job.backbone, job.task, words.prompt), f"{name}, calibrated")
 
 
 def _nearest(job: Job) -> Outcome:
-    from cuetune.prompts.nearest import nearest_prompt
-
     shots = min(SHOTS, len(job.rows.train))
     find = partial(nearest_prompt, job.backbone, job.task, job.rows.train, shots, seed=job.settings.seed)
     return _found(job, find, f"{shots} demonstrations a row")

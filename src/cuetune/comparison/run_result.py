@@ -8,7 +8,8 @@ from typing import Any
 
 from cuetune.answers.prediction import Prediction
 from cuetune.cost.energy import EnergyMeter
-from cuetune.data.task import Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import Task
 from cuetune.tuning.settings import Settings
 
 LATENCY_ROWS = 12  # answered one by one

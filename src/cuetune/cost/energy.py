@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from cuetune.cost.prices import gpu_called
 from cuetune.errors import CuetuneError
 
 CPU_WATTS = 65.0  # a desktop processor's rated power; stated in the note wherever it is used
@@ -122,8 +123,6 @@ def _rated(device: torch.device) -> tuple[float, str]:
     """Rated power of a device in watts, and where the number is from."""
     if device.type != "cuda":
         return CPU_WATTS, "assumed for a processor; give watts for yours"
-    from cuetune.cost.prices import gpu_called
-
     name = torch.cuda.get_device_name(device)
     known = gpu_called(name)
     return (known.watts, f"rated power of {name}") if known else (400.0, f"assumed for {name}; give watts for yours")

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from cuetune.data.task import Row
+from cuetune.data.row import Row
 
 COLUMNS = ("messages", "conversations", "conversation")
 TEXT, ANSWER = "prompt", "completion"  # the columns that a row gets

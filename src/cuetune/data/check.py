@@ -7,9 +7,10 @@ from itertools import islice
 from typing import Any
 
 from cuetune.data.lengths import PROMPT, Measure
+from cuetune.data.row import Example
 from cuetune.data.row_error import RowError
 from cuetune.data.splits import text_key
-from cuetune.data.task import Example, Task
+from cuetune.data.task import Task
 
 RARE = 5
 SHOWN = 5

@@ -9,8 +9,8 @@ from cuetune.data.formats.layout import Layout
 from cuetune.data.formats.registry import READERS, read_file
 from cuetune.data.formats.text_file import suffix_of
 from cuetune.data.labels.class_names import named_columns, with_names
+from cuetune.data.row import Row
 from cuetune.data.split_names import split_of
-from cuetune.data.task import Row
 from cuetune.errors import CuetuneError
 from cuetune.support.plugins import DATASETS, advice
 

@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
+from cuetune.data.row import Example, Row
 from cuetune.data.row_error import RowError
 from cuetune.data.skip_report import Skipped
-from cuetune.data.task import Example, Row, Task
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 
 

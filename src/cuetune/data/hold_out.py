@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from cuetune.data.task import Row, format_value
+from cuetune.data.row import Row
+from cuetune.data.task import format_value
 from cuetune.errors import CuetuneError
 
 # column -> the value, or values, of the rows that are held out.

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cuetune.backbones.tokens import token_ids, unknown_token
-from cuetune.data.task import Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import Task
 from cuetune.data.templating import Renderer
 from cuetune.errors import CuetuneError
 

@@ -14,8 +14,8 @@ from cuetune.data.formats.column_names import column_names
 from cuetune.data.formats.registry import ALONE, ARCHIVE, is_file_name, read_file
 from cuetune.data.formats.text_file import suffix_of
 from cuetune.data.installed_data import installed
+from cuetune.data.row import Row
 from cuetune.data.sources import Source, source_of
-from cuetune.data.task import Row
 from cuetune.errors import CuetuneError
 
 

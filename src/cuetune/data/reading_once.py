@@ -11,7 +11,8 @@ from torch import Tensor
 from cuetune.data.media.content_key import content_key
 from cuetune.data.media.decoded import Decoded
 from cuetune.data.media.opening import opened_once
-from cuetune.data.task import Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.support.spill_table import SpillTable
 

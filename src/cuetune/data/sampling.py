@@ -5,7 +5,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from cuetune.data.task import Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import Task
 
 
 def draw(examples: Sequence[Example], size: int, seed: int, task: Task | None = None) -> list[Example]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cuetune.data.media.content_key import content_key
-from cuetune.data.task import Example
+from cuetune.data.row import Example
 from cuetune.errors import CuetuneError
 
 Group = list[Example]  # examples that no split may part

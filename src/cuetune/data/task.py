@@ -6,62 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from cuetune.data.formats.cells import ABSENT, cell_at, format_value, is_missing, text_parts
-from cuetune.data.formats.column_names import looks_like_data
+from cuetune.answers import Answers, answers_of
+from cuetune.data.formats.cells import cell_at, format_value, is_missing, text_parts
 from cuetune.data.labels.names import label_key
 from cuetune.data.media.location import ADDRESS, Inline
-from cuetune.data.row_error import Kind, RowError
+from cuetune.data.row import Example, Row, required_cell, unclear
+from cuetune.data.row_error import RowError
 from cuetune.errors import CuetuneError
-
-if TYPE_CHECKING:
-    from cuetune.answers import Answers
 
 FIELD = re.compile(r"\{(\w+)\}")
 # Fields whose content is no text, and what people call it; such a field is the whole template.
 ALONE = {"image": "picture", "audio": "recording", "video": "clip"}
 # Left out of what is saved where they are empty: a task with labels, or of text, is saved as it always was.
 LATER = ("max_answer", "chat", "kind", "label_columns", "label_delimiter", "thresholds", "scale")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One raw row of data and where it stands, for error messages: `where` reads like "reviews.csv, row 17".
-
-    note: what the reader of the file has to say of it, the same words for all rows of one kind.
-    fault: why its cells cannot be told apart; `values` are then a guess, which no task uses.
-    """
-
-    where: str
-    values: Mapping[str, Any]
-    note: str = ""
-    fault: str = ""
-
-
-def clear_rows(rows: Sequence[Row]) -> Sequence[Row]:
-    """The rows whose cells can be told apart. Raises RowError where none can."""
-    found = [row for row in rows if not row.fault]
-    if rows and not found:
-        raise _unclear(rows[0])
-    return found
-
-
-def _unclear(row: Row) -> RowError:
-    return RowError("cells", f"{row.where}: {row.fault}", "put quotation marks around texts that hold the delimiter.")
-
-
-@dataclass(frozen=True)
-class Example:
-    """One row under a task: template fields, and what is right, None when it is to be predicted.
-
-    A text field is a `str`. Content that is no text is a `Path`, bytes, or what it becomes when it is decoded.
-    label: the label or target text; of several labels a tuple of them in the task's order; a number is a float.
-    """
-
-    where: str
-    fields: Mapping[str, Any]
-    label: Any
 
 
 @dataclass(frozen=True)
@@ -148,10 +107,8 @@ class Task:
         return (" " if self.chat is None else self.chat.lead) + text.strip()
 
     @cached_property
-    def answers(self) -> "Answers":
+    def answers(self) -> Answers:
         """What is answered: one label, several labels, a number, or text."""
-        from cuetune.answers import answers_of
-
         return answers_of(self)
 
     @property
@@ -162,7 +119,7 @@ class Task:
     def example(self, row: Row, *, labelled: bool = True) -> Example:
         """Read one row under this task. Raises RowError naming row and column for anything it cannot mean."""
         if row.fault:
-            raise _unclear(row)
+            raise unclear(row)
         value = _text if self.modality == "text" else _content
         fields = {name: value(row, self.columns.get(name, name)) for name in self.fields}
         return Example(row.where, fields, self.answers.target(row) if labelled else None)
@@ -191,7 +148,7 @@ class Task:
     def read_label(self, row: Row) -> str:
         """The label or target text of a row. Raises RowError for a row without one, or with one that is not known."""
         where = f"{row.where}, column {self.label_column!r}"
-        label = format_value(_cell(row, self.label_column, "unlabelled", "label"))
+        label = format_value(required_cell(row, self.label_column, "unlabelled", "label"))
         if self.labels and not label.strip():
             raise RowError("unlabelled", f"{where}: no label", "expected one in every row.")
         if not self.labels or label in self.labels:
@@ -221,7 +178,7 @@ def default_words(labels: Sequence[str]) -> list[str]:
 
 def _text(row: Row, column: str) -> str:
     """The value of a column as text. An object, a list or bytes are no text."""
-    value = _cell(row, column, "text", "text")
+    value = required_cell(row, column, "text", "text")
     if isinstance(value, Mapping | list | tuple | set | bytes | bytearray):
         inside = list(text_parts(value, column))
         advice = f"name a text in it, e.g. --text {inside[0]}." if inside else "expected a text."
@@ -248,36 +205,12 @@ def _content(row: Row, column: str) -> Any:
 
     What is wrong with it is told when it is opened, so that such a row can be left out.
     """
-    value = None if is_missing(cell_at(row.values, column)) else _cell(row, column, "text", "content")
+    value = None if is_missing(cell_at(row.values, column)) else required_cell(row, column, "text", "content")
     if not isinstance(value, str):
         return value
     if isinstance(value, Inline):
         return value.content
     return value if ADDRESS.match(value) or value.startswith("data:") else Path(value) if value.strip() else None
-
-
-def target_cell(row: Row, column: str) -> Any:
-    """The cell of a column that says what is right. Raises RowError naming row and column where there is nothing."""
-    return _cell(row, column, "unlabelled", "label")
-
-
-def _cell(row: Row, column: str, kind: Kind, what: str) -> Any:
-    """The value of a column. NaN, None and non-finite numbers are faults, never silently 'nan'."""
-    value = cell_at(row.values, column)
-    if value is ABSENT:
-        found = ", ".join(map(repr, row.values)) or "none"
-        headless = looks_like_data(list(row.values), [list(map(str, row.values.values()))])
-        hint = " These look like data: for a table without a header row pass --column-names." if headless else ""
-        raise RowError(
-            "column",
-            f"{row.where}: no column {column!r} (found: {found})",
-            f"name the right one with --columns {column}=NAME.{hint}",
-        )
-    if is_missing(value):
-        raise RowError(
-            kind, f"{row.where}, column {column!r}: no {what}: an empty value (NaN)", "fill or remove the row."
-        )
-    return value
 
 
 def said(value: Any) -> str:

@@ -11,7 +11,8 @@ from cuetune.data.formats.cells import ABSENT, cell_at, format_value, is_missing
 from cuetune.data.formats.column_names import looks_like_data, may_be_meant
 from cuetune.data.labels.cells import number
 from cuetune.data.labels.names import given_labels, in_order, label_key, paired_words
-from cuetune.data.task import FIELD, Row, Task, clear_rows, default_words
+from cuetune.data.row import Row, clear_rows
+from cuetune.data.task import FIELD, Task, default_words
 from cuetune.data.task_kind import infer_asked
 from cuetune.errors import CuetuneError
 

@@ -15,7 +15,7 @@ from cuetune.data.formats.cells import ABSENT, cell_at, format_value, is_missing
 from cuetune.data.labels.cells import DELIMITERS, divided, is_yes_or_no, listed, number
 from cuetune.data.labels.names import given_labels, in_order
 from cuetune.data.labels.positions import place_names, places_of_yes_and_no
-from cuetune.data.task import Row
+from cuetune.data.row import Row
 from cuetune.errors import CuetuneError
 
 MANY_NUMBERS = 8  # different numbers, some of them not whole: no set of labels

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cuetune.backbones.tokens import UnknownTokenError, begins_anew, refuse_unknown, surroundings, token_ids
-from cuetune.data.task import FIELD, Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import FIELD, Task
 from cuetune.errors import CuetuneError
 
 CHUNK = 512  # examples tokenised at once

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from cuetune.data.task import Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import Task
 from cuetune.data.templating import Renderer, answer_ids, encode
 
 

@@ -8,7 +8,8 @@ from cuetune.backbones.generation import Writing
 from cuetune.backbones.registry import modality_of
 from cuetune.backbones.text import TextBackbone
 from cuetune.backbones.whisper import WhisperBackbone
-from cuetune.data.task import Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.evaluate import Source, in_words
 from cuetune.evaluation.features import FrozenFeatures, features_of

@@ -10,7 +10,8 @@ import numpy as np
 from cuetune.answers.prediction import Prediction
 from cuetune.backbones.generation import Writing
 from cuetune.backbones.text import TextBackbone
-from cuetune.data.task import Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.metrics.classification import Score
 from cuetune.prediction.text import Predictor

@@ -18,7 +18,8 @@ from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.backbones.video import FramesBackbone
 from cuetune.data.media.image_batches import decode
-from cuetune.data.task import Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import Task
 from cuetune.data.templating import InputRow
 from cuetune.errors import CuetuneError
 from cuetune.prediction.text import batches_by_length, renderer_for

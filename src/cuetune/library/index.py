@@ -17,10 +17,11 @@ from pydantic import ValidationError
 from cuetune.errors import CuetuneError
 from cuetune.library.entry import Entry, Seen, read_entry
 from cuetune.library.names import INDEX, NAME, VERSION
-from cuetune.library.record import CONFIG, RECORD, Shape, visible
+from cuetune.library.record import CONFIG, RECORD, Shape
 from cuetune.library.storage import Storage
 from cuetune.support.ownership import MARKER, SMALL
 from cuetune.support.strict_json import DAMAGED, Limits, parse_json
+from cuetune.visible import one_line
 
 MARK = {"cuetune": "library"}  # see `ownership`
 HEAD = re.compile(rb'\{\s*"format": \d+,\s*"sha256": "')
@@ -88,11 +89,11 @@ def sort_out(listed: Mapping[str, Seen]) -> tuple[dict[str, Files], list[str]]:
 
 
 def _stranger(name: str, found: set[str], holds_versions: bool) -> str:
-    shown = visible(name)
+    shown = one_line(name)
     if RECORD in found or CONFIG in found:
         return f"{shown}: a saved prompt that was put here but not added; add its folder to have it listed."
     if holds_versions:
-        odd = sorted(visible(each) for each in found if not each.startswith("."))
+        odd = sorted(one_line(each) for each in found if not each.startswith("."))
         return f"{shown}: {', '.join(odd[:3])}: no version of a prompt." if odd else ""
     return f"{shown}: holds no prompt."
 

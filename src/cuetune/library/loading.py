@@ -15,13 +15,14 @@ from cuetune.errors import CuetuneError
 from cuetune.library.contents import UNKNOWN_BACKBONE, Kept, PromptContents
 from cuetune.library.foreign import foreign_file, load_foreign
 from cuetune.library.peft_format import PREFIXES, TOKENS, from_peft
-from cuetune.library.record import FORMAT, PeftFile, PromptFile, first_fault, visible
+from cuetune.library.record import FORMAT, PeftFile, PromptFile, first_fault
 from cuetune.library.saving import CONFIG, HEAD, RECORD, STATE, WEIGHTS
 from cuetune.prompts import Prompt
 from cuetune.readouts import POOLINGS, Head
 from cuetune.support.named_paths import possible
 from cuetune.support.strict_json import DAMAGED, PLAIN, parse_json
 from cuetune.support.tensor_file import read_tensors
+from cuetune.visible import one_line
 
 LARGEST = 512 * 2**20  # bytes of tensors; a prompt of 4,096 tokens on the widest models is a fifth of this
 LARGEST_JSON = PLAIN.size
@@ -46,7 +47,7 @@ def load(folder: Path, task: Task | None = None, kind: type[Kept] = PromptConten
     try:
         asked = Task.from_dict(saved.task.model_dump())
     except CuetuneError as error:
-        raise CuetuneError(f"{folder / RECORD}: task: {visible(str(error))}") from error
+        raise CuetuneError(f"{folder / RECORD}: task: {one_line(str(error))}") from error
     identity = BackboneIdentity.from_dict(saved.backbone.model_dump())
     head = _head(folder, saved, asked.answers.n_scores)
     return kind(prompt, task or asked, identity, record, head=head)
@@ -65,7 +66,7 @@ def _check_folder(folder: Path) -> None:
             "rows to the stream and learn on with the same --to."
         )
     if CONFIG not in found and (RECORD not in found or WEIGHTS in found):
-        named = visible(", ".join(found[:6])) or "nothing"
+        named = one_line(", ".join(found[:6])) or "nothing"
         raise CuetuneError(
             f"{folder}: not a saved prompt: no {CONFIG} (found: {named}); give the folder that `cuetune tune --to` "
             "wrote."
@@ -141,12 +142,12 @@ def _peft_prompt(folder: Path, data: bytes) -> tuple[Prompt, PeftFile]:
     """The prompt of PEFT's files, and their configuration."""
     config, _ = parse(PeftFile, folder, CONFIG)
     if config.peft_type not in TOKENS + PREFIXES:
-        kind = visible(config.peft_type)[:40]
+        kind = one_line(config.peft_type)[:40]
         raise CuetuneError(f"{folder / CONFIG}: holds a {kind} adapter; only {', '.join(TOKENS + PREFIXES)} load.")
     tensors = read_tensors(folder / WEIGHTS, data)
     found = tensors.get("prompt_embeddings")
     if found is None or not found.is_floating_point():
-        named = visible(", ".join(list(tensors)[:5]))[:80] or "none"
+        named = one_line(", ".join(list(tensors)[:5]))[:80] or "none"
         raise CuetuneError(f"{folder / WEIGHTS}: has no tensor 'prompt_embeddings' of floating point (found: {named}).")
     return from_peft(found, config, str(folder / WEIGHTS)), config
 
@@ -165,17 +166,17 @@ def _prompt(folder: Path, saved: PromptFile) -> Prompt:
         check_hash(folder / STATE, data, saved.state_sha256)
         tensors = read_tensors(folder / STATE, data)
         if empty := [name for name, tensor in tensors.items() if not tensor.numel()]:
-            raise CuetuneError(f"{folder / STATE}: {visible(empty[0])[:40]} holds no numbers; copy the folder again.")
-    kind = visible(saved.kind)[:40]
+            raise CuetuneError(f"{folder / STATE}: {one_line(empty[0])[:40]} holds no numbers; copy the folder again.")
+    kind = one_line(saved.kind)[:40]
     try:
         prompt = Prompt.rebuild(saved.kind, saved.spec, tensors)
         injections = [member.injection() for member in prompt.members]
         _check_ids(saved.spec, injections[0].n_tokens)
     except CuetuneError as error:
-        raise CuetuneError(f"{folder / RECORD}: {visible(str(error))[:300]}") from error
+        raise CuetuneError(f"{folder / RECORD}: {one_line(str(error))[:300]}") from error
     except DAMAGED as error:
         raise CuetuneError(
-            f"{folder / RECORD}: the {kind} prompt cannot be rebuilt ({visible(str(error))[:80]}); copy the folder "
+            f"{folder / RECORD}: the {kind} prompt cannot be rebuilt ({one_line(str(error))[:80]}); copy the folder "
             "again."
         ) from error
     for injection in injections:
@@ -216,12 +217,12 @@ def _check_sizes(folder: Path, saved: PromptFile, injection: Injection) -> None:
         width = backbone.width_at(layer)
         if states.shape[-1] != width or not 0 <= layer < max(1, backbone.num_layers):
             raise CuetuneError(
-                f"{folder}: width {states.shape[-1]} at layer {layer}, but its backbone {visible(backbone.name)} has "
+                f"{folder}: width {states.shape[-1]} at layer {layer}, but its backbone {one_line(backbone.name)} has "
                 f"{width} there and {backbone.num_layers} layers; the folder is damaged, copy it again."
             )
     if injection.kv and max(injection.kv) >= backbone.num_layers:
         raise CuetuneError(
-            f"{folder}: a prefix for layer {max(injection.kv)}, but its backbone {visible(backbone.name)} has "
+            f"{folder}: a prefix for layer {max(injection.kv)}, but its backbone {one_line(backbone.name)} has "
             f"{backbone.num_layers} layers; the folder is damaged, copy it again."
         )
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from cuetune.errors import CuetuneError
 from cuetune.library.entry import VERSION_LENGTH, Entry
-from cuetune.library.record import visible
+from cuetune.visible import one_line
 
 INDEX = "index.json"  # lies beside the prompts, so none is called that
 NAME = re.compile(r"\w(?:[\w.-]{0,78}[\w-])?")  # a folder's name on every system, and never a path
@@ -19,7 +19,7 @@ def checked_name(name: str) -> str:
     name = unicodedata.normalize("NFC", name)
     if not NAME.fullmatch(name) or name == INDEX:
         raise CuetuneError(
-            f"{visible(name)[:80]!r} is no name for a prompt: letters, digits, '.', '-' and '_', at most 80, with a "
+            f"{one_line(name)[:80]!r} is no name for a prompt: letters, digits, '.', '-' and '_', at most 80, with a "
             "letter or digit first."
         )
     return name
@@ -39,7 +39,7 @@ def named(name: str, entries: Sequence[Entry], where: str) -> list[Entry]:
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     few = f"it has {', '.join(known[:5])}{', …' if len(known) > 5 else ''}." if known else "it is empty."
     hint = f"did you mean {close[0]!r}?" if close else few
-    raise CuetuneError(f"{where}: no prompt {visible(name)[:80]!r}; {hint}")
+    raise CuetuneError(f"{where}: no prompt {one_line(name)[:80]!r}; {hint}")
 
 
 def chosen(versions: Sequence[Entry], version: str | None, where: str) -> Entry:
@@ -50,6 +50,6 @@ def chosen(versions: Sequence[Entry], version: str | None, where: str) -> Entry:
     if len(found) == 1:
         return found[0]
     raise CuetuneError(
-        f"{where}: {len(found) or 'no'} versions of {versions[0].name} begin with {visible(version)[:40]!r}; it has "
+        f"{where}: {len(found) or 'no'} versions of {versions[0].name} begin with {one_line(version)[:40]!r}; it has "
         f"{', '.join(entry.version for entry in (found or versions)[:5])}."
     )

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from cuetune.visible import one_line
+
 FORMAT = 2  # of cuetune.json; a folder with a higher number asks for a newer cuetune
 FIRST = 1  # what is written where an older cuetune can read the folder: 2 brought tasks that say their kind
 
@@ -239,11 +241,5 @@ def own_scores(record: dict[str, Any]) -> dict[str, Any]:
 def first_fault(error: ValidationError) -> str:
     """The first thing that is wrong, as "key: what"."""
     fault = error.errors(include_url=False, include_input=False)[0]
-    key = visible(".".join(map(str, fault["loc"])))[:80] or "the whole file"
-    return f"{key}: {visible(fault['msg']).removeprefix('Value error, ').lower()}"
-
-
-def visible(text: str) -> str:
-    """Strangers' words on one line without control characters: they are shown as escapes and steer no terminal."""
-    flat = " ".join(text.split())
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in flat)
+    key = one_line(".".join(map(str, fault["loc"])))[:80] or "the whole file"
+    return f"{key}: {one_line(fault['msg']).removeprefix('Value error, ').lower()}"

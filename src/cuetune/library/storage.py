@@ -17,12 +17,13 @@ from typing import Any
 
 from cuetune.errors import CuetuneError
 from cuetune.library.entry import Seen
-from cuetune.library.record import HARMLESS, OURS, RECORD, visible
+from cuetune.library.record import HARMLESS, OURS, RECORD
 from cuetune.support import console
 from cuetune.support.cache_dir import cache_dir
 from cuetune.support.files import atomic_file, atomic_folder, disk_error
 from cuetune.support.leftovers import temporary_name
 from cuetune.support.named_paths import possible
+from cuetune.visible import one_line
 
 LEFTOVER = re.compile(r"\.\w+\.\w+\.(partial|old|removed)")  # of a version's folder, by earlier versions of cuetune
 STALE = 24 * 3600  # seconds after which a leftover has no owner any more
@@ -190,7 +191,7 @@ class RemoteStorage(Storage):
         except ImportError as error:
             raise CuetuneError(f"{self.shown}: {error}; install what it names with pip.") from error
         except Exception as error:
-            reason = visible(str(error))[:120] or type(error).__name__
+            reason = one_line(str(error))[:120] or type(error).__name__
             place = f"{self.shown.rstrip('/')}/{path}" if path else self.shown
             raise CuetuneError(f"{place}: cannot {what} ({reason}).") from error
 

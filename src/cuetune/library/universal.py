@@ -16,7 +16,7 @@ from cuetune.backbones.identity import BackboneIdentity
 from cuetune.backbones.text import TextBackbone
 from cuetune.errors import CuetuneError
 from cuetune.library.loading import LARGEST, check_hash, parse, read_bytes
-from cuetune.library.record import FIRST, FORMAT, HARMLESS, BackboneFile, Count, Record, Shape, visible
+from cuetune.library.record import FIRST, FORMAT, HARMLESS, BackboneFile, Count, Record, Shape
 from cuetune.library.saving import bytes_of, contents, public_name, to_json, write_safely
 from cuetune.library.saving import check_replaceable as check_saved_prompt
 from cuetune.library.tuned import TunedPrompt
@@ -29,6 +29,7 @@ from cuetune.support.named_paths import possible
 from cuetune.support.ownership import begins_with, is_empty, read_object
 from cuetune.support.strict_json import DAMAGED
 from cuetune.support.tensor_file import read_tensors
+from cuetune.visible import one_line
 
 RECORD, STATE, CARD = "universal.json", "universal.safetensors", "README.md"
 PARTS = ("tasks", "teachers")
@@ -114,7 +115,7 @@ class UniversalPrompt:
         try:
             prompt = MultitaskPrompt.from_spec(saved.spec, read_tensors(folder / STATE, data))
         except DAMAGED as error:
-            reason = visible(str(error))[:80]
+            reason = one_line(str(error))[:80]
             raise CuetuneError(f"{folder / RECORD}: cannot be rebuilt ({reason}); copy the folder again.") from error
         return cls(prompt, BackboneIdentity.from_dict(saved.backbone.model_dump()), values["record"])
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from cuetune.cost.meter import matrix_parameters
-from cuetune.data.task import Example
+from cuetune.data.row import Example
 from cuetune.errors import CuetuneError
 from cuetune.methods.calls import BudgetSpentError
 from cuetune.methods.endpoint import EndpointError

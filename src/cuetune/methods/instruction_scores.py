@@ -9,7 +9,8 @@ from torch import Tensor
 from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.text import TextBackbone
-from cuetune.data.task import Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.methods.scoring import TOKENS_AT_ONCE
 from cuetune.prediction.text import batches_by_length, renderer_for

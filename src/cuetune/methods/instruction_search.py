@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from cuetune.data.task import Example
+from cuetune.data.row import Example
 from cuetune.methods.calls import CallLog, Prices
 from cuetune.methods.endpoint import Endpoint
 from cuetune.methods.instruction_contest import FINALISTS, LONGEST, Contest

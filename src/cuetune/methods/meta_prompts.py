@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from cuetune.data.task import FIELD, Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import FIELD, Task
 from cuetune.methods.proposers import Request
 
 WORDS_SHOWN = 60  # of a text; the middle of a longer one is left out

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cuetune.data.task import FIELD, Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import FIELD, Task
 from cuetune.data.templating import encode
 
 THINKING = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL)

@@ -8,7 +8,8 @@ from torch import Tensor
 from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.text import TextBackbone
-from cuetune.data.task import Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import Task
 from cuetune.data.templating import InputRow
 from cuetune.errors import CuetuneError
 from cuetune.metrics.classification import negative_log_likelihood

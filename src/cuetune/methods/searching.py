@@ -19,7 +19,8 @@ from cuetune.backbones.loading import DEFAULT
 from cuetune.backbones.registry import text_backbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.cost.meter import peak_memory, reset_peak
-from cuetune.data.task import Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import Task
 from cuetune.data.task_inference import describe
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.evaluate import evaluate_sources

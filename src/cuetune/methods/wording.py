@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from cuetune.backbones.text import TextBackbone
-from cuetune.data.task import Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.library.tuned import TunedPrompt
 from cuetune.methods.calibration import calibrate

@@ -11,8 +11,9 @@ from cuetune.backbones.batches import AudioBatch, batches_by_length
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.whisper import WhisperBackbone
 from cuetune.data.media.audio_batches import listen
+from cuetune.data.row import Example
 from cuetune.data.skip_report import Skipped
-from cuetune.data.task import Example, Task
+from cuetune.data.task import Task
 from cuetune.prediction.base import PromptPredictor, commonest
 from cuetune.prompts.base import Prompt
 from cuetune.prompts.hard import HardPrompt

@@ -10,7 +10,8 @@ from cuetune.answers.prediction import Prediction
 from cuetune.backbones.base import Backbone
 from cuetune.backbones.batches import Batch
 from cuetune.backbones.injection import Injection
-from cuetune.data.task import Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import Task
 from cuetune.prompts.base import Prompt
 
 

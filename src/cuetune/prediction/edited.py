@@ -9,7 +9,8 @@ from torch import Tensor
 from cuetune.answers.prediction import Prediction
 from cuetune.backbones.generation import Writing
 from cuetune.backbones.text import TextBackbone
-from cuetune.data.task import Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import Task
 from cuetune.prediction.text import ROWS_AT_ONCE, Predictor, batches_by_length
 from cuetune.prompts.corrected import CorrectedPrompt, queries_of
 from cuetune.readouts import Readout, TextReadout

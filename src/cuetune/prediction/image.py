@@ -9,8 +9,9 @@ from cuetune.answers.prediction import Prediction
 from cuetune.backbones.batches import ImageBatch
 from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.data.media.image_batches import decode
+from cuetune.data.row import Example
 from cuetune.data.skip_report import Skipped
-from cuetune.data.task import Example, Task
+from cuetune.data.task import Task
 from cuetune.prediction.base import PromptPredictor
 from cuetune.prompts.base import Prompt
 from cuetune.readouts import MediaHead

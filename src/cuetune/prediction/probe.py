@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from cuetune.answers.prediction import Prediction
+from cuetune.data.row import Example
 from cuetune.data.splits import first_of_each
-from cuetune.data.task import Example, Task
+from cuetune.data.task import Task
 
 FIT = 0.8  # of each label's rows; features and strength are chosen on the rest
 STRENGTHS = (1e-4, 1e-3, 1e-2, 0.1, 1.0)  # C of scikit-learn: smaller is more regularised

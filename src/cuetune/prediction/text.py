@@ -11,7 +11,8 @@ from cuetune.backbones.batches import TokenBatch
 from cuetune.backbones.generation import Writing, Written, write
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.text import TextBackbone
-from cuetune.data.task import Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import Task
 from cuetune.data.templating import InputRow, Renderer
 from cuetune.errors import CuetuneError
 from cuetune.prediction.base import PromptPredictor, commonest

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from cuetune.backbones.injection import Injection
-from cuetune.data.task import Example
+from cuetune.data.row import Example
 from cuetune.errors import CuetuneError
 
 # From examples to the tokens that stand before each of them, behind the prompt.

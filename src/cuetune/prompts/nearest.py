@@ -12,7 +12,8 @@ from torch import Tensor
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.sentences import DEFAULT, SentenceEncoder, nearest
 from cuetune.backbones.text import TextBackbone
-from cuetune.data.task import Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.prompts.base import Before, Prompt
 from cuetune.prompts.words import embedded, opening, solved

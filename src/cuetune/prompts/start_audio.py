@@ -11,7 +11,8 @@ from cuetune.backbones.audio import AudioBackbone
 from cuetune.backbones.batches import AudioBatch
 from cuetune.backbones.whisper import WhisperBackbone
 from cuetune.data.media.audio_batches import listen
-from cuetune.data.task import Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.prompts.base import Prompt
 from cuetune.prompts.late import LatePrompt

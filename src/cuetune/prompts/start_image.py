@@ -11,7 +11,8 @@ from cuetune.backbones.image import ImageBackbone
 from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.backbones.video import FramesBackbone
 from cuetune.data.media.image_batches import decode
-from cuetune.data.task import Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.prompts.base import Prompt
 from cuetune.prompts.late import LatePrompt

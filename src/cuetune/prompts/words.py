@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from cuetune.backbones.text import TextBackbone
-from cuetune.data.task import FIELD, Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import FIELD, Task
 from cuetune.data.templating import Renderer, answer_ids, encode
 from cuetune.errors import CuetuneError
 from cuetune.prompts.hard import HardPrompt

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from cuetune.library.record import visible
+from cuetune.visible import one_line
 from cuetune.visible import visible as escaped
 
 
@@ -15,14 +15,14 @@ def table(head: tuple[str, ...], rows: list[Any]) -> str:
 
 def plain(text: str) -> str:
     """Users' words inside Markdown: on one line, and nothing in them is markup."""
-    return "".join("\\" + char if char in "\\`|*_[]<>#~$&" else char for char in visible(text))
+    return "".join("\\" + char if char in "\\`|*_[]<>#~$&" else char for char in one_line(text))
 
 
 def code(text: str) -> str:
     """Users' words as code, also inside a table: fenced by more backticks than they hold."""
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     pad = " " if "`" in text else ""
-    return f"{fence}{pad}{visible(text)}{pad}{fence}".replace("|", "\\|")
+    return f"{fence}{pad}{one_line(text)}{pad}{fence}".replace("|", "\\|")
 
 
 def fenced(text: str, language: str) -> str:

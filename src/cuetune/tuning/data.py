@@ -15,11 +15,12 @@ from cuetune.data.provided_splits import kinds_of, said_of
 from cuetune.data.readers.base import Reader
 from cuetune.data.readers.registry import READERS, reader_for, reader_of
 from cuetune.data.reading import first_rows, source_name
+from cuetune.data.row import Example, Row
 from cuetune.data.sampling import draw
 from cuetune.data.skip_report import Skipped
 from cuetune.data.sources import Source, notes_of, source_of
 from cuetune.data.splits import Splits, fingerprint
-from cuetune.data.task import Example, Row, Task
+from cuetune.data.task import Task
 from cuetune.data.task_inference import LOOKED_AT
 from cuetune.errors import CuetuneError
 from cuetune.modality import Modality, modality_named

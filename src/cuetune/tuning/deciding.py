@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from cuetune.data.task import Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import Task
 
 
 def decided(task: Task, predictor: Callable[[], Any], validation: Sequence[Example]) -> Task:

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from cuetune.backbones.base import Backbone
 from cuetune.backbones.text import TextBackbone
-from cuetune.data.task import Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import Task
 from cuetune.data.templating import Renderer
 from cuetune.readouts import GeneratedText, why_head
 

@@ -13,7 +13,7 @@ from deb_file import deb
 
 from cuetune.data.media.audio_files import SOUNDS, infer_transcripts
 from cuetune.data.media.audio_reading import read_recording
-from cuetune.data.task import Row
+from cuetune.data.row import Row
 from cuetune.errors import CuetuneError
 from cuetune_catalog.datasets.readers.drum_hits import instruments, label_of
 from cuetune_catalog.datasets.readers.drum_hits import read as read_drums

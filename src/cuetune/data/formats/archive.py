@@ -7,8 +7,8 @@ from pathlib import Path, PurePosixPath
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from cuetune.data.formats.text_file import suffix_of
+from cuetune.data.row import Row
 from cuetune.data.split_names import split_named
-from cuetune.data.task import Row
 from cuetune.errors import CuetuneError
 
 

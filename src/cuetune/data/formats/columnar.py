@@ -6,7 +6,7 @@ from typing import Any
 
 from cuetune.data.formats.column_names import column_names
 from cuetune.data.labels.class_names import Named, named_columns, with_names
-from cuetune.data.task import Row
+from cuetune.data.row import Row
 from cuetune.errors import CuetuneError
 
 BATCH = 1024

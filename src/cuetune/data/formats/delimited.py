@@ -12,7 +12,7 @@ from cuetune.data.formats.column_names import column_names, is_nameless
 from cuetune.data.formats.layout import Layout
 from cuetune.data.formats.long_cells import LongCells
 from cuetune.data.formats.text_file import faults_of, open_text
-from cuetune.data.task import Row
+from cuetune.data.row import Row
 from cuetune.errors import CuetuneError
 
 DELIMITERS = (",", ";", "\t", "|", "\x01")  # tried in this order behind the usual one of the file's ending

@@ -6,7 +6,7 @@ from pathlib import Path
 from cuetune.data.formats.delimited import DELIMITERS, read_table
 from cuetune.data.formats.layout import Layout
 from cuetune.data.formats.text_file import faults_of, open_text
-from cuetune.data.task import Row
+from cuetune.data.row import Row
 from cuetune.data.task_inference import LABEL_NAMES, TEXT_NAMES
 
 AS_TABLE = tuple(each for each in DELIMITERS if each != ",")  # commas stand in sentences, too

@@ -13,7 +13,7 @@ from cuetune.data.formats.layout import Layout
 from cuetune.data.formats.lines_file import read_text
 from cuetune.data.formats.spreadsheet import read_workbook
 from cuetune.data.formats.text_file import faults_of, open_text, suffix_of
-from cuetune.data.task import Row
+from cuetune.data.row import Row
 from cuetune.errors import CuetuneError
 from cuetune.support.strict_json import DAMAGED, reason_of
 

@@ -8,7 +8,7 @@ from typing import Any
 from zipfile import BadZipFile
 
 from cuetune.data.formats.column_names import column_names, is_nameless
-from cuetune.data.task import Row
+from cuetune.data.row import Row
 from cuetune.errors import CuetuneError
 
 

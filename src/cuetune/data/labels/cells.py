@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from cuetune.data.formats.cells import ABSENT, cell_at, format_value, is_missing
+from cuetune.data.row import Row, target_cell
 from cuetune.data.row_error import Kind, RowError
-from cuetune.data.task import Row, target_cell
 
 DELIMITERS = ("|", ";", ",")
 YES = {"1", "1.0", "true", "t", "yes", "y"}  # 1.0: what pandas makes of 1 beside an empty cell

@@ -8,8 +8,8 @@ import random
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from cuetune.data.row import Example
 from cuetune.data.splits import Group, Splits, check_shares, inseparable
-from cuetune.data.task import Example
 
 PARTS = ("train", "validation", "test")  # the first of equals gets a row: training rows come first
 

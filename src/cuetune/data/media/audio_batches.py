@@ -13,8 +13,9 @@ from cuetune.backbones.hearing import LONGEST, Hearing
 from cuetune.data.media.audio_reading import Converted, read_recording, shape_of
 from cuetune.data.media.decoded import Decoded, source_of
 from cuetune.data.reading_once import read_once
+from cuetune.data.row import Example
 from cuetune.data.skip_report import Skipped
-from cuetune.data.task import Example, Task
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.support.spill_table import SpillTable
 

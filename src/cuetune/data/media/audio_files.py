@@ -6,7 +6,8 @@ from functools import cache
 from typing import Any
 
 from cuetune.data.media.rows import Media
-from cuetune.data.task import Row, Task
+from cuetune.data.row import Row
+from cuetune.data.task import Task
 from cuetune.data.task_inference import infer_task
 from cuetune.errors import CuetuneError
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from cuetune.data.formats.registry import READERS, suffix_of
 from cuetune.data.media.undecoded import undecoded
 from cuetune.data.reading import read_rows
+from cuetune.data.row import Row
 from cuetune.data.sources import Source
-from cuetune.data.task import Row
 from cuetune.errors import CuetuneError
 
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ from cuetune.data.media.decoded import Decoded, source_of
 from cuetune.data.media.image_reading import count_deep, read_picture
 from cuetune.data.media.video_reading import read_clip
 from cuetune.data.reading_once import read_once
+from cuetune.data.row import Example
 from cuetune.data.skip_report import Skipped
-from cuetune.data.task import Example, Task
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.support.spill_table import SpillTable
 

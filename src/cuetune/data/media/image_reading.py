@@ -9,8 +9,8 @@ from typing import Any
 from cuetune.data.media.bit_depth import DEEP, as_bytes, check_filled, is_deep
 from cuetune.data.media.decoded import Decoded, source_of
 from cuetune.data.media.opening import opened
+from cuetune.data.row import Row
 from cuetune.data.skip_report import Skipped
-from cuetune.data.task import Row
 from cuetune.errors import CuetuneError
 
 LARGEST = 100_000_000  # pixels; decoded they take 300 MB

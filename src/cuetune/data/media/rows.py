@@ -13,8 +13,9 @@ from cuetune.data.media.folders import MediaFolder
 from cuetune.data.media.location import ADDRESS, Inline, located
 from cuetune.data.media.undecoded import undecoded
 from cuetune.data.reading import read_rows
+from cuetune.data.row import Row, clear_rows
 from cuetune.data.sources import Source, source_of
-from cuetune.data.task import Row, Task, clear_rows
+from cuetune.data.task import Task
 from cuetune.data.task_inference import TEXT_NAMES, infer_task
 from cuetune.errors import CuetuneError
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from cuetune.data.provided_splits import own_splits
+from cuetune.data.row import Example, Row
 from cuetune.data.skip_report import Skipped
-from cuetune.data.task import Example, Row, Task
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.modality import Modality
 from cuetune.support.spill_table import SpillTable

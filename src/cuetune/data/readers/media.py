@@ -17,8 +17,9 @@ from cuetune.data.media.rows import Media
 from cuetune.data.media.video_files import VIDEOS
 from cuetune.data.media.video_reading import read_clip
 from cuetune.data.readers.base import Reader
+from cuetune.data.row import Example, Row
 from cuetune.data.sources import source_of
-from cuetune.data.task import Example, Row, Task
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.modality import AUDIO, IMAGE, VIDEO
 from cuetune.support.spill_table import SpillTable

@@ -8,7 +8,8 @@ from cuetune.backbones.outline import Outline, load_outline
 from cuetune.data.chat_template import is_chat
 from cuetune.data.readers.base import Reader
 from cuetune.data.reading import read_rows
-from cuetune.data.task import Row, Task
+from cuetune.data.row import Row
+from cuetune.data.task import Task
 from cuetune.data.task_inference import infer_task
 from cuetune.modality import TEXT
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from cuetune.answers.prediction import Prediction
 from cuetune.backbones.injection import Injection
-from cuetune.data.task import Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.library.tuned import TunedPrompt
 from cuetune.methods.continual.learned import STATE, Learned

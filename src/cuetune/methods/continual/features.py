@@ -12,7 +12,8 @@ from cuetune.backbones.batches import ImageBatch, TokenBatch
 from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.data.media.image_batches import decode
-from cuetune.data.task import Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import Task
 from cuetune.prediction.text import renderer_for
 from cuetune.prompts.query import query_of
 from cuetune.readouts import MediaHead, TextHead

@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cuetune.data.row import Example
 from cuetune.data.splits import first_of_each_label
-from cuetune.data.task import Example, Task
+from cuetune.data.task import Task
 from cuetune.methods.continual.learner import Learner
 from cuetune.methods.continual.ridge import FIT, WIDTH, RandomRidge, one_hot
 from cuetune.tuning.progress import Reporter

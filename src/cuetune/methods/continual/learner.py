@@ -12,7 +12,8 @@ from torch import Tensor
 from cuetune.backbones.batches import ImageBatch, TokenBatch
 from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.backbones.text import TextBackbone
-from cuetune.data.task import Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.methods.continual.features import FrozenFeatures
 from cuetune.prompts.base import Prompt

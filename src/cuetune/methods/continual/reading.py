@@ -11,10 +11,11 @@ from pathlib import Path
 from cuetune.answers import refuse
 from cuetune.data.hold_out import cell
 from cuetune.data.readers.registry import reader_for
+from cuetune.data.row import Example, Row
 from cuetune.data.skip_report import Skipped
 from cuetune.data.sources import Source as Files
 from cuetune.data.stream import Kind, Source, StreamSpec, read_stream_file
-from cuetune.data.task import Example, Row, Task, default_words, format_value
+from cuetune.data.task import Task, default_words, format_value
 from cuetune.errors import CuetuneError
 from cuetune.methods.continual.sides import Sides
 from cuetune.tuning.runs import TaskData

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cuetune.data.task import Example
+from cuetune.data.row import Example
 from cuetune.errors import CuetuneError
 
 WIDTH = 2000  # columns of the projection; the paper's 10,000 take 800 MB of sums

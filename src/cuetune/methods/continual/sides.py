@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from cuetune.data.examples import examples_of
 from cuetune.data.formats.cells import ABSENT, cell_at, is_missing
 from cuetune.data.hold_out import cell
+from cuetune.data.row import Example, Row
 from cuetune.data.sampling import draw
 from cuetune.data.skip_report import Skipped
 from cuetune.data.splits import split_examples
 from cuetune.data.stream import Source, StreamSpec
-from cuetune.data.task import Example, Row, Task, format_value
+from cuetune.data.task import Task, format_value
 
 HELD_OUT = 0.2
 

@@ -12,8 +12,9 @@ from torch import Tensor
 from cuetune.backbones.batches import ImageBatch, TokenBatch
 from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.backbones.text import TextBackbone
+from cuetune.data.row import Example
 from cuetune.data.splits import fingerprint
-from cuetune.data.task import Example, Task
+from cuetune.data.task import Task
 from cuetune.methods.continual.head import GrowingHead
 from cuetune.methods.continual.learner import Learner
 from cuetune.prompts.base import Prompt

@@ -13,7 +13,7 @@ from typing import Any
 from cuetune.backbones.registry import load_backbone
 from cuetune.backbones.text import TextBackbone
 from cuetune.data.reading import read_rows
-from cuetune.data.task import Example
+from cuetune.data.row import Example
 from cuetune.errors import CuetuneError
 from cuetune.library.digest import digest
 from cuetune.library.names import VERSION

@@ -7,7 +7,7 @@ from typing import Any
 
 from cuetune.answers.prediction import Prediction
 from cuetune.backbones.text import TextBackbone
-from cuetune.data.task import Example
+from cuetune.data.row import Example
 from cuetune.evaluation.evaluate import Evaluation, Source, evaluate_sources
 from cuetune.library.digest import digest
 from cuetune.library.tuned import TunedPrompt

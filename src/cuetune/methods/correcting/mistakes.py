@@ -7,8 +7,9 @@ from typing import Any
 from cuetune.answers import refuse
 from cuetune.answers.prediction import Prediction
 from cuetune.data.reading import read_rows
+from cuetune.data.row import Example
 from cuetune.data.splits import text_key
-from cuetune.data.task import Example, Task
+from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.library.tuned import TunedPrompt
 

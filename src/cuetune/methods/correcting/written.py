@@ -7,7 +7,8 @@ from cuetune.backbones.generation import Writing, generate
 from cuetune.backbones.injection import Injection
 from cuetune.backbones.text import TextBackbone
 from cuetune.backbones.tokens import surroundings
-from cuetune.data.task import FIELD, Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import FIELD, Task
 from cuetune.data.templating import encode
 from cuetune.prompts.words import BETWEEN, opening
 

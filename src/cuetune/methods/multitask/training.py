@@ -14,6 +14,7 @@ from typing import Any
 from cuetune.backbones.loading import DEFAULT
 from cuetune.backbones.registry import text_backbone
 from cuetune.backbones.text import TextBackbone
+from cuetune.data.splits import fingerprint
 from cuetune.data.suite import Suite
 from cuetune.errors import CuetuneError
 from cuetune.evaluation.evaluate import evaluate_sources, in_words
@@ -241,8 +242,6 @@ def _folded(run: _Run, whole: MultitaskPrompt, outcome: Outcome, taught: Mapping
 
 
 def _all_data(sources: Sequence[Source]) -> dict[str, Any]:
-    from cuetune.data.splits import fingerprint
-
     parts = ("train", "validation", "test")
     rows = {part: sum(len(getattr(source.data.splits, part)) for source in sources) for part in parts}
     every = [example for source in sources for part in parts for example in getattr(source.data.splits, part)]

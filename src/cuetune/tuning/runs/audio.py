@@ -10,7 +10,7 @@ from torch import Tensor
 from cuetune.backbones.audio import AudioBackbone
 from cuetune.backbones.batches import AudioBatch, batches_by_length
 from cuetune.backbones.whisper import WhisperBackbone, injection_tokens
-from cuetune.data.task import Example
+from cuetune.data.row import Example
 from cuetune.data.templating import InputRow
 from cuetune.prompts.base import Prompt
 from cuetune.readouts import Transcript, audio_readout

@@ -13,7 +13,8 @@ from cuetune.backbones.base import Backbone
 from cuetune.backbones.batches import Batch
 from cuetune.cost.flops import count
 from cuetune.data.readers.registry import reader_of
-from cuetune.data.task import Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import Task
 from cuetune.data.templating import InputRow
 from cuetune.errors import CuetuneError
 from cuetune.prompts.base import Prompt

@@ -10,7 +10,8 @@ from torch.nn.utils.rnn import pad_sequence
 from cuetune.backbones.audio import AudioBackbone
 from cuetune.backbones.batches import AudioBatch, batches_by_length
 from cuetune.data.media.audio_batches import listen
-from cuetune.data.task import Example, Task
+from cuetune.data.row import Example
+from cuetune.data.task import Task
 from cuetune.support.spill_table import SpillTable
 
 

@@ -10,7 +10,7 @@ from cuetune.backbones.batches import ImageBatch
 from cuetune.backbones.seeing import SeeingBackbone
 from cuetune.data.media.decoded import Decoded
 from cuetune.data.media.image_batches import decoded
-from cuetune.data.task import Example
+from cuetune.data.row import Example
 from cuetune.data.templating import InputRow
 from cuetune.prediction.image import ImagePredictor
 from cuetune.prompts.base import Prompt
