@@ -238,7 +238,7 @@ def test_an_empty_cell_is_left_out_where_that_is_asked_for(tmp_path, name):
             writer = csv.DictWriter(stream, ["image", "label"])
             writer.writeheader()
             writer.writerows(rows)
-    with pytest.raises(CuetuneError, match="row 4, column 'image': no picture; fill or remove the row"):
+    with pytest.raises(CuetuneError, match="row 4: an empty cell and no picture; fill it or remove the row"):
         prepare(tmp_path / name, None, None, None, Settings())
     made = prepare(tmp_path / name, None, None, None, Settings(), skip_unreadable=True)
     assert sum(map(len, (made.splits.train, made.splits.validation, made.splits.test))) == 12

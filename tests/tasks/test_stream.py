@@ -62,7 +62,7 @@ def test_one_source_for_all_tasks(tmp_path):
 
 def test_a_source_that_is_dealt(tmp_path):
     text = "data: films.csv\nmodel: dinov2-small@98\ndivide: 5\nclass_order: 2\n"
-    text += "domains: style\nvalues: [b, a]\ntogether: name\n"
+    text += "domains: style\nvalues: [b, a]\ngroup_by: name\n"
     spec = read_stream_file(write(tmp_path, text))
     assert (spec.model, spec.divide, spec.class_order, spec.domains) == ("dinov2-small@98", 5, 2, "style")
     assert (spec.values, spec.group_by, len(spec.sources)) == (("b", "a"), "name", 1)

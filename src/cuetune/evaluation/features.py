@@ -182,7 +182,12 @@ class AudioFeatures:
         return {named(*read): states.numpy() for read, states in features.items()}
 
 
-MEDIA_FEATURES: dict[str, Any] = {"image": ImageFeatures, "audio": AudioFeatures, "video": VideoFeatures}
+FEATURES: dict[str, Any] = {
+    "text": TextFeatures,
+    "image": ImageFeatures,
+    "audio": AudioFeatures,
+    "video": VideoFeatures,
+}
 
 
 def features_of(modality: str, backbone: Any, task: Task, layer: int | None = None, head: Head | None = None) -> Any:
@@ -190,4 +195,4 @@ def features_of(modality: str, backbone: Any, task: Task, layer: int | None = No
     chosen. head: what it reads is the only feature."""
     if modality == "text":
         return TextFeatures(backbone, task)
-    return MEDIA_FEATURES[modality](backbone, task, layer, reads_of(head))
+    return FEATURES[modality](backbone, task, layer, reads_of(head))

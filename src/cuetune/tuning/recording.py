@@ -2,6 +2,7 @@
 
 import datetime
 import platform
+from importlib.metadata import version
 from typing import Any
 
 import cuetune
@@ -49,13 +50,12 @@ def record(backbone: Backbone, prompt: Prompt, data: Data, outcome: Outcome | No
 def versions() -> dict[str, str]:
     """Versions of what a result depends on."""
     import torch
-    import transformers
 
     return {
         "cuetune": cuetune.__version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "transformers": transformers.__version__,
+        "transformers": version("transformers"),
     }
 
 
