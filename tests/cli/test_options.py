@@ -3,6 +3,8 @@
 import ast
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,11 +16,14 @@ from cuetune.cli import choices
 from cuetune.cli.expand import Fields, command_of, expanded, group_of, options_of
 from cuetune.cli.main import VERBS
 from cuetune.cli.multitask import adapt, train
+from cuetune.comparison.contenders import CONTENDERS
 from cuetune.data.sources import Source
 from cuetune.data.task_inference import infer_task
 from cuetune.methods.continual.learning import learn_many
 from cuetune.methods.continual.registry import LEARNERS
+from cuetune.methods.multitask.sampling import MIXINGS
 from cuetune.methods.searching import SEARCHES
+from cuetune.methods.transfer.ranking import RANKINGS
 from cuetune.methods.wording import WORDINGS
 from cuetune.modality import MODALITIES
 from cuetune.prompts.registry import METHODS
@@ -166,12 +171,28 @@ def test_config_keys_are_the_options(verb):
     } - {"help"}
 
 
-def test_choices_come_from_where_they_are():
-    for name in (*(name for methods in METHODS.values() for name in methods), *WORDINGS):
-        assert re.search(rf"\b{name}\b", choices.prompts()), name
-    assert choices.searches() == ", ".join(SEARCHES)
-    assert set(choices.learners().split(", ")) == set(LEARNERS)
+def test_listed_names_are_those_of_the_registries():
+    assert {name: list(each) for name, each in choices.PROMPTS.items()} == {
+        name: list(methods) for name, methods in METHODS.items() if name in MODALITIES
+    }
+    assert {name: list(choices.compared(name)) for name in MODALITIES} == {
+        name: list(methods) for name, methods in CONTENDERS.items()
+    }
+    lists = (choices.WORDINGS, choices.LEARNERS, choices.SEARCHES, choices.MIXINGS, choices.RANKINGS)
+    assert lists == (WORDINGS, tuple(sorted(LEARNERS)), tuple(SEARCHES), tuple(MIXINGS), tuple(RANKINGS))
     assert choices.filled("One of {searches}; {text} stays.") == f"One of {', '.join(SEARCHES)}; {{text}} stays."
+
+
+def test_help_loads_no_torch():
+    """Every verb's help lists names in a fraction of a second."""
+    code = (
+        "import sys; from cuetune.cli.main import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "assert 'torch' not in sys.modules"
+    )
+    for verb in ("tune", "compare", "learn"):
+        done = subprocess.run([sys.executable, "-c", code, verb, "--help"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
 
 
 def test_audio_prompts_are_in_the_help_of_tune(cuetune):

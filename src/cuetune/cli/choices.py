@@ -5,13 +5,34 @@ from collections.abc import Callable
 
 from cuetune.modality import MODALITIES
 
+# The registries import torch, which takes seconds; a test holds these lists against them.
+PROMPTS = {
+    "image": ("vpt", "vpt-shallow", "prefix", "frame", "patch"),
+    "audio": ("deep", "shallow", "prefix", "wave", "decoder", "decoder-prefix"),
+    "video": ("temporal", "vpt", "vpt-shallow", "prefix", "frame", "patch"),
+    "text": (
+        "soft", "prefix", "prefix-mlp", "p-tuning-v2", "p-tuning", "residual", "decomposed", "ultra-low", "dept",
+        "late",
+    ),
+}  # fmt: skip
+WORDINGS = ("hard", "calibrated", "nearest")
+IN_WORDS = ("zero-shot", "few-shot", "calibrated", "nearest")
+LEARNERS = ("coda", "dual", "ft", "ft++", "l2p", "l2p++", "ranpac", "simple-cil", "task-prompts")
+SEARCHES = ("greedy", "pez", "ape", "opro")
+MIXINGS = ("uniform", "proportional", "capped", "stratified")
+RANKINGS = ("loss", "similarity")
+
+
+def compared(modality: str) -> tuple[str, ...]:
+    """Methods that `compare` knows for a modality."""
+    if modality == "text":
+        return *IN_WORDS, "linear-probe", *PROMPTS["text"], "lora", "fine-tuning"
+    return "linear-probe", *PROMPTS[modality], "fine-tuning"
+
 
 def prompts() -> str:
     """Kinds of prompts by modality, then those that only have words."""
-    from cuetune.methods.wording import WORDINGS
-    from cuetune.prompts.registry import METHODS
-
-    trained = "; ".join(f"{name}: {', '.join(METHODS[name])}" for name in MODALITIES)
+    trained = "; ".join(f"{name}: {', '.join(each)}" for name, each in PROMPTS.items())
     return f"{trained}. Text without training: {', '.join(WORDINGS)}. Also: soft-from-hard, multitask"
 
 
@@ -22,22 +43,16 @@ def usual_prompts() -> str:
 
 def contenders() -> str:
     """Methods that `compare` knows, by modality."""
-    from cuetune.comparison.contenders import CONTENDERS
-
-    return "; ".join(f"{name}: {', '.join(contenders)}" for name, contenders in CONTENDERS.items())
+    return "; ".join(f"{name}: {', '.join(compared(name))}" for name in PROMPTS)
 
 
 def learners() -> str:
     """Methods that learn a stream of tasks."""
-    from cuetune.methods.continual.registry import LEARNERS
-
-    return ", ".join(sorted(LEARNERS))
+    return ", ".join(LEARNERS)
 
 
 def searches() -> str:
     """Methods that search for the words of a hard prompt."""
-    from cuetune.methods.searching import SEARCHES
-
     return ", ".join(SEARCHES)
 
 
@@ -48,15 +63,11 @@ def models() -> str:
 
 def mixings() -> str:
     """How likely the tasks of a universal prompt are."""
-    from cuetune.methods.multitask.sampling import MIXINGS
-
     return ", ".join(MIXINGS)
 
 
 def rankings() -> str:
     """How the prompts of a library are ranked for a new task."""
-    from cuetune.methods.transfer.ranking import RANKINGS
-
     return ", ".join(RANKINGS)
 
 
