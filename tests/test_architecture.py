@@ -120,3 +120,16 @@ def test_defaults_of_a_modality_are_there(modality):
     assert modality.prompt in METHODS[modality.name]
     assert set(modality.compared) <= set(CONTENDERS[modality.name])
     assert READERS[modality.name].modality is modality
+
+
+def test_public_names_are_seen_by_type_checkers():
+    """The imports under TYPE_CHECKING are those that are made when a name is first used."""
+    tree = ast.parse(FILES["cuetune"].read_text(encoding="utf-8"))
+    typed = {
+        name.asname: node.module
+        for node in only_for_types(tree)
+        if isinstance(node, ast.ImportFrom)
+        for name in node.names
+    }
+    assert typed == cuetune._PUBLIC
+    assert all(getattr(cuetune, name) is not None for name in cuetune.__all__)
