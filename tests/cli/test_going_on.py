@@ -10,6 +10,7 @@ import time
 import pytest
 
 from cuetune.api import tune as verb
+from cuetune.api import tune_run
 from cuetune.errors import CuetuneError
 from cuetune.library.digest import digest
 from cuetune.library.tuned import TunedPrompt
@@ -80,7 +81,7 @@ def test_a_run_that_is_stopped_saves_the_best_says_so_and_goes_on(tmp_path, tune
 
 def test_a_run_that_is_stopped_while_it_is_scored_goes_on(tmp_path, tune, whole, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(verb, "score", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        patch.setattr(tune_run, "score", lambda *_: os.kill(os.getpid(), signal.SIGINT))
         assert tune(tmp_path / "p")[0] == 130
     assert "scores" not in TunedPrompt.load(tmp_path / "p").record
     assert tune(tmp_path / "p")[0] == 0
