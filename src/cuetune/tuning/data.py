@@ -15,7 +15,7 @@ from cuetune.data.provided_splits import kinds_of, said_of
 from cuetune.data.readers.base import Reader
 from cuetune.data.readers.registry import READERS, reader_for, reader_of
 from cuetune.data.reading import first_rows, source_name
-from cuetune.data.row import Example, Row
+from cuetune.data.row import Example, Row, unclear
 from cuetune.data.sampling import draw
 from cuetune.data.skip_report import Skipped
 from cuetune.data.sources import Source, notes_of, source_of
@@ -93,7 +93,7 @@ def prepare(
     rows, aside = hold_out_rows(rows, hold_out) if hold_out else (rows, None)
     cells = cells_together(rows, group_by) if group_by else None
     if task is None:
-        task = reader.infer(rows, **options, **reader.chat_options(model, options))
+        task = _inferred(reader, rows, {**options, **reader.chat_options(model, options)}, skip_unreadable)
     skipped = Skipped() if skip_unreadable else None
     preparation = preparation_of(reader.modality.name, model or reader.modality.model)
 
@@ -116,9 +116,22 @@ def prepare(
     fitted = task.answers.fitted(splits.train)
     every = [*splits.train, *splits.validation, *splits.test]
     notes = [*notes_of(data), *notes, *more, *_unlearned(fitted, examples, splits), *reader.notes(every, fitted)]
-    said = {"group_by": group_by, "hold_out": hold_out and listed(hold_out)}
-    parted = {key: value for key, value in said.items() if value}
+    columns = {"group_by": group_by, "hold_out": hold_out and listed(hold_out)}
+    parted = {key: value for key, value in columns.items() if value}
     return Data(fitted, splits, source_name(data), (*(skipped.lines() if skipped else ()), *notes), parted)
+
+
+def _inferred(reader: Reader, rows: Sequence[Row], options: Mapping[str, Any], skip_unreadable: bool) -> Task:
+    """The task of the rows. Raises CuetuneError; for the first row whose cells cannot be told apart where there is one,
+    which may be why the others make no task.
+    """
+    try:
+        return reader.infer(rows, **options)
+    except CuetuneError:
+        first = next((row for row in rows if row.fault), None)
+        if first is None or skip_unreadable:
+            raise
+        raise unclear(first) from None
 
 
 def _given_rows(

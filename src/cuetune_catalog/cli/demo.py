@@ -28,26 +28,26 @@ def demo(
     """
     from cuetune.api.predict import predict_rows
     from cuetune.api.tune import tune
-    from cuetune.backbones.loading import DEFAULT
     from cuetune.backbones.registry import load_backbone
     from cuetune.cli.options import end_if_stopped
     from cuetune.cli.predict import show_answers
     from cuetune.cli.report import report_tuned
     from cuetune.cli.tables import downloading
+    from cuetune.modality import TEXT
     from cuetune.tuning.settings import Settings
     from cuetune_catalog.datasets.registry import pull_data
     from cuetune_catalog.models.bundled import MODELS, is_cached, pull
 
     data = to.parent / "data"
-    if not is_cached(DEFAULT):
-        console.say(f"fetching {DEFAULT} ({MODELS[DEFAULT].size / 2**20:.0f} MiB, once) …")
-    with downloading(DEFAULT) as progress:
-        pull(DEFAULT, progress)
+    if not is_cached(TEXT.model):
+        console.say(f"fetching {TEXT.model} ({MODELS[TEXT.model].size / 2**20:.0f} MiB, once) …")
+    with downloading(TEXT.model) as progress:
+        pull(TEXT.model, progress)
     with downloading("reviews-amazon") as progress:
         path = pull_data("reviews-amazon", data, progress)
     where = f"{console.quoted(path)} --to {console.quoted(to)}"
     console.say(f"$ cuetune tune {where} --steps {steps} --evaluate-every 20 --template …", style="bold")
-    backbone = load_backbone(DEFAULT, device=device, dtype=dtype)
+    backbone = load_backbone(TEXT.model, device=device, dtype=dtype)
     options: dict[str, Any] = {
         "instruction": "Classify the sentiment of the review as negative or positive.",
         "template": "Review: {text}\nSentiment:",

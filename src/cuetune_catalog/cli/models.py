@@ -22,7 +22,7 @@ def models(context: typer.Context) -> None:
 
 def models_list() -> None:
     """Print the bundled models: what each is for, size, licence, whether and where it is cached."""
-    from cuetune.backbones.loading import DEFAULT
+    from cuetune.modality import TEXT
     from cuetune_catalog.models.bundled import MODELS, folder_of, is_cached
 
     table = console.table()
@@ -35,12 +35,12 @@ def models_list() -> None:
     for name, model in MODELS.items():
         console.say(f"{name}: {model.title}")
     console.say(
-        f"The default is {DEFAULT}. Hub ids and local folders of causal models, encoders and encoder-decoders work by "
-        "name too."
+        f"The default is {TEXT.model}. Hub ids and local folders of causal models, encoders and encoder-decoders work "
+        "by name too."
     )
     for name in filter(is_cached, MODELS):
         console.say(f"{name} is in {folder_of(name)}")
-    console.say("next: cuetune demo" if is_cached(DEFAULT) else f"next: cuetune models pull {DEFAULT}")
+    console.say("next: cuetune demo" if is_cached(TEXT.model) else f"next: cuetune models pull {TEXT.model}")
 
 
 @app.command("pull")
@@ -49,14 +49,14 @@ def models_pull(name: Annotated[str, typer.Argument(help="A bundled model, e.g. 
 
     `cuetune models pull smollm2-135m`
     """
-    from cuetune.backbones.loading import DEFAULT
     from cuetune.cli.tables import downloading
+    from cuetune.modality import TEXT
     from cuetune_catalog.models.bundled import pull
 
     with downloading(name) as progress:
         folder = pull(name, progress)
     console.say(f"{name} is ready in {folder}")
-    chosen = "" if name == DEFAULT else f" --model {console.quoted(name)}"
+    chosen = "" if name == TEXT.model else f" --model {console.quoted(name)}"
     console.say(f"next: cuetune tune YOUR_ROWS.csv --to prompts/first{chosen}")
 
 
