@@ -237,11 +237,11 @@ def test_data_that_are_no_pictures_of_classes(cuetune, tmp_path, model, made, to
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--template", "{text}"), "is for texts, and these rows hold pictures"),
+        (("--template", "{text}"), "is for texts, and these rows hold images"),
         (("--label-words", "x", "--label-words", "y"), "--label-words is for texts"),
         (("--prompt", "soft"), "unknown prompt 'soft' for pictures; choose one of vpt, vpt-shallow"),
         (("--prompt-option", "rank=3"), "prompt 'vpt' has no option 'rank'"),
-        (("--start", "nowhere"), "a prompt for pictures starts from no other"),
+        (("--start", "nowhere"), "a prompt for images starts from no other"),
         (("--head-layer", "3"), "layer 3: tiny-vit has layers 0 to 2"),
         (("--pooling", "last"), "--pooling last: not known here; choose one of first, mean"),
         (("--prompt", "frame", "--prompt-option", "width=30"), "a frame of 30 pixels leaves nothing of 24 x 24"),
@@ -255,7 +255,7 @@ def test_options_that_pictures_have_no_use_for(cuetune, shades, tmp_path, model,
 
 def test_a_model_of_texts_and_pictures_do_not_meet(cuetune, shades, tmp_path, model):
     line = refused(cuetune, "tune", shades, "--to", tmp_path / "p", "--model", "smollm2-135m")
-    assert "these rows are pictures, and smollm2-135m reads texts" in line
+    assert "these rows are images, and smollm2-135m reads texts" in line
     texts = tmp_path / "texts.csv"
     texts.write_text("text,label\ngood,a\nbad,b\n")
     line = refused(cuetune, "tune", texts, "--to", tmp_path / "p", "--model", model)
@@ -306,7 +306,7 @@ def test_a_probe_learns_from_changed_copies_where_prompts_see_changed_pictures(c
         cuetune, "compare", shades, "--to", tmp_path / "plain", "--model", model, *given, "--augment", "flip"
     )
     texts = write_csv(tmp_path / "texts.csv", [{"text": f"row {n}", "label": "ab"[n % 2]} for n in range(40)])
-    assert "--augment is for pictures and clips, and these rows hold texts" in refused(
+    assert "--augment is for images and videos, and these rows hold texts" in refused(
         cuetune, "compare", texts, "--to", tmp_path / "t", "--sizes", "8", "--augment", "flip"
     )
 

@@ -116,7 +116,7 @@ def test_a_clip_with_too_few_frames_has_some_taken_again_and_that_is_said(cuetun
     said = ("--to", tmp_path / "out.csv", "--model", models["frames"])
     code, out, err = cuetune("predict", tmp_path / "prompt", tmp_path / "rows.csv", *said)
     assert code == 0, err
-    assert "1 clips have fewer frames than the model sees" in out
+    assert "1 videos have fewer frames than the model sees" in out
 
 
 def test_check_and_compare(cuetune, fades, models, tmp_path):
@@ -166,9 +166,9 @@ def test_bad_input_is_one_line_and_skipped_only_when_asked(cuetune, fades, model
     [
         (
             ("--model", "dinov2-small"),
-            "rows are clips, and dinov2-small reads pictures.*--model dinov2-small@8x98",
+            "rows are videos, and dinov2-small reads images.*--model dinov2-small@8x98",
         ),
-        (("--template", "Clip: {video}"), "no column|clips"),
+        (("--template", "Clip: {video}"), "no column|videos"),
         (("--instruction", "Look"), "--instruction is for texts"),
         (("--prompt", "soft"), "unknown prompt 'soft' for clips"),
         (("--prompt", "temporal", "--prompt-option", "own=0"), "1 virtual token of its own or more"),

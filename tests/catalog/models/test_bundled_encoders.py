@@ -332,5 +332,5 @@ def test_e5_finds_the_translation():
 
 
 def test_a_model_of_pictures_is_refused_where_text_is_read():
-    with pytest.raises(CuetuneError, match="tiny-vit reads no texts, which this takes; choose a language model"):
+    with pytest.raises(CuetuneError, match="tiny-vit is not a text model; choose a language model"):
         text_backbone(image_backbone())

@@ -413,7 +413,7 @@ def test_pictures(tmp_path):
     path.write_text("data: zoo\ndivide: 2\n")
     learned = learn(path, tmp_path / "out", method="simple-cil", model=image_backbone(), log=print, reporters=())
     assert learned.scores["final_accuracy"] == 1.0
-    with pytest.raises(CuetuneError, match="tiny-llama reads texts, but the stream is of pictures"):
+    with pytest.raises(CuetuneError, match="tiny-llama reads texts, but the stream is of images"):
         learn(path, tmp_path / "other", method="simple-cil", model=backbone(), reporters=())
     changed = {"settings": CODA.model_copy(update={"augment": "crop,flip"}), "model": image_backbone()}
     made = [learn(path, tmp_path / name, **{**changed, **how}, log=print, reporters=()).tensors for name, how in {
@@ -422,7 +422,7 @@ def test_pictures(tmp_path):
     keys = next(name for name in made[0] if name.startswith("prompt.keys"))
     assert torch.equal(made[0][keys], made[1][keys])
     assert not torch.equal(made[0][keys], made[2][keys])
-    with pytest.raises(CuetuneError, match="--augment is for pictures and clips, and these rows hold texts"):
+    with pytest.raises(CuetuneError, match="--augment is for images and videos, and these rows hold texts"):
         run(stream_file(tmp_path), tmp_path / "texts", settings=changed["settings"])
 
 
