@@ -23,6 +23,8 @@ fuzz: $(VENV)/.dev
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell src docs examples benchmarks README.md Makefile
 
 # torch first and alone: the pinned version is the CPU build where one is offered, so nothing heavier is pulled in later.
 $(VENV)/.demo: pyproject.toml constraints.txt
