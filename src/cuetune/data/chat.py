@@ -1,14 +1,16 @@
-"""Rows that hold a conversation: what was said before the last answer as the text, and that answer as the target."""
+"""Rows that hold a conversation, or an instruction with its input: what stands before the answer as one text."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from cuetune.data.formats.cells import is_missing
 from cuetune.data.row import Row
 
 COLUMNS = ("messages", "conversations", "conversation")
 TEXT, ANSWER = "prompt", "completion"  # the columns that a row gets
 ANSWERING = ("assistant", "gpt", "bot", "model")
+INSTRUCTION, INPUT, OUTPUT = "instruction", "input", "output"  # Alpaca's columns
 NAMES = {"human": "user", **dict.fromkeys(ANSWERING, "assistant")}
 Turn = tuple[str, str]  # role, text
 
@@ -17,9 +19,12 @@ def unrolled(row: Row) -> Row:
     """A row with the columns "prompt" and, where the assistant speaks last, "completion"; others as they are.
 
     A conversation is a list of {"role": …, "content": …} (also "from" and "value") in a column called messages or
-    conversations, or in the columns prompt and completion themselves.
+    conversations, or in the columns prompt and completion themselves. Of Alpaca's rows the text is the instruction
+    with its input.
     """
     values = row.values
+    if (prompt := _instructed(values)) is not None:
+        return replace(row, values={**values, TEXT: prompt})
     found = next((values[name] for name in COLUMNS if name in values), None)
     if found is None and isinstance(values.get(TEXT), list):
         found = [*values[TEXT], *(answer if isinstance(answer := values.get(ANSWER), list) else ())]
@@ -31,6 +36,19 @@ def unrolled(row: Row) -> Row:
     answered = turns[-1][0] == "assistant"
     added = {TEXT: _said(turns[:-1] if answered else turns), **({ANSWER: turns[-1][1]} if answered else {})}
     return replace(row, values={**values, **added})
+
+
+def _instructed(values: Mapping[str, Any]) -> str | None:
+    """Instruction and input as one text, the instruction alone where no input stands; None of other rows."""
+    instruction, given = values.get(INSTRUCTION), values.get(INPUT)
+    is_alpaca = isinstance(instruction, str) and (INPUT in values or OUTPUT in values)
+    if not is_alpaca or TEXT in values or "text" in values:
+        return None
+    if is_missing(given):
+        return instruction
+    if not isinstance(given, str):
+        return None
+    return f"{instruction}\n\n{given}" if given.strip() else instruction
 
 
 def _turns(found: Any) -> list[Turn]:

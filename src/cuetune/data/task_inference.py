@@ -9,7 +9,7 @@ from cuetune.data.chat_template import chat_template, is_chat, message_of
 from cuetune.data.examples import columns_of
 from cuetune.data.formats.cells import ABSENT, cell_at, format_value, is_missing, text_parts
 from cuetune.data.formats.column_names import looks_like_data, may_be_meant
-from cuetune.data.labels.cells import number
+from cuetune.data.labels.cells import listed, number
 from cuetune.data.labels.names import given_labels, in_order, label_key, paired_words
 from cuetune.data.row import Row, clear_rows
 from cuetune.data.task import FIELD, Task, default_words
@@ -26,8 +26,8 @@ TEXT_NAMES = (
     "comment",
     "tweet",
     "body",
+    "prompt",  # before the input, which is a part of it in Alpaca's rows
     "input",
-    "prompt",
     "question",
     "title",
     "instruction",
@@ -88,6 +88,8 @@ def infer_task(
     if generate and kind not in (None, "generation"):
         raise CuetuneError(f"--generate writes text, and --task says {kind}; leave one of them.")
     found = _Columns(rows)
+    text, columns = text and found.spelled(text), {f: found.spelled(column) for f, column in (columns or {}).items()}
+    labels_from = [found.spelled(column) for column in labels_from or ()]
     asked = infer_asked(
         rows,
         lambda given: found.named("label", given, LABEL_NAMES),
@@ -99,7 +101,6 @@ def infer_task(
         text=text,
     )
     label, generate = asked.column, generate or kind == "generation"
-    columns = dict(columns or {})
     if template is None:
         if text is None and "text" in columns:
             text = columns["text"]
@@ -108,8 +109,11 @@ def infer_task(
         columns = {field: text} if field != text else {}
         usual = f"{_title(text, 'Text')}: {{{field}}}\n{_title(label, 'Label')}:"
         template = f"{{{field}}}" if in_chat else usual
-    elif text is not None:
-        columns.setdefault(FIELD.findall(template)[0] if FIELD.search(template) else "text", text)
+    else:
+        if text is not None:
+            columns.setdefault(FIELD.findall(template)[0] if FIELD.search(template) else "text", text)
+        fields = {field: found.spelled(field) for field in FIELD.findall(template)}
+        columns = {**{field: column for field, column in fields.items() if field != column}, **columns}
     template = template.replace("\\n", "\n")
     if asked.kind:
         labels = asked.labels
@@ -135,9 +139,16 @@ class _Columns:
         self.rows = rows
         self.names = columns_of(rows)
 
+    def spelled(self, given: str) -> str:
+        """The column of this name as the data spells it, where only its case differs and one column is meant."""
+        alike = [name for name in self.names if name.lower() == given.lower()]
+        absent = len(alike) == 1 and all(cell_at(row.values, given) is ABSENT for row in self.rows)
+        return alike[0] if absent else given
+
     def named(self, what: str, given: str | None, names: Sequence[str], taken: Sequence[str] = ()) -> str:
         """The column that is meant, by name or by a name that such columns usually have; of an object its only text."""
         if given is not None:
+            given = self.spelled(given)
             if all(cell_at(row.values, given) is ABSENT for row in self.rows):
                 raise CuetuneError(
                     f"no column {given!r}; the data has {self._listed()}. Name one of them with --{what} NAME."
@@ -153,7 +164,7 @@ class _Columns:
             return self._inside(rest[0], what)
         raise CuetuneError(
             f"cannot tell which column is the {what}: the data has {self._listed()}. Name it with --{what} NAME."
-            f"{self._hint()}"
+            f"{self._lists(taken) if what == 'label' else ''}{self._hint()}"
         )
 
     def _inside(self, column: str, what: str) -> str:
@@ -170,6 +181,14 @@ class _Columns:
 
     def _listed(self) -> str:
         return ", ".join(map(repr, self.names))
+
+    def _lists(self, taken: Sequence[str]) -> str:
+        """Which column of lists may hold several labels a row."""
+        for name in self.names:
+            cells = [row.values.get(name) for row in self.rows[:LOOKED_AT]]
+            if name not in taken and any(listed(cell) is not None for cell in cells if not is_missing(cell)):
+                return f" Column {name!r} holds lists, as several labels a row do: pass --label {name}."
+        return ""
 
     def _headless(self, taken: Sequence[str]) -> bool:
         """Whether the label's name stands in its column too, beside a column that has no usual name either."""
