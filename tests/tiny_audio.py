@@ -1,4 +1,4 @@
-"""Tiny random models of sound and noise to hear: the mathematics of sounds is tested on these, without a download."""
+"""Tiny random audio models and noise to hear: the mathematics of audio files is tested on these, without a download."""
 
 from functools import cache
 from typing import Any

@@ -87,5 +87,5 @@ def conv_backbone(family: str = "resnet") -> ConvBackbone:
 
 
 def pixels(count: int = 3, seed: int = 0) -> torch.Tensor:
-    """Normalised pixels (B, 3, H, W) of no picture in particular."""
+    """Normalised pixels (B, 3, H, W) of no image in particular."""
     return torch.randn(count, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(seed))

@@ -1,4 +1,4 @@
-"""Tiny random models of clips, and clips: the mathematics of video is tested on these, without a download."""
+"""Tiny random video models, and videos: the mathematics of video is tested on these, without a download."""
 
 from functools import cache
 from pathlib import Path
@@ -42,7 +42,7 @@ def tubes_backbone(pooled: bool = True) -> TubesBackbone:
 
 
 def clips(count: int = 3, seed: int = 0) -> torch.Tensor:
-    """Normalised pixels (B, T, 3, H, W) of no clips in particular."""
+    """Normalised pixels (B, T, 3, H, W) of no videos in particular."""
     return torch.randn(count, FRAMES, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(seed))
 
 

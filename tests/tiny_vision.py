@@ -1,4 +1,4 @@
-"""Tiny random vision transformers and pictures: the mathematics of images is tested on these, without a download."""
+"""Tiny random vision transformers and images: the mathematics of images is tested on these, without a download."""
 
 import io
 from functools import cache
@@ -40,7 +40,7 @@ PREPARED = Preprocessing((SIDE, SIDE))
 
 
 def vision_model(family: str, seed: int = 0) -> Any:
-    """A random model; DINOv2's was built for larger pictures, so that its positions are interpolated."""
+    """A random model; DINOv2's was built for larger images, so that its positions are interpolated."""
     torch.manual_seed(seed)
     common: dict[str, Any] = {"hidden_size": WIDTH, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS}
     common |= {"image_size": SIDE, "patch_size": PATCH, "initializer_range": 0.3}
@@ -79,19 +79,19 @@ def bare(family: str) -> Any:
 
 
 def pixels(count: int = 3, seed: int = 0) -> torch.Tensor:
-    """Normalised pixels (B, 3, H, W) of no picture in particular."""
+    """Normalised pixels (B, 3, H, W) of no image in particular."""
     return torch.randn(count, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(seed))
 
 
 def picture(colour: str = "red", size: tuple[int, int] = (40, 30), mode: str = "RGB") -> Image.Image:
-    """A picture of one colour with a darker corner."""
+    """An image of one colour with a darker corner."""
     made = Image.new("RGB", size, colour)
     made.paste((0, 0, 0), (0, 0, size[0] // 4, size[1] // 4))
     return made.convert(mode)
 
 
 def dark_and_light(folder: Path, count: int) -> Path:
-    """A folder with two classes of noise, "dark" and "light", so many pictures of each."""
+    """A folder with two classes of noise, "dark" and "light", so many images of each."""
     draw = np.random.default_rng(0)
     for label, low in (("dark", 0), ("light", 120)):
         (folder / label).mkdir(parents=True)
@@ -102,7 +102,7 @@ def dark_and_light(folder: Path, count: int) -> Path:
 
 
 def png(image: Image.Image, **options: Any) -> bytes:
-    """The picture as a PNG file."""
+    """The image as a PNG file."""
     stream = io.BytesIO()
     image.save(stream, "PNG", **options)
     return stream.getvalue()

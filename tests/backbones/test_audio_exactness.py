@@ -1,4 +1,4 @@
-"""Sounds under a prompt: the same alone, in a batch, padded, mixed, and from kept states; plain models unchanged."""
+"""Audio under a prompt: the same alone, in a batch, padded, mixed, and from kept states; plain models unchanged."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ def prompt(kind: str, seed: int = 0) -> Injection:
 @pytest.mark.parametrize("family", FAMILIES)
 @torch.no_grad()
 def test_a_wrapped_model_answers_as_the_stock_model(family):
-    """A sound of the full length that the model hears, so that Whisper has no silence behind it to leave out."""
+    """An audio file of the full length that the model hears, so that Whisper has no silence behind it to leave out."""
     (wave,) = noise(SECONDS)
     stock, heard = audio_model(family), hearing(family)
     features = heard.features(heard.fitted(wave)[None])

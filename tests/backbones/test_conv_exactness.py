@@ -124,7 +124,7 @@ def test_what_is_no_change_of_pixels_is_refused_in_one_line():
 def test_models_without_a_pooled_feature_are_refused():
     sizes = {"depths": [1, 1, 1, 1], "embed_dims": [8, 8, 16, 16]}
     model = SwiftFormerForImageClassification(SwiftFormerConfig(**sizes))
-    with pytest.raises(CuetuneError, match="'swiftformer' cannot be read of pictures of 32 x 32 .*no pooled feature"):
+    with pytest.raises(CuetuneError, match="'swiftformer' cannot be read of images of 32 x 32 .*no pooled feature"):
         ConvBackbone(model, PREPARED, "swift")
 
 

@@ -1,4 +1,4 @@
-"""How sounds are prepared, against transformers' own extractors, and where they enter the first layer."""
+"""How audio files are prepared, against transformers' own extractors, and where they enter the first layer."""
 
 import json
 
@@ -17,7 +17,7 @@ from tiny_audio import COMMON, RATE, SECONDS, audio_backbone, audio_model, heari
 
 @pytest.mark.parametrize("seconds", [0.0001, 0.013, 0.5, 1.0, 29.96, 30.0, 31.0])
 def test_spectra_are_those_of_whisper(seconds):
-    """As many as the sound has, and two of the silence behind it, to the last digits of the stock extractor's."""
+    """As many as the audio has, and two of the silence behind it, to the last digits of the stock extractor's."""
     (wave,), ours = noise(seconds), WhisperHearing(shortest=1)
     fitted = ours.fitted(wave if len(wave) else torch.ones(1))
     extractor = WhisperFeatureExtractor()
@@ -68,7 +68,7 @@ def test_extractors_of_all_families_are_read_and_others_refused():
     assert not hearing_of({"feature_extractor_type": "Wav2Vec2FeatureExtractor", "do_normalize": False}, "m").normalised
     ast = hearing_of({"feature_extractor_type": "ASTFeatureExtractor", "max_length": 512, "mean": -4.2, "x": 1}, "m")
     assert (ast.longest, json.loads(ast.config)) == (512 * RATE // 100, {"max_length": 512, "mean": -4.2})
-    with pytest.raises(CuetuneError, match="m: sounds are prepared by 'ClapFeatureExtractor'"):
+    with pytest.raises(CuetuneError, match="m: unknown audio preparation 'ClapFeatureExtractor'"):
         hearing_of({"feature_extractor_type": "ClapFeatureExtractor"}, "m")
     assert len({each.hash for each in (ast, hearing_of(whisper, "m"), WhisperHearing(), WaveHearing())}) == 4
 

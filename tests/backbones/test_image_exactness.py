@@ -215,7 +215,7 @@ def test_states_of_a_layer_are_read_behind_the_last_norm_and_cost_no_layer_above
 
 @torch.no_grad()
 def test_keys_and_values_of_pictures_are_those_the_model_makes():
-    """A prefix of a picture's own keys and values: every key is seen twice, so nothing changes."""
+    """A prefix of an image's own keys and values: every key is seen twice, so nothing changes."""
     frozen, batch = image_backbone("dinov3"), pixels(2)
     keys, values = frozen.keys_values(batch)
     assert keys.shape == (LAYERS, 2, HEADS, 1 + PATCHES, WIDTH // HEADS)

@@ -158,7 +158,7 @@ def test_what_was_right_keeps_its_hash():
 
 
 def test_processors_that_other_steps_are_known_of_are_asked_themselves():
-    """MobileViT's turns channels around; no step here does, so it is called, also by threads and for clips."""
+    """MobileViT's turns channels around; no step here does, so it is called, also by threads and for videos."""
     made = Preprocessing.from_config({"image_processor_type": "MobileViTImageProcessor"}, "tiny")
     assert made.asked
     frames = ClipPreprocessing.over(made, 2).bytes_of_frames(images())

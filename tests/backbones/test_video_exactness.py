@@ -1,4 +1,4 @@
-"""Properties of backbones of clips. The oracles are an unwrapped VideoMAE with naive hooks, and frames one by one."""
+"""Properties of backbones of videos. The oracles are an unwrapped VideoMAE with naive hooks, and frames one by one."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -196,7 +196,7 @@ def test_pixels_are_changed_in_every_frame_alike():
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(CuetuneError, match="made for 3 frames, but tiny-vit@4 sees 4 of a clip"):
+    with pytest.raises(CuetuneError, match="made for 3 frames, but tiny-vit@4 sees 4 of a video"):
         frames_backbone().check(Injection({0: torch.zeros(3, 2, WIDTH)}))
     with pytest.raises(CuetuneError, match="sees all frames at once; use another prompt"):
         tubes_backbone().check(Injection({0: torch.zeros(FRAMES, 2, WIDTH)}))

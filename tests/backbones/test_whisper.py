@@ -30,7 +30,7 @@ def asked(waves, answers=ANSWERS) -> AudioBatch:
 
 
 def whole(waves) -> torch.Tensor:
-    """The stock model's features of sounds of the full length."""
+    """The stock model's features of audio files of the full length."""
     heard = whisper_backbone().hearing
     return torch.cat([heard.features(heard.fitted(wave)[None]) for wave in waves])
 
@@ -105,7 +105,7 @@ def prompts() -> dict[str, Injection]:
 @pytest.mark.parametrize("kind", prompts())
 @torch.no_grad()
 def test_a_batch_is_each_recording_alone(kind):
-    """Recordings and answers of different lengths; padded or not, each is answered the same."""
+    """Audio files and answers of different lengths; padded or not, each is answered the same."""
     frozen, waves, injection = whisper_backbone(), noise(0.3, 0.7), prompts()[kind]
     together = frozen.hidden(asked(waves), injection)
     alone = [frozen.hidden(asked([w], [a]), injection) for w, a in zip(waves, ANSWERS, strict=True)]
@@ -141,7 +141,7 @@ def test_what_is_heard_is_computed_once_for_prompts_of_the_decoder(kind):
 @pytest.mark.parametrize("kind", prompts())
 @torch.no_grad()
 def test_writing_takes_the_likeliest_token_at_every_step(kind):
-    """With a cache and in a batch as by reading all of it anew, one recording at a time."""
+    """With a cache and in a batch as by reading all of it anew, one audio file at a time."""
     frozen, waves, injection, most = whisper_backbone(), noise(0.3, 0.7), prompts()[kind], 6
     written = frozen.write(AudioBatch(waves), injection, frozen.start(), most)
     for wave, ours in zip(waves, written, strict=True):

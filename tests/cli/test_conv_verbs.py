@@ -114,7 +114,7 @@ def test_prompts_that_add_states_are_refused_before_a_run_begins(cuetune, stripe
     [
         (("--head-layer", "2"), "layer 2: of the convolutional network tiny-resnet the pooled feature alone is read"),
         (("--pooling", "first"), "tiny-resnet has no first state"),
-        (("--prompt", "soft"), "unknown prompt 'soft' for pictures"),
+        (("--prompt", "soft"), "unknown prompt 'soft' for images"),
         (("--prompt-option", "width=16"), "a frame of 16 pixels leaves nothing of 32 x 32"),
         (("--gradient-checkpointing",), "--gradient-checkpointing: models of type 'resnet' have no equal layers"),
     ],
@@ -140,5 +140,5 @@ def test_check_and_sizes_of_pictures(cuetune, stripes, tmp_path, model):
     assert (frozen.identity.name, frozen.pixel_shape) == ("tiny-resnet@48", (3, 48, 48))
     wanted = conv_model("resnet").base_model(pixel_values=torch.ones(1, 3, 48, 48)).pooler_output.flatten(1)
     torch.testing.assert_close(frozen.hidden(torch.ones(1, 3, 48, 48)), wanted, rtol=1e-4, atol=1e-5)
-    with pytest.raises(package.CuetuneError, match="clips are seen by vision transformers, and tiny-resnet@32 is none"):
+    with pytest.raises(package.CuetuneError, match="videos are seen by vision transformers, and tiny-resnet@32"):
         package.load_backbone(f"{model}@2x32")

@@ -1,4 +1,4 @@
-"""Pictures through every verb: the whole way on a tiny model, and bad input as one line that leaves things whole."""
+"""Images through every verb: the whole way on a tiny model, and bad input as one line that leaves things whole."""
 
 import csv
 import json
@@ -148,14 +148,14 @@ def test_the_same_pictures_in_every_form_are_the_same_data(shades, tmp_path):
 
 
 def broken(folder):
-    """Files that are no pictures, with what is told of each."""
+    """Files that are no images, with what is told of each."""
     good = png(picture())
     files = {
-        "cut.png": (good[: len(good) // 2], "a broken picture"),
+        "cut.png": (good[: len(good) // 2], "a broken image"),
         "empty.png": (b"", "the file is empty"),
         "huge.png": (png(Image.new("1", (20_000, 6_000))), "20,000 x 6,000 pixels; at most 100 million"),
-        "one.png": (png(Image.new("RGB", (1, 1))), "1 x 1 pixels is no picture"),
-        "text.png": (b"no picture", "is no picture that Pillow reads"),
+        "one.png": (png(Image.new("RGB", (1, 1))), "1 x 1 pixels is too small"),
+        "text.png": (b"no image", "not an image that Pillow can read"),
     }
     for name, (content, _) in files.items():
         (folder / name).write_bytes(content)
@@ -163,7 +163,7 @@ def broken(folder):
 
 
 def table(folder, names):
-    """A CSV file beside the pictures: good ones of two labels, then these."""
+    """A CSV file beside the images: good ones of two labels, then these."""
     for number in range(12):
         picture(("red", "blue")[number % 2], size=(20 + number, 30)).save(folder / f"{number}.jpg")
     lines = [f"{number}.jpg,{('a', 'b')[number % 2]}" for number in range(12)] + [f"{name},a" for name in names]
@@ -221,7 +221,7 @@ def test_pictures_in_other_colours_than_rgb_are_read(cuetune, tmp_path, model):
 @pytest.mark.parametrize(
     ("made", "told"),
     [
-        (lambda folder: picture().save(folder / "1.png"), "1 pictures, but no folders"),
+        (lambda folder: picture().save(folder / "1.png"), "1 images, but no folders"),
         (lambda folder: (folder / "rows.csv").write_text("image,label\n1.png,a\nfun,b\n"), "'fun' is no path of a pic"),
         (lambda folder: (folder / "rows.csv").write_text("image,label\n1.png,a\nx.wav,b\n"), "'x.wav' is no path of a"),
     ],
@@ -239,7 +239,7 @@ def test_data_that_are_no_pictures_of_classes(cuetune, tmp_path, model, made, to
     [
         (("--template", "{text}"), "is for texts, and these rows hold images"),
         (("--label-words", "x", "--label-words", "y"), "--label-words is for texts"),
-        (("--prompt", "soft"), "unknown prompt 'soft' for pictures; choose one of vpt, vpt-shallow"),
+        (("--prompt", "soft"), "unknown prompt 'soft' for images; choose one of vpt, vpt-shallow"),
         (("--prompt-option", "rank=3"), "prompt 'vpt' has no option 'rank'"),
         (("--start", "nowhere"), "a prompt for images starts from no other"),
         (("--head-layer", "3"), "layer 3: tiny-vit has layers 0 to 2"),
@@ -259,7 +259,7 @@ def test_a_model_of_texts_and_pictures_do_not_meet(cuetune, shades, tmp_path, mo
     texts = tmp_path / "texts.csv"
     texts.write_text("text,label\ngood,a\nbad,b\n")
     line = refused(cuetune, "tune", texts, "--to", tmp_path / "p", "--model", model)
-    assert "no column of pictures (found: 'text', 'label')" in line
+    assert "no column of images (found: 'text', 'label')" in line
     tuned(shades, tmp_path / "p", steps=1)
     assert "made for tiny-vit" in refused(
         cuetune, "predict", tmp_path / "p", "--input", "1.png", "--model", f"{model}@32"
@@ -276,8 +276,8 @@ def test_check_finds_copies_conflicts_and_broken_pictures(cuetune, tmp_path, mod
     code, out, _ = cuetune("check", data, "--model", model, "--json")
     found = {each["what"]: each for each in json.loads(out)["findings"]}
     assert code == 1
-    assert found["rows whose picture cannot be read"]["count"] == 1
-    assert found["pictures with different labels"]["examples"] == ["rows.csv, row 2 and rows.csv, row 13 ('b' and 'a')"]
+    assert found["rows whose image cannot be read"]["count"] == 1
+    assert found["images with different labels"]["examples"] == ["rows.csv, row 2 and rows.csv, row 13 ('b' and 'a')"]
 
 
 def test_compare_puts_prompts_beside_a_probe_and_fine_tuning(cuetune, shades, tmp_path, model):

@@ -1,4 +1,4 @@
-"""Recordings through every verb on a tiny wav2vec 2.0, and bad input as one line that leaves things whole."""
+"""Audio files through every verb on a tiny wav2vec 2.0, and bad input as one line that leaves things whole."""
 
 import csv
 import json

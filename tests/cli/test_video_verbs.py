@@ -1,4 +1,4 @@
-"""Clips through every verb: the whole way on tiny models, and bad input as one line that leaves things whole."""
+"""Videos through every verb: the whole way on tiny models, and bad input as one line that leaves things whole."""
 
 import csv
 import json
@@ -39,7 +39,7 @@ def fading(upwards: bool, seed: int, length: int = 8) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def fades(tmp_path_factory):
-    """Clips that fade in or out, a folder of ten for each: the same frames, in another order."""
+    """Videos that fade in or out, a folder of ten for each: the same frames, in another order."""
     folder = tmp_path_factory.mktemp("data") / "fades"
     for label in ("in", "out"):
         (folder / label).mkdir(parents=True)
@@ -158,7 +158,7 @@ def test_bad_input_is_one_line_and_skipped_only_when_asked(cuetune, fades, model
     assert "1 row left out" in out
     code, out, _ = cuetune("check", broken, "--model", models["frames"])
     assert code == 1
-    assert "rows whose clip cannot be read" in out
+    assert "rows whose video cannot be read" in out
 
 
 @pytest.mark.parametrize(
@@ -168,9 +168,9 @@ def test_bad_input_is_one_line_and_skipped_only_when_asked(cuetune, fades, model
             ("--model", "dinov2-small"),
             "rows are videos, and dinov2-small reads images.*--model dinov2-small@8x98",
         ),
-        (("--template", "Clip: {video}"), "no column|videos"),
+        (("--template", "Video: {video}"), "no column|videos"),
         (("--instruction", "Look"), "--instruction is for texts"),
-        (("--prompt", "soft"), "unknown prompt 'soft' for clips"),
+        (("--prompt", "soft"), "unknown prompt 'soft' for videos"),
         (("--prompt", "temporal", "--prompt-option", "own=0"), "1 virtual token of its own or more"),
     ],
 )

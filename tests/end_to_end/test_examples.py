@@ -1,4 +1,4 @@
-"""Every example: its config is sound, runs as a user would run it, and its README shows what was measured."""
+"""Every example: its config loads, runs as a user would run it, and its README shows what was measured."""
 
 import importlib.util
 import json
@@ -67,7 +67,7 @@ def test_the_uses_are_all_there():
 
 
 def content(column, number, folder):
-    """A cell: a text, or the name of a file with a picture, a sound or a clip."""
+    """A cell: a text, or the name of a file with an image, an audio file or a video."""
     path = folder / f"{column}-{number}.{ENDINGS[column]}" if column in ENDINGS else None
     if column == "image":
         picture(size=(24 + number, 24)).save(path)

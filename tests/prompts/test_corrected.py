@@ -150,8 +150,7 @@ def test_saved_and_loaded_to_the_same_bits(tmp_path):
         assert kept.keys() == found.keys()
         assert all(torch.equal(kept[key], found[key]) for key in kept)
         answers = [
-            list(each.predict(EXAMPLES))
-            for each in (EditedPredictor(frozen, TASK, prompt), loaded.predictor(frozen))
+            list(each.predict(EXAMPLES)) for each in (EditedPredictor(frozen, TASK, prompt), loaded.predictor(frozen))
         ]
         assert answers[0] == answers[1]
         assert "2 fixes (4 components of 3 positions)" in loaded.prompt.described()

@@ -1,4 +1,4 @@
-"""Prompts for sounds by name: every one begins on a backbone, as it says, and names what it does not know."""
+"""Prompts for audio files by name: every one begins on a backbone, as it says, and names what it does not know."""
 
 import pytest
 import torch
@@ -94,7 +94,7 @@ def test_a_change_of_waves_lengthens_short_ones_and_leaves_the_end_of_long_ones(
 @pytest.mark.parametrize(
     ("method", "options", "told"),
     [
-        ("soft", {}, "unknown prompt 'soft' for sounds; choose one of deep, shallow, prefix, wave, decoder"),
+        ("soft", {}, "unknown prompt 'soft' for audio files; choose one of deep, shallow, prefix, wave, decoder"),
         ("wave", {"depth": 1}, "'wave' has no option 'depth'.*seconds=1.0"),
         ("wave", {"seconds": 0}, "seconds=0: give some"),
         ("deep", {"layer": 3}, "layer 3: of tiny-whisper layers 0 to 2 are run"),

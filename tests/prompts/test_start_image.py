@@ -1,4 +1,4 @@
-"""Prompts for pictures by name: every one begins on a backbone, as it says, and names what it does not know."""
+"""Prompts for images by name: every one begins on a backbone, as it says, and names what it does not know."""
 
 import pytest
 import torch
@@ -78,11 +78,11 @@ def test_virtual_tokens_may_begin_as_patches_of_the_pictures(family):
 @pytest.mark.parametrize(
     ("method", "options", "told"),
     [
-        ("soft", {}, "unknown prompt 'soft' for pictures; choose one of vpt, vpt-shallow, prefix, frame, patch"),
+        ("soft", {}, "unknown prompt 'soft' for images; choose one of vpt, vpt-shallow, prefix, frame, patch"),
         ("frame", {"depth": 1}, "'frame' has no option 'depth'.*width=None, shrink=False"),
         ("vpt", {"layer": 3}, "layer 3: of tiny-vit layers 0 to 2 are run"),
         ("frame", {"width": 30}, "a frame of 30 pixels leaves nothing of 24 x 24"),
-        ("vpt", {"begin": "words"}, "begin=words: choose random, or patches of pictures to tune on"),
+        ("vpt", {"begin": "words"}, "begin=words: choose random, or patches of images to tune on"),
         ("patch", {"size": "big"}, "--prompt-option size=big: give a number"),
     ],
 )

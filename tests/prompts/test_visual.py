@@ -1,4 +1,4 @@
-"""Prompts for pictures: sizes as published, what they add and where, the same after saving, and every number learns."""
+"""Prompts for images: sizes as published, what they add and where, the same after saving, and every number learns."""
 
 import math
 
@@ -57,7 +57,7 @@ def test_a_frame_is_trained_on_the_edge_and_zero_inside():
     assert added.count_nonzero() == prompt.n_trained == 2 * 3 * 4 * (20 + 30 - 8)
     assert torch.equal(added[:, :4], prompt.sides["top"])
     assert torch.equal(added[:, 4:16, 26:], prompt.sides["right"])
-    assert prompt.described() == "a frame of 4 pixels on the picture's edge, 20 x 30 in all"
+    assert prompt.described() == "a frame of 4 pixels on the image's edge, 20 x 30 in all"
     with pytest.raises(CuetuneError, match="a frame of 10 pixels leaves nothing of 20 x 30"):
         FramePrompt.begin((3, 20, 30), 10)
 
@@ -97,7 +97,7 @@ def test_the_same_after_saving(name):
 
 @each_kind
 def test_every_number_learns_and_nothing_else(name):
-    """A few steps bring each picture to its own class, by the prompt alone."""
+    """A few steps bring each image to its own class, by the prompt alone."""
     torch.manual_seed(0)
     frozen, batch, prompt = image_backbone(), pixels(2), KINDS[name]()
     read, wanted = torch.randn(WIDTH), torch.tensor([1.0, 0.0])

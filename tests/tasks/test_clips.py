@@ -1,4 +1,4 @@
-"""Clips of users: the right frames of every format, few decoded, and every fault is one line that says where it is."""
+"""Videos of users: the right frames of every format, few decoded, and every fault is one line that says where it is."""
 
 import wave
 
@@ -65,11 +65,11 @@ def test_of_a_long_clip_only_what_leads_to_a_taken_frame_is_decoded(tmp_path, na
 
 
 def broken_files(folder):
-    """(name, what is told) of everything that is no clip."""
+    """(name, what is told) of everything that is no video."""
     import av
 
     whole = film(folder / "whole.mp4", counted(20)).read_bytes()
-    for name, content in {"cut.mp4": whole[: len(whole) // 2], "empty.mp4": b"", "text.mp4": b"no clip at all"}.items():
+    for name, content in {"cut.mp4": whole[: len(whole) // 2], "empty.mp4": b"", "text.mp4": b"no film"}.items():
         (folder / name).write_bytes(content)
     with wave.open(str(folder / "sound.avi"), "wb") as sound:
         sound.setparams((1, 2, 8000, 0, "NONE", ""))
@@ -81,11 +81,11 @@ def broken_files(folder):
         file.start_encoding()
     (folder / "folder.mp4").mkdir()
     return {
-        "cut.mp4": "no clip that can be read",
+        "cut.mp4": "not a readable video",
         "empty.mp4": "the file is empty",
-        "text.mp4": "no clip that can be read",
+        "text.mp4": "not a readable video",
         "sound.avi": "holds no video stream",
-        "none.mkv": "a clip without frames|no clip that can be read",
+        "none.mkv": "a video without frames|not a readable video",
         "missing.mp4": "no such file",
         "folder.mp4": "is a folder",
     }
@@ -97,7 +97,7 @@ def test_every_fault_is_one_line_that_names_row_and_file(tmp_path):
             list(read_clip(tmp_path / name, "data.csv, row 7", 4)[0])
         assert str(caught.value).startswith(f"data.csv, row 7: {tmp_path / name}: ")
         assert "\n" not in str(caught.value)
-    for source, told in [(b"", "an empty clip"), (7, "no clip but int '7'"), ([], "a clip without frames")]:
+    for source, told in [(b"", "an empty video"), (7, "no video but int '7'"), ([], "a video without frames")]:
         with pytest.raises(CuetuneError, match=f"row 7: {told}"):
             read_clip(source, "row 7", 4)
     with pytest.raises(CuetuneError, match="frames of float64"):
@@ -112,8 +112,8 @@ def test_frames_that_are_too_large_are_not_decoded(tmp_path, monkeypatch):
 
 def test_mixed_rows_name_the_one_that_does_not_belong(tmp_path):
     (tmp_path / "rows.csv").write_text("video,label\na.mp4,x\nb.png,y\n")
-    with pytest.raises(CuetuneError, match="row 2, column 'video': 'b.png' is no path of a clip"):
+    with pytest.raises(CuetuneError, match="row 2, column 'video': 'b.png' is none of the video paths"):
         VIDEOS.infer(list(VIDEOS.read(tmp_path / "rows.csv")))
     (tmp_path / "none").mkdir()
-    with pytest.raises(CuetuneError, match="no folders; expected a folder of clips for each class"):
+    with pytest.raises(CuetuneError, match="no folders; expected a folder of videos for each class"):
         list(VIDEOS.read(tmp_path / "none"))

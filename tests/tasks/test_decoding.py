@@ -53,14 +53,14 @@ def test_decode_takes_what_is_decoded_already(examples, tmp_path):
     once, again = (torch.cat([pixels for _, pixels, _ in decode(kept, TASK, PREPARED)]) for _ in range(2))
     assert torch.equal(once, again)
     assert decoded(kept, TASK, PREPARED)[3] is kept[3]
-    with pytest.raises(CuetuneError, match="is no picture"):  # prepared otherwise, it is read anew
+    with pytest.raises(CuetuneError, match="not an image"):  # prepared otherwise, it is read anew
         decoded(kept, TASK, PREPARED.sized(2 * SIDE))
 
 
 def test_unreadable_images_are_left_out_and_counted_in_order(examples, tmp_path):
     for number in (1, 4, 5):
         (tmp_path / f"{number}.png").write_bytes(b"nothing")
-    with pytest.raises(CuetuneError, match=r"row 1: .*1.png: is no picture"):
+    with pytest.raises(CuetuneError, match=r"row 1: .*1.png: not an image"):
         decoded(examples, TASK, PREPARED)
     skipped = Skipped()
     parts = list(decode(examples, TASK, PREPARED, skipped))

@@ -1,4 +1,4 @@
-"""Where pictures come from: folders of classes, tables of paths, data sets that hold them."""
+"""Where images come from: folders of classes, tables of paths, data sets that hold them."""
 
 import csv
 import io
@@ -19,14 +19,14 @@ from tiny_vision import picture
 
 @pytest.fixture
 def classes(tmp_path):
-    """A folder of pictures for each of two classes, with other files that are none."""
+    """A folder of images for each of two classes, with other files that are none."""
     folder = tmp_path / "animals"
     for label, colour in (("cat", "red"), ("dog", "blue")):
         (folder / label / "more").mkdir(parents=True)
         picture(colour).save(folder / label / "2.PNG")
         picture(colour).save(folder / label / "more" / "1.jpg")
         (folder / label / ".hidden.png").write_bytes(b"")
-        (folder / label / "notes.txt").write_text("no picture")
+        (folder / label / "notes.txt").write_text("no image")
     (folder / ".cache").mkdir()
     return folder
 
@@ -42,10 +42,10 @@ def test_a_folder_for_each_class(classes):
 def test_folders_that_are_no_classes_are_refused(classes, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(CuetuneError, match="empty: 0 pictures, but no folders"):
+    with pytest.raises(CuetuneError, match="empty: 0 images, but no folders"):
         list(PICTURES.read(empty))
     picture().save(empty / "1.png")
-    with pytest.raises(CuetuneError, match="empty: 1 pictures, but no folders; expected a folder of pictures for each"):
+    with pytest.raises(CuetuneError, match="empty: 1 images, but no folders; expected a folder of images for each"):
         list(PICTURES.read(empty))
     picture().save(classes / "loose.png")
     with pytest.raises(CuetuneError, match="loose.png lies beside the folders of the classes"):
@@ -109,7 +109,7 @@ def test_lists_of_pictures():
 
 def test_rows_without_a_column_of_pictures_are_refused():
     assert PICTURES.column(Row("row 1", {"label": "a", "img": "no ending"})) == "img"
-    with pytest.raises(CuetuneError, match=r"row 1: no column of pictures \(found: 'text', 'label'\)"):
+    with pytest.raises(CuetuneError, match=r"row 1: no column of images \(found: 'text', 'label'\)"):
         PICTURES.column(Row("row 1", {"text": "good", "label": "a"}))
 
 
@@ -127,5 +127,5 @@ def test_a_task_on_pictures_is_inferred(classes):
 
 def test_texts_among_pictures_are_refused():
     rows = [Row("a.csv, row 1", {"image": "1.png", "label": "a"}), Row("a.csv, row 2", {"image": "fun", "label": "b"})]
-    with pytest.raises(CuetuneError, match="a.csv, row 2, column 'image': 'fun' is no path of a picture"):
+    with pytest.raises(CuetuneError, match="a.csv, row 2, column 'image': 'fun' is none of the image paths"):
         PICTURES.infer(rows)

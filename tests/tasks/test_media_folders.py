@@ -223,7 +223,7 @@ def test_datasets_gives_the_same_rows(layout, name):
 def test_splits_are_labels_where_the_user_says_so(tmp_path):
     put(tmp_path, "train/1.png", "tram/1.png", "test/1.png")
     assert ours(Source(tmp_path, splits=False)) == {"": [("test", "1.png"), ("train", "1.png"), ("tram", "1.png")]}
-    with pytest.raises(CuetuneError, match=r"train: 1 pictures, but no folders.*--no-splits takes"):
+    with pytest.raises(CuetuneError, match=r"train: 1 images, but no folders.*--no-splits takes"):
         ours(tmp_path)
 
 
@@ -237,8 +237,8 @@ def test_what_is_left_out_and_ignored_is_counted_and_named(tmp_path):
     source = Source(tmp_path)
     ours(source)
     assert notes_of(source) == [
-        "left out, no pictures: .txt 2, .svg 1, no ending 1",
-        "ignored: __MACOSX 1, hidden 1, folders without pictures 1 (cow)",
+        "left out, no images: .txt 2, .svg 1, no ending 1",
+        "ignored: __MACOSX 1, hidden 1, folders without images 1 (cow)",
     ]
 
 
@@ -247,7 +247,7 @@ def test_nested_classes_are_said(tmp_path):
     source = Source(tmp_path)
     assert ours(source)[""] == [("cat", "1.png"), ("cat", "2.png"), ("dog", "1.png")]
     (note,) = notes_of(source)
-    assert note.startswith("1 pictures lie deeper than their class, as cat/tabby/1.png: their label is 'cat'")
+    assert note.startswith("1 images lie deeper than their class, as cat/tabby/1.png: their label is 'cat'")
 
 
 def test_folders_beside_splits_are_left_out_and_named(tmp_path):
@@ -255,7 +255,7 @@ def test_folders_beside_splits_are_left_out_and_named(tmp_path):
     source = Source(tmp_path)
     assert ours(source) == WHOLE
     assert "folders beside the splits, which are left out: unlabelled" in notes_of(source)
-    assert "1 pictures beside the splits are left out: cover.png" in notes_of(source)
+    assert "1 images beside the splits are left out: cover.png" in notes_of(source)
 
 
 def test_several_tables_that_nothing_tells_apart_are_refused(tmp_path):
@@ -271,7 +271,7 @@ def test_a_list_of_class_names_is_no_table_of_images(tmp_path):
     table(tmp_path / "classes.csv", [{"id": "0", "name": "cat"}, {"id": "1", "name": "dog"}])
     source = Source(tmp_path)
     assert ours(source) == {"": BOTH}
-    assert notes_of(source) == ["left out, no pictures: .csv 1"]
+    assert notes_of(source) == ["left out, no images: .csv 1"]
 
 
 def test_metadata_without_file_names_is_refused_with_its_place(tmp_path):

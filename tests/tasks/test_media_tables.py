@@ -122,12 +122,12 @@ def test_a_root_for_media_comes_before_the_tables_folder(folder, tmp_path):
 @pytest.mark.parametrize(
     ("cell", "told"),
     [
-        ("data:image/png;base64,@@@", "is no whole picture in a cell"),
-        ("data:image/png;base64," + BASE64[:-40], "a broken picture"),
-        ("data:nothing", "is no whole picture in a cell"),
+        ("data:image/png;base64,@@@", "is no whole image in a cell"),
+        ("data:image/png;base64," + BASE64[:-40], "a broken image"),
+        ("data:nothing", "is no whole image in a cell"),
         ("https://127.0.0.1:9/a.png", "is an address, and nothing is fetched unless you pass --allow-download"),
         ("file://elsewhere/a.png", "no such file"),
-        ("", "an empty cell and no picture; fill it or remove the row"),
+        ("", "an empty cell and no image; fill it or remove the row"),
     ],
 )
 def test_cells_that_hold_nothing_are_one_line(folder, cell, told):
@@ -238,7 +238,7 @@ def test_an_empty_cell_is_left_out_where_that_is_asked_for(tmp_path, name):
             writer = csv.DictWriter(stream, ["image", "label"])
             writer.writeheader()
             writer.writerows(rows)
-    with pytest.raises(CuetuneError, match="row 4: an empty cell and no picture; fill it or remove the row"):
+    with pytest.raises(CuetuneError, match="row 4: an empty cell and no image; fill it or remove the row"):
         prepare(tmp_path / name, None, None, None, Settings())
     made = prepare(tmp_path / name, None, None, None, Settings(), skip_unreadable=True)
     assert sum(map(len, (made.splits.train, made.splits.validation, made.splits.test))) == 12

@@ -1,4 +1,4 @@
-"""Pictures of users: every mode becomes RGB as it should, and every fault is one line that says where it is."""
+"""Images of users: every mode becomes RGB as it should, and every fault is one line that says where it is."""
 
 import struct
 import zlib
@@ -90,9 +90,9 @@ def test_bytes_paths_mappings_and_pictures_are_the_same(tmp_path):
 
 
 def broken_files(folder):
-    """(source, what is told) of everything that is no picture."""
+    """(source, what is told) of everything that is no image."""
     whole = png(Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 60, 3), dtype=np.uint8)))
-    named = {"cut.png": whole[: len(whole) // 2], "empty.png": b"", "text.png": b"no picture at all"}
+    named = {"cut.png": whole[: len(whole) // 2], "empty.png": b"", "text.png": b"no image at all"}
     named |= {
         "huge.png": huge(60_000, 60_000),
         "wide.png": huge(LARGEST + 1, 1),
@@ -103,13 +103,13 @@ def broken_files(folder):
     saved(folder / "one.png", Image.new("RGB", (1, 1)))
     (folder / "folder.png").mkdir()
     return {
-        "cut.png": "a broken picture",
-        "flipped.png": "a broken picture",
+        "cut.png": "a broken image",
+        "flipped.png": "a broken image",
         "empty.png": "the file is empty",
-        "text.png": "is no picture that Pillow reads",
-        "huge.png": "60,000 x 60,000 pixels; at most 100 million|too large a picture",
+        "text.png": "not an image that Pillow can read",
+        "huge.png": "60,000 x 60,000 pixels; at most 100 million|too large an image",
         "wide.png": "at most 100 million",
-        "one.png": "1 x 1 pixels is no picture",
+        "one.png": "1 x 1 pixels is too small",
         "missing.png": "no such file",
         "folder.png": "is a folder",
     }
@@ -121,7 +121,7 @@ def test_every_fault_is_one_line_that_names_row_and_file(tmp_path):
             read_picture(tmp_path / name, "data.csv, row 7")
         assert str(caught.value).startswith(f"data.csv, row 7: {tmp_path / name}: ")
         assert "\n" not in str(caught.value)
-    for source, told in [(b"", "row 7: an empty picture"), (7, "no picture but int '7'"), ("  ", "no picture but str")]:
+    for source, told in [(b"", "row 7: an empty image"), (7, "no image but int '7'"), ("  ", "no image but str")]:
         with pytest.raises(CuetuneError, match=told):
             read_picture(source, "data.csv, row 7")
 
@@ -146,5 +146,5 @@ def test_faults_are_skipped_and_counted_only_when_asked(tmp_path):
 def test_rows_without_a_picture(tmp_path):
     with pytest.raises(CuetuneError, match=r"row 1: no column 'image' \(found: 'img'\)"):
         list(read_pictures([Row("row 1", {"img": "a.png"})]))
-    with pytest.raises(CuetuneError, match="row 1, column 'image': no picture"):
+    with pytest.raises(CuetuneError, match="row 1, column 'image': no image"):
         list(read_pictures([Row("row 1", {"image": None})]))

@@ -1,4 +1,4 @@
-"""Recordings: every format and rate becomes one channel at the model's rate; every fault is one line with its place."""
+"""Audio: every format and rate becomes one channel at the model's rate; every fault is one line with its place."""
 
 import io
 
@@ -67,16 +67,16 @@ def test_bytes_arrays_and_paths_are_the_same(tmp_path):
 @pytest.mark.parametrize(
     ("source", "told"),
     [
-        (b"", "row 3: an empty recording"),
-        (b"RIFF\0\0\0\0WAVEnothing of a sound", "row 3: no recording that can be read"),
-        (b"%PDF-1.7 not a sound at all", "row 3: no recording that can be read"),
-        (written(np.zeros(0)), "row 3: no samples at 16,000 Hz is no sound"),
-        (written(np.ones(1) * 0.5), "row 3: 1 sample at 16,000 Hz is no sound"),
-        (written(tone()[:20]), "row 3: 20 samples at 16,000 Hz is no sound"),
+        (b"", "row 3: an empty audio file"),
+        (b"RIFF\0\0\0\0WAVEnothing of an audio file", "row 3: not a readable audio file"),
+        (b"%PDF-1.7 not an audio file at all", "row 3: not a readable audio file"),
+        (written(np.zeros(0)), "row 3: no samples at 16,000 Hz is not audio"),
+        (written(np.ones(1) * 0.5), "row 3: 1 sample at 16,000 Hz is not audio"),
+        (written(tone()[:20]), "row 3: 20 samples at 16,000 Hz is not audio"),
         (written(np.zeros(4000)), "row 3: silent: every sample is 0"),
         (written(np.full(4000, 0.25)), "row 3: silent: every sample is 0.25"),
-        (written(np.full(4000, np.nan), subtype="FLOAT"), "row 3: a broken recording: some samples are no finite"),
-        (7, "row 3: no recording but int '7'"),
+        (written(np.full(4000, np.nan), subtype="FLOAT"), "row 3: a broken audio file: some samples are no finite"),
+        (7, "row 3: no audio file but int '7'"),
         ({"array": [0.1, 0.2], "sampling_rate": None}, "row 3: samples without a sampling_rate"),
         ("nowhere.wav", "row 3: nowhere.wav: no such file"),
     ],
@@ -94,7 +94,7 @@ def examples(*sources) -> list[Example]:
 
 def test_broken_ones_are_counted_or_the_first_is_an_error():
     rows = examples(written(tone()), b"", written(tone(pitch=200)), written(np.zeros(900)))
-    with pytest.raises(CuetuneError, match="row 2: an empty recording"):
+    with pytest.raises(CuetuneError, match="row 2: an empty audio file"):
         list(listen(rows, TASK, hearing("wav2vec2")))
     skipped = Skipped()
     ((kept, waves),) = listen(rows, TASK, hearing("wav2vec2"), skipped)

@@ -32,7 +32,7 @@ def examples(count=16, side=32):
     for number in range(count):
         low = 120 * (number % 2)
         noise = draw.integers(low, low + 120, (side, side, 3), dtype=np.uint8)
-        found.append(Example(f"picture {number}", {"image": Image.fromarray(noise)}, LABELS[number % 2]))
+        found.append(Example(f"image {number}", {"image": Image.fromarray(noise)}, LABELS[number % 2]))
     return found
 
 
@@ -157,7 +157,7 @@ def test_what_has_no_classes_to_borrow_is_refused():
         ClassHead(conv_backbone("resnet"), many)
     with pytest.raises(CuetuneError, match="leave --pooling"):
         image_readout(conv_backbone("resnet"), TASK, "classes", pooling="mean")
-    with pytest.raises(CuetuneError, match="of pictures a head reads answers"):
+    with pytest.raises(CuetuneError, match="of images a head reads answers"):
         image_readout(conv_backbone("resnet"), TASK, "words")
 
 

@@ -28,7 +28,7 @@ def examples(count, labels=LABELS):
         label = labels[number % len(labels)]
         noise = draw.integers(0, 160, (24, 24, 3))
         noise[:, :, places[label]] += 90
-        found.append(Example(f"picture {number}", {"image": Image.fromarray(noise.astype(np.uint8))}, label))
+        found.append(Example(f"image {number}", {"image": Image.fromarray(noise.astype(np.uint8))}, label))
     return found
 
 
@@ -98,7 +98,5 @@ def test_the_pass_it_takes_is_counted():
 def test_rows_of_one_label_leave_a_head_as_it_is():
     run = tuner(examples(5, ("green",))).runs[0]
     before = run.head.weight.detach().clone()
-    begin_as_probe(
-        run, build("vpt-shallow", ImageStart.of(image_backbone(), TASK, examples(5, ("green",)), 2), {})
-    )
+    begin_as_probe(run, build("vpt-shallow", ImageStart.of(image_backbone(), TASK, examples(5, ("green",)), 2), {}))
     assert torch.equal(run.head.weight, before)

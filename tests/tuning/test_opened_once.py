@@ -1,4 +1,4 @@
-"""A file of an image, a recording or a video is opened once in a run: to check, tell copies apart, learn and score."""
+"""An image, audio or video file is opened once in a run: to check, tell copies apart, learn and score."""
 
 import sys
 from collections import Counter

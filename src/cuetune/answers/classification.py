@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-
 class OneLabel(Answers):
     """Classification: softmax over the labels' scores, cross-entropy."""
 

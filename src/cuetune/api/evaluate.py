@@ -39,7 +39,7 @@ def evaluate(
 ) -> Evaluation:
     """Scores of a saved prompt on labelled data, beside the baselines of its modality on the same rows.
 
-    For texts these are the same task said in words, for pictures, several labels and numbers a linear probe. Both need
+    For texts these are the same task said in words, for images, several labels and numbers a linear probe. Both need
     labelled examples and a saved prompt contains none: they come from `demonstrations`, or else (for words) from `data`
     itself, and those rows are then scored for no method. skipped: as in `predict`.
     """

@@ -120,9 +120,7 @@ class TuneRun:
     def _as_saved(self, finished: str, tuner: Tuner) -> TunedPrompt:
         """The prompt of a finished run. Raises CuetuneError where the run would be another one."""
         there = TunedPrompt.load(self.target)
-        if finished != tuner.key or (
-            self.start is not None and there.record.get("lineage") != [ancestor(self.start)]
-        ):
+        if finished != tuner.key or (self.start is not None and there.record.get("lineage") != [ancestor(self.start)]):
             may_replace(self.target, self.folder, False)  # raises
         self.log(f"{self.target}: is finished already")
         return there

@@ -1,4 +1,4 @@
-"""A frozen model of sound: runs batches of sounds under an injection and knows who it is."""
+"""A frozen audio model: runs batches of audio files under an injection and knows who it is."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,15 +24,15 @@ from cuetune.errors import CuetuneError
 
 
 class AudioBackbone(MediaBackbone[AudioBatch]):
-    """An encoder of sound of transformers (Whisper's, AST, wav2vec 2.0, HuBERT), frozen.
+    """An audio encoder of transformers (Whisper's, AST, wav2vec 2.0, HuBERT), frozen.
 
     model: any of `compat_audio.FAMILIES`. hearing: what turns a waveform into the model's input.
-    Each sound enters the first layer as the stock model has it there, computed alone; from there on a pass is `[first
-    states | prompt | the sound]`, padded behind, where padding is seen by nobody. Whisper, which always hears 30
-    seconds, thus hears a short sound without the silence behind it: its states differ from the stock model's, which
-    attend to that silence too, and are the stock model's own for a sound of full length.
-    What is read of a sound is never a state of the prompt: the mean over its own states, or ("first") over those that
-    the model has before it. pooling: which of the two the model was made for.
+    Each audio file enters the first layer as the stock model has it there, computed alone; from there on a pass is
+    `[first states | prompt | the audio]`, padded behind, where padding is seen by nobody. Whisper, which always hears
+    30 seconds, thus hears a short audio file without the silence behind it: its states differ from the stock model's,
+    which attend to that silence too, and are the stock model's own for an audio file of full length.
+    What is read of an audio file is never a state of the prompt: the mean over its own states, or ("first") over those
+    that the model has before it. pooling: which of the two the model was made for.
     Raises CuetuneError when the model does not honour injections, found out by a short self-test.
     """
 
@@ -70,30 +70,30 @@ class AudioBackbone(MediaBackbone[AudioBatch]):
             self._self_test()
 
     def embedding_table(self) -> Tensor:
-        """(T, d) states as they enter the first layer, of noise: how large a sound's embeddings are."""
+        """(T, d) states as they enter the first layer, of noise: how large an audio file's embeddings are."""
         return self._noise_states
 
     def around(self, model: PreTrainedModel) -> "AudioBackbone":
         return type(self)(model, self.hearing, self.identity.name, self.identity.revision)
 
     def check(self, injection: Injection, where: str = "prompt") -> None:
-        """Raise CuetuneError unless an injection has this backbone's width, layers and heads, and fits its sounds."""
+        """Raise CuetuneError unless an injection has this backbone's width, layers and heads, and fits its audio."""
         name = self.identity.name
         check_states(injection, name, self.width_at, self.kv_shape, where)
         if injection.offsets is not None:
-            raise CuetuneError(f"{where}: offsets of a text's tokens, but {name} hears sounds; use another prompt.")
+            raise CuetuneError(f"{where}: offsets of a text's tokens, but {name} takes audio; use another prompt.")
         if injection.inputs is None:
             return
         if not isinstance(injection.inputs, WaveChange):
-            raise CuetuneError(f"{where}: changes the pixels of pictures, but {name} hears sounds; use another prompt.")
+            raise CuetuneError(f"{where}: changes the pixels of images, but {name} takes audio; use another prompt.")
         if not self.hearing.trains:
             raise CuetuneError(f"{where}: {name} takes no change of the waveform; use virtual tokens or a prefix.")
 
     def heard(self, waves: Sequence[Tensor], at_least: float = 0.0) -> list[Tensor]:
         """States (F + T, d) of each wave (n,) as it enters the first layer, which no prompt but one of waves changes.
 
-        at_least: seconds that are heard, with silence behind a shorter sound. Sounds of one length go together: none
-        depends on another.
+        at_least: seconds that are heard, with silence behind a shorter audio file. Audio files of one length go
+        together: none depends on another.
         """
         waves = [self.hearing.fitted(wave.to(self.device), at_least) for wave in waves]
         found: dict[int, Tensor] = {}
@@ -110,24 +110,24 @@ class AudioBackbone(MediaBackbone[AudioBatch]):
         return inputs[0][:, : self.hearing.states(waves.shape[1])]
 
     def hidden(self, sounds: AudioBatch, injection: Injection | None = None) -> Tensor:
-        """One state (B, d) for each sound: the mean over its own, or ("first") over the model's before it."""
+        """One state (B, d) for each audio file: the mean over its own, or ("first") over the model's before it."""
         injection = injection or Injection()
         return self._answered(0, *self._first_layer(sounds, injection), sounds, injection)
 
     def hidden_mixed(self, parts: Sequence[tuple[AudioBatch, Injection]]) -> list[Tensor]:
-        """As `hidden` for several prompts, each with its own sounds: one pass for each, nothing could be shared."""
+        """As `hidden` for several prompts, each with its own audio files: one pass for each, as nothing is shared."""
         return [self.hidden(sounds, injection) for sounds, injection in parts]
 
     @torch.no_grad()
     def features(self, sounds: AudioBatch) -> Tensor:
-        """(B, d) in float32 what the frozen model alone says of each sound: for probes, queries and neighbours."""
+        """(B, d) in float32 what the frozen model alone says of each audio file: for probes, queries and neighbours."""
         return self.hidden(sounds).float()
 
     @torch.no_grad()
     def states_at(self, layer: int, rows: AudioBatch, n_tokens: int = 0) -> Tensor:
-        """(B, F + T, d) states of the sounds as they enter `layer`, without a prompt, padded behind.
+        """(B, F + T, d) states of the audio files as they enter `layer`, without a prompt, padded behind.
 
-        n_tokens: positions that text backbones keep free for one; a sound's states have places of their own.
+        n_tokens: positions that text backbones keep free for one; an audio file's states have places of their own.
         """
         states, lengths = self._first_layer(rows, Injection())
         inputs: dict[int, Tensor] = {}
@@ -135,7 +135,7 @@ class AudioBackbone(MediaBackbone[AudioBatch]):
         return inputs[layer]
 
     def hidden_from(self, layer: int, states: Tensor, rows: AudioBatch, injection: Injection) -> Tensor:
-        """As `hidden`, from the sounds' states (B, F + T, d) at `layer` (`states_at`) on: those below are not run.
+        """As `hidden`, from the audio files' states (B, F + T, d) at `layer` (`states_at`) on: those below are not run.
 
         rows: how long they are and what is read of them. injection: nothing below `layer`.
         """
@@ -147,13 +147,13 @@ class AudioBackbone(MediaBackbone[AudioBatch]):
     def _answered(
         self, layer: int, states: Tensor, lengths: Tensor, sounds: AudioBatch, injection: Injection
     ) -> Tensor:
-        """What is read of the sounds, from their states at `layer` on."""
+        """What is read of the audio files, from their states at `layer` on."""
         final, layout = self._run(states, lengths, injection, first=layer, last=sounds.layer)
         return self._pooled(final, lengths, layout.grown, sounds.pooling)
 
     @torch.no_grad()
     def layer_inputs(self, sounds: AudioBatch) -> list[Tensor]:
-        """What goes into each layer, L tensors (N, d) of the sounds' own states: where virtual tokens can start."""
+        """What goes into each layer, L tensors (N, d) of the audio's own states: where virtual tokens can start."""
         states, lengths = self._first_layer(sounds, Injection())
         inputs: dict[int, Tensor] = {}
         self._run(states, lengths, Injection(), inputs=inputs)
@@ -161,7 +161,7 @@ class AudioBackbone(MediaBackbone[AudioBatch]):
 
     @torch.no_grad()
     def keys_values(self, sounds: AudioBatch) -> KeyValue:
-        """(L, h_kv, N, d_h) keys and values that the frozen model makes of the sounds: where prefixes can start."""
+        """(L, h_kv, N, d_h) keys and values that the frozen model makes of audio: where prefixes can start."""
         states, lengths = self._first_layer(sounds, Injection())
         captured: dict[int, KeyValue] = {}
         self._run(states, lengths, Injection(), capture=captured)
@@ -170,7 +170,7 @@ class AudioBackbone(MediaBackbone[AudioBatch]):
         return keys, values
 
     def _first_layer(self, sounds: AudioBatch, injection: Injection) -> tuple[Tensor, Tensor]:
-        """States (B, F + T, d) as they enter the first layer, padded behind, and how many are each sound's own (B,)."""
+        """States (B, F + T, d) as they enter the first layer, padded behind, and how many are real (B,)."""
         if sounds.states is not None and injection.inputs is None:
             assert sounds.lengths is not None, "states come with their lengths"
             return sounds.states.to(self.device, self.dtype), sounds.lengths.to(self.device)
@@ -189,7 +189,7 @@ class AudioBackbone(MediaBackbone[AudioBatch]):
         return (own * real[..., None]).sum(dim=1) / real.sum(dim=1, keepdim=True)
 
     def _own(self, states: Tensor, lengths: Tensor) -> Tensor:
-        """(N, …) the states of the sounds themselves, one behind the other."""
+        """(N, …) the states of the audio files themselves, one behind the other."""
         places = torch.arange(states.shape[1], device=states.device)
         return states[(places >= self.n_first) & (places < lengths[:, None])]
 
@@ -212,7 +212,7 @@ class AudioBackbone(MediaBackbone[AudioBatch]):
 
     @torch.no_grad()
     def _self_test(self) -> None:
-        """A pass must give what the stock path gives: alone, and with a prefix of the sound's own keys and values.
+        """A pass must give what the stock path gives: alone, and with a prefix of the audio's own keys and values.
 
         To see every key twice changes no weighted mean, so both must agree, whatever the model does to its keys.
         """

@@ -1,4 +1,4 @@
-"""Loading a model of sound by name: the bundled ones, local folders, the Hugging Face hub."""
+"""Loading an audio model by name: the bundled ones, local folders, the Hugging Face hub."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -29,8 +29,8 @@ def load_audio_backbone(
     name: a bundled model (`cuetune models`), a local folder, or a model id of the hub (HF_HUB_OFFLINE is honoured);
     "NAME@5" is a Whisper that hears at least 5 seconds of what it writes down, and not 30, for a fraction of the time.
     trust_remote_code: of no effect; no family that is known brings code of its own.
-    dtype, device: as of `load_backbone`. Raises CuetuneError when the model is not found, is no model of sound that is
-    known, does not say how its sounds are prepared, or does not take injections.
+    dtype, device: as of `load_backbone`. Raises CuetuneError when the model is not found, is no audio model that is
+    known, does not say how its audio files are prepared, or does not take injections.
     """
     place = _device(device)
     return with_stored_hash(lambda wanted: _loaded(name, wanted, place, revision), _dtype(dtype, place))
@@ -44,7 +44,7 @@ def _loaded(name: str, dtype: Any, place: Any, revision: str | None) -> AudioBac
         model = compat_audio.load_audio(source, dtype=dtype, use_safetensors=True, **options)
     except (OSError, ValueError, ImportError, KeyError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CuetuneError(f"{name}: no model of sound could be loaded ({reason}).") from error
+        raise CuetuneError(f"{name}: no audio model could be loaded ({reason}).") from error
     revision = revision or getattr(model.config, "_commit_hash", None)
     hearing = load_hearing(name, **options)
     called = _plain_name(plain) + (f"@{seconds}" if seconds else "")
@@ -60,7 +60,7 @@ def _window(name: str) -> tuple[str, int | None]:
 
 
 def load_hearing(name: str = DEFAULT_AUDIO, *, revision: str | None = None) -> Hearing:
-    """How a model's sounds are prepared, without its weights. name: as of `load_audio_backbone`.
+    """How a model's audio files are prepared, without its weights. name: as of `load_audio_backbone`.
 
     Raises CuetuneError for seconds that the model does not hear, or that it has no use for.
     """
@@ -69,7 +69,7 @@ def load_hearing(name: str = DEFAULT_AUDIO, *, revision: str | None = None) -> H
         config = compat_audio.extractor_config(resolve_model(plain), revision=revision)
     except (OSError, ValueError) as error:
         raise CuetuneError(
-            f"{name}: no preprocessor_config.json, which says how sounds are prepared; copy it beside the weights."
+            f"{name}: no preprocessor_config.json, which says how audio files are prepared; copy it beside the weights."
         ) from error
     hearing = hearing_of(config, name)
     if seconds is None:

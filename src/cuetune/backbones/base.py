@@ -95,7 +95,7 @@ class Backbone(ABC, Generic[Batch]):
         check_states(injection, self.identity.name, self.width_at, self.kv_shape, where)
         if injection.inputs is not None:
             raise CuetuneError(
-                f"{where}: changes the pixels of pictures, and {self.identity.name} sees none; use another prompt."
+                f"{where}: changes the pixels of images, and {self.identity.name} sees none; use another prompt."
             )
 
     @abstractmethod

@@ -91,7 +91,7 @@ class TokenBatch:
 
 @dataclass(frozen=True)
 class ImageBatch:
-    """Pictures that go through one pass under the same prompt, and what is read of each.
+    """Images that go through one pass under the same prompt, and what is read of each.
 
     pixels: (B, 3, H, W), bytes of `Preprocessing.bytes_of` or numbers that are normalised already.
     n_states: states that a pass computes for each. layer: reads the states that enter this layer; None reads the final
@@ -112,23 +112,23 @@ class ImageBatch:
 
     @property
     def shared(self) -> Sequence[int]:
-        """Pictures have no beginning in common."""
+        """Images have no beginning in common."""
         return ()
 
     def to(self, device: torch.device) -> "ImageBatch":
-        """The same pictures on another device."""
+        """The same images on another device."""
         return replace(self, pixels=self.pixels.to(device, non_blocking=True))
 
 
 @dataclass(frozen=True)
 class AudioBatch:
-    """Sounds that go through one pass under the same prompt, and what is read of each.
+    """Audio files that go through one pass under the same prompt, and what is read of each.
 
-    waves: one (n,) for each sound, at the model's rate; or, where they have been heard already, states (B, T, d) as
-    they enter `layer_of_states`, padded behind, with `lengths` (B,) of them real.
+    waves: one (n,) for each audio file, at the model's rate; or, where they have been heard already, states (B, T, d)
+    as they enter `layer_of_states`, padded behind, with `lengths` (B,) of them real.
     at_least: seconds that are heard of each, with silence behind a shorter one.
     layer: reads the states that enter this layer; None reads the final ones. pooling: reads the "first" state or the
-    "mean" over the sound's own; None what the backbone was made for.
+    "mean" over the audio's own; None what the backbone was made for.
     answers: (B, W) tokens of a transcript as the decoder reads them, start tokens first, padded behind; read: (K, 2)
     the row and place of each state of the decoder that is wanted. query: see `TokenBatch`.
     """
@@ -151,14 +151,14 @@ class AudioBatch:
 
     @property
     def shared(self) -> Sequence[int]:
-        """Sounds have no beginning in common."""
+        """Audio files have no beginning in common."""
         return ()
 
     def __len__(self) -> int:
         return len(self.waves) if self.states is None else len(self.states)
 
     def to(self, device: torch.device) -> "AudioBatch":
-        """The same sounds on another device."""
+        """The same audio files on another device."""
         tensors = {
             name: value.to(device, non_blocking=True)
             for name in ("states", "lengths", "answers", "read")
@@ -171,7 +171,7 @@ STATES_AT_ONCE = 8192  # of a batch, padding included, where no gradient is need
 
 
 def batches_by_length(lengths: Sequence[int]) -> list[list[int]]:
-    """Numbers of sounds in batches of similar length, each within `STATES_AT_ONCE` or a single sound."""
+    """Numbers of audio files in batches of similar length, each within `STATES_AT_ONCE` or a single audio file."""
     batches: list[list[int]] = []
     for number in sorted(range(len(lengths)), key=lambda number: lengths[number]):
         if batches and (len(batches[-1]) + 1) * lengths[number] <= STATES_AT_ONCE:

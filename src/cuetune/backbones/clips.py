@@ -1,4 +1,4 @@
-"""From a clip to the pixels of some of its frames, as a model was trained on them."""
+"""From a video to the pixels of some of its frames, as a model was trained on them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -18,7 +18,7 @@ class ClipPreprocessing(Preprocessing):
 
     @classmethod
     def over(cls, still: Preprocessing, frames: int) -> "ClipPreprocessing":
-        """`frames` frames, each prepared as pictures are."""
+        """`frames` frames, each prepared as images are."""
         return cls(**{each.name: getattr(still, each.name) for each in fields(still)}, frames=frames)
 
     @property
@@ -27,7 +27,7 @@ class ClipPreprocessing(Preprocessing):
         return (self.frames, 3, *self.size)
 
     def bytes_of_frames(self, pictures: Iterable[Any]) -> Tensor:
-        """(T, 3, H, W) uint8 of Pillow pictures in RGB; each is forgotten before the next one comes."""
+        """(T, 3, H, W) uint8 of Pillow images in RGB; each is forgotten before the next one comes."""
         return torch.stack([self.bytes_of(picture) for picture in pictures])
 
 

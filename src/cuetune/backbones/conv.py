@@ -1,4 +1,4 @@
-"""A frozen convolutional network: sees pictures whose pixels a prompt may change, and knows who it is."""
+"""A frozen convolutional network: sees images whose pixels a prompt may change, and knows who it is."""
 
 import torch
 from torch import Tensor
@@ -17,9 +17,9 @@ class ConvBackbone(SeeingBackbone):
     """A convolutional network of transformers (ResNet, RegNet, ConvNeXt, EfficientNet, MobileNet, …), frozen.
 
     It has no sequence of states that virtual tokens could join, so prompts change its pixels and nothing else. What is
-    read of a picture is the one feature that the model's own classifier reads, most often a mean over the last map.
+    read of an image is the one feature that the model's own classifier reads, most often a mean over the last map.
     Batch norms keep the statistics that the model was trained with, whatever is tuned.
-    Raises CuetuneError for a model without such a feature, or whose maps vanish in pictures of this size.
+    Raises CuetuneError for a model without such a feature, or whose maps vanish in images of this size.
     """
 
     takes_states = False
@@ -81,7 +81,7 @@ class ConvBackbone(SeeingBackbone):
         layer: int | None = None,
         pooling: str | None = None,
     ) -> Tensor:
-        """(B, d) the pooled feature of pictures (B, 3, H, W), normalised. layer, pooling: None, or "mean"."""
+        """(B, d) the pooled feature of images (B, 3, H, W), normalised. layer, pooling: None, or "mean"."""
         self.check_layer(layer)
         self._pooling(pooling)
         return compat_vision.pooled_feature(self._part, changed(pixels, injection or Injection()).to(self.dtype))
@@ -111,7 +111,7 @@ class ConvBackbone(SeeingBackbone):
 
     @torch.no_grad()
     def look(self) -> Tensor:
-        """(1, d) the feature of a picture of noise: one pass, to be tested or counted."""
+        """(1, d) the feature of an image of noise: one pass, to be tested or counted."""
         pixels = torch.randn((1, *self.pixel_shape), generator=torch.Generator().manual_seed(0))
         return compat_vision.pooled_feature(self._part, pixels.to(self.device, self.dtype))
 
@@ -129,6 +129,6 @@ class ConvBackbone(SeeingBackbone):
     def _unseen(self, name: str, reason: str) -> CuetuneError:
         height, width = self.preprocessing.size
         return CuetuneError(
-            f"{name}: a model of type {self.config.model_type!r} cannot be read of pictures of {height} x {width} "
+            f"{name}: a model of type {self.config.model_type!r} cannot be read of images of {height} x {width} "
             f"pixels ({reason}); choose another size or model, e.g. --model {self.stand_in}."
         )

@@ -42,7 +42,7 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     torch multiplies float32 matrices on x86 by MKL, which takes AMD's processors for generic ones and leaves their
     AVX-512 alone; oneDNN, which torch ships too and uses for bfloat16, asks what the processor can do: measured twice
-    as fast there, forward and backward. Without AVX-512 MKL was the faster one, by a third on pictures, so it stays.
+    as fast there, forward and backward. Without AVX-512 MKL was the faster one, by a third on images, so it stays.
     """
     plain = weight.requires_grad or (bias is not None and bias.requires_grad) or torch.is_autocast_enabled("cpu")
     if plain or not _by_onednn(x) or not _by_onednn(weight):

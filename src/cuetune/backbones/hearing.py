@@ -18,12 +18,12 @@ from torch import Tensor
 from cuetune.errors import CuetuneError
 from cuetune.visible import visible
 
-LONGEST = 30.0  # seconds of a sound that a model without a limit of its own hears
+LONGEST = 30.0  # seconds of an audio file that a model without a limit of its own hears
 
 
 @dataclass(frozen=True)
 class Hearing(ABC):
-    """What a model's feature extractor does. Sounds that go in together are of one length.
+    """What a model's feature extractor does. Audio files that go in together are of one length.
 
     rate: samples a second. longest: samples; what is longer is cut. shortest: samples; what is shorter gets silence.
     """
@@ -38,7 +38,7 @@ class Hearing(ABC):
         """Waves (b, n) in float32 as the model takes them, at most `longest` samples each."""
 
     def states(self, samples: int) -> int | None:
-        """How many of the states that the model makes are the sound's own; None for all."""
+        """How many of the states that the model makes are the audio's own; None for all."""
         return None
 
     def fitted(self, wave: Tensor, at_least: float = 0.0) -> Tensor:
@@ -55,12 +55,12 @@ class Hearing(ABC):
 
 @dataclass(frozen=True)
 class WhisperHearing(Hearing):
-    """Whisper's log-mel spectrogram: the sound alone, and not with the silence that it is trained to hear behind it.
+    """Whisper's log-mel spectrogram: the audio alone, and not with the silence that it is trained to hear behind it.
 
-    A sound of n samples has ceil(n / 320) states. `features` gives two more spectra than they are made of, of the
-    silence that stands behind the sound in Whisper's own 30 seconds: with them each state enters the first layer as in
+    An audio file of n samples has ceil(n / 320) states. `features` gives two more spectra than they are made of, of the
+    silence that stands behind the audio in Whisper's own 30 seconds: with them each state enters the first layer as in
     the stock model, to the last bit that the order of sums allows. bands: of the spectrum. window, hop: samples.
-    written: seconds that are heard of a recording, with silence behind a shorter one, where what is said is written.
+    written: seconds that are heard of an audio file, with silence behind a shorter one, where what is said is written.
     """
 
     bands: int = 80
@@ -69,7 +69,7 @@ class WhisperHearing(Hearing):
     written: float = LONGEST
 
     def states(self, samples: int) -> int:
-        """How many states a sound has. Two spectra, of 160 samples each, make one."""
+        """How many states an audio file has. Two spectra, of 160 samples each, make one."""
         return min(self.longest, -(-samples // (2 * self.hop)) * 2 * self.hop) // (2 * self.hop)
 
     def features(self, waves: Tensor) -> Tensor:
@@ -96,7 +96,7 @@ class WhisperHearing(Hearing):
 class WaveHearing(Hearing):
     """What wav2vec 2.0 and HuBERT hear: the samples, brought to mean 0 and deviation 1 where they ask for it.
 
-    Each sound is normalised and read alone, so that it is answered the same in any company.
+    Each audio file is normalised and read alone, so that it is answered the same in any company.
     """
 
     normalised: bool = True
@@ -162,6 +162,4 @@ def hearing_of(config: Mapping[str, Any], where: str) -> Hearing:
         kept = {name: config[name] for name in named if name in config}
         longest = int(kept.get("max_length", 1024)) * rate // 100  # a spectrum every hundredth of a second
         return SpectrogramHearing(rate, longest, 400, json.dumps(kept, sort_keys=True))
-    raise CuetuneError(
-        f"{where}: sounds are prepared by {kind!r}, which is not known here; take Whisper, wav2vec 2.0, HuBERT or AST."
-    )
+    raise CuetuneError(f"{where}: unknown audio preparation {kind!r}; use Whisper, wav2vec 2.0, HuBERT or AST.")

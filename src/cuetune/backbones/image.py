@@ -1,4 +1,4 @@
-"""A frozen vision transformer: runs batches of pictures under an injection and knows who it is."""
+"""A frozen vision transformer: runs batches of images under an injection and knows who it is."""
 
 from collections.abc import Sequence
 
@@ -26,7 +26,7 @@ class ImageBackbone(SeeingBackbone):
     model: any whose attention goes through transformers' attention interface.
     A pass is `[first states | prompt | patches]`: virtual tokens stand behind the model's own first states ([CLS]) and
     before the patches, and have no position of their own (VPT, Jia et al. 2022). Keys and values stand before all.
-    What is read of a picture is never a state of the prompt: its first state, or the mean over its patches.
+    What is read of an image is never a state of the prompt: its first state, or the mean over its patches.
     pooling: which of the two the model was made for.
     Raises CuetuneError when the model does not honour injections, found out by a short self-test.
     """
@@ -60,7 +60,7 @@ class ImageBackbone(SeeingBackbone):
         self._handed = False  # whether layouts travel with the thread
         self.kv_shape: tuple[int, int, int] = (0, 0, 0)  # L, h_kv, d_h: what an injection's `kv` must fit
         self.n_first = 0  # states before the patches: [CLS] and what else a family has there
-        self._first_states = torch.empty(0)  # what enters the first layer of a picture of noise
+        self._first_states = torch.empty(0)  # what enters the first layer of an image of noise
         try:
             self._self_test()
         except CuetuneError:  # it may hand nothing on to its layers
@@ -90,7 +90,7 @@ class ImageBackbone(SeeingBackbone):
 
     @property
     def n_states(self) -> int:
-        """F + N, the states that stand for one picture."""
+        """F + N, the states that stand for one image."""
         return self.n_first + self.n_patches
 
     @property
@@ -100,11 +100,11 @@ class ImageBackbone(SeeingBackbone):
         return [(layer, pooling) for layer in (max(1, round(self.layers * 2 / 3)), None) for pooling in both]
 
     def embedding_table(self) -> Tensor:
-        """(F + N, d) states as they enter the first layer, of noise: how large a picture's embeddings are."""
+        """(F + N, d) states as they enter the first layer, of noise: how large an image's embeddings are."""
         return self._first_states
 
     def check(self, injection: Injection, where: str = "prompt") -> None:
-        """Raise CuetuneError unless an injection has this backbone's width, layers, heads and size of pictures."""
+        """Raise CuetuneError unless an injection has this backbone's width, layers, heads and size of images."""
         check_states(injection, self.identity.name, self.width_at, self.kv_shape, where)
         super().check(injection, where)
 
@@ -116,7 +116,7 @@ class ImageBackbone(SeeingBackbone):
         layer: int | None = None,
         pooling: str | None = None,
     ) -> Tensor:
-        """One state (B, d) for each picture: the first, or ("mean") the mean over its patches.
+        """One state (B, d) for each image: the first, or ("mean") the mean over its patches.
 
         pixels: (B, 3, H, W), normalised. layer: reads the states that enter this layer, put through the model's last
         norm; the layers from there on are not run. None reads those behind the last layer.
@@ -127,19 +127,19 @@ class ImageBackbone(SeeingBackbone):
 
     @torch.no_grad()
     def states(self, pixels: Tensor, layer: int | None = None) -> Tensor:
-        """(B, F + N, d) what the frozen model alone makes of pictures; layer: as in `hidden`. Read by `pooled`."""
+        """(B, F + N, d) what the frozen model alone makes of images; layer: as in `hidden`. Read by `pooled`."""
         return self._run(pixels, ImageLayout(Injection(), n_first=self.n_first, last=layer))
 
     @torch.no_grad()
     def states_at(self, layer: int, rows: ImageBatch, n_tokens: int = 0) -> Tensor:
-        """(B, F + N, d) states of the pictures as they enter `layer`, without a prompt; n_tokens: of no use here."""
+        """(B, F + N, d) states of the images as they enter `layer`, without a prompt; n_tokens: of no use here."""
         inputs: dict[int, Tensor] = {}
         layout = ImageLayout(Injection(), inputs=inputs, n_first=self.n_first, last=layer)
         self._run(self.normalised(rows.pixels), layout)
         return inputs[layer]
 
     def hidden_from(self, layer: int, states: Tensor, pictures: ImageBatch, injection: Injection) -> Tensor:
-        """As `hidden`, from the pictures' states (B, F + N, d) at `layer` (`states_at`) on: those below are not run.
+        """As `hidden`, from the images' states (B, F + N, d) at `layer` (`states_at`) on: those below are not run.
 
         pictures: what is read of them; their pixels are not looked at. injection: nothing below `layer`.
         """
@@ -158,7 +158,7 @@ class ImageBackbone(SeeingBackbone):
 
     @torch.no_grad()
     def keys_values(self, pixels: Tensor) -> KeyValue:
-        """(L, B, h_kv, F + N, d_h) keys and values that the frozen model makes of pictures: where prefixes start."""
+        """(L, B, h_kv, F + N, d_h) keys and values that the frozen model makes of images: where prefixes start."""
         captured: dict[int, KeyValue] = {}
         self._run(pixels, ImageLayout(Injection(), capture=captured, n_first=self.n_first))
         keys, values = (torch.stack([captured[layer][part] for layer in sorted(captured)]) for part in (0, 1))
@@ -184,7 +184,7 @@ class ImageBackbone(SeeingBackbone):
         return output.last_hidden_state
 
     def _nothing(self) -> Tensor:
-        """A picture whose states nobody reads."""
+        """An image whose states nobody reads."""
         return torch.zeros((1, *self.input_shape), device=self.device, dtype=self.dtype)
 
     def _weights(self) -> dict[str, Tensor]:
@@ -193,7 +193,7 @@ class ImageBackbone(SeeingBackbone):
 
     @torch.no_grad()
     def _self_test(self) -> None:
-        """A pass must give what the stock path gives: alone, and with a prefix of the picture's own keys and values.
+        """A pass must give what the stock path gives: alone, and with a prefix of the image's own keys and values.
 
         To see every key twice changes no weighted mean, so both must agree, whatever the model does to its keys.
         """

@@ -1,4 +1,4 @@
-"""Injections into a batch of pictures: virtual tokens stand between a model's own first states and the patches."""
+"""Injections into a batch of images: virtual tokens stand between a model's own first states and the patches."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +13,7 @@ from cuetune.backbones.padding import PaddedLayout
 
 @dataclass
 class ImageLayout(PaddedLayout):
-    """One pass of `[first states | prompt | patches]`, (B, F + P + N, d). Pictures are of one size: nothing is padded.
+    """One pass of `[first states | prompt | patches]`, (B, F + P + N, d). Images are of one size: nothing is padded.
 
     n_first: F, states of the model's own before the patches: [CLS], and in some families more. Virtual tokens come in
     at the lowest layer that has any, and the sequence grows there; those of higher layers replace them (VPT, Jia et

@@ -1,4 +1,4 @@
-"""A change of the raw input: what a prompt in pixels adds to a picture before the frozen model sees it."""
+"""A change of the raw input: what a prompt in pixels adds to an image before the frozen model sees it."""
 
 from dataclasses import dataclass, replace
 
@@ -12,7 +12,7 @@ class InputChange:
     """Numbers added to the input as the model takes it, which for pixels is after normalisation.
 
     added: (C, H, W) shared by the batch or (B, C, H, W).
-    window: (top, left, height, width) that each picture is shrunk into first, with the mean colour (zero) around it;
+    window: (top, left, height, width) that each image is shrunk into first, with the mean colour (zero) around it;
         None leaves it as it is.
     """
 
@@ -25,7 +25,7 @@ class InputChange:
         return self.added.dim() == 4
 
     def of(self, pixels: Tensor) -> Tensor:
-        """The changed pixels, (B, C, H, W) -> (B, C, H, W); every frame of clips (B, T, C, H, W) alike."""
+        """The changed pixels, (B, C, H, W) -> (B, C, H, W); every frame of videos (B, T, C, H, W) alike."""
         if self.window is not None:
             top, left, height, width = self.window
             flat = pixels.flatten(0, -4).float()

@@ -1,4 +1,4 @@
-"""What frozen encoders of pictures, clips and sounds have in common."""
+"""What frozen encoders of images, videos and audio files have in common."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace

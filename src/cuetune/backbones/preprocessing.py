@@ -1,4 +1,4 @@
-"""From a picture to the pixels that a model was trained on: size, crop and normalisation, read from its own files."""
+"""From an image to the pixels that a model was trained on: size, crop and normalisation, read from its own files."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ WHOLE = 384  # pixels from which on ConvNeXt's processor cuts nothing off
 class Preprocessing:
     """What a model's image processor does, in two steps: to bytes, which can be kept, and to normalised numbers.
 
-    size: (H, W) of the result. resize: the length that a picture's shorter side is brought to, or the (height, width)
+    size: (H, W) of the result. resize: the length that an image's shorter side is brought to, or the (height, width)
     that it is stretched to; the middle of that is cut out. None stretches it to `size`. resample: Pillow's number of
     the filter. scale: what a byte is multiplied by. mean, std: of each channel, taken off and divided by after that.
     asked: a processor of transformers as text, which makes the bytes where these steps are not its own; else empty.
@@ -102,7 +102,7 @@ class Preprocessing:
         return True
 
     def sized(self, side: int) -> Self:
-        """The same to pictures of (side, side): what is cut out of a picture stays, in fewer or more pixels.
+        """The same to images of (side, side): what is cut out of an image stays, in fewer or more pixels.
 
         Raises CuetuneError for a processor that is asked for every image: it knows one size.
         """
@@ -123,7 +123,7 @@ class Preprocessing:
         return (3, *self.size)
 
     def bytes_of(self, picture: Any) -> Tensor:
-        """(3, H, W) uint8 of a Pillow picture in RGB: resized and cut, not yet normalised."""
+        """(3, H, W) uint8 of a Pillow image in RGB: resized and cut, not yet normalised."""
         if self.asked:
             return torch.from_numpy(image_processors.asked_bytes(self.asked, picture))
         (height, width), resize = self.size, self.resize or self.size
@@ -158,7 +158,7 @@ def _resize(config: Mapping[str, Any]) -> int | tuple[int, int] | None:
 
 
 def _shown(config: Mapping[str, Any]) -> tuple[int, int] | None:
-    """(H, W) that ConvNeXt's processor, which ResNet and RegNet share, leaves of a picture; None to other processors.
+    """(H, W) that ConvNeXt's processor, which ResNet and RegNet share, leaves of an image; None to other processors.
 
     Below 384 it is the middle of a larger one.
     """
@@ -182,7 +182,7 @@ def _pair(value: Any) -> tuple[int, int] | None:
 
 
 def _shortened(picture: Any, length: int) -> tuple[int, int]:
-    """(width, height) of the picture with its shorter side at `length`, its shape kept."""
+    """(width, height) of the image with its shorter side at `length`, its shape kept."""
     width, height = picture.size
     if width <= height:
         return length, max(length, int(length * height / width))

@@ -1,4 +1,4 @@
-"""What frozen models of pictures have in common, vision transformers and convolutional networks alike."""
+"""What frozen image models have in common, vision transformers and convolutional networks alike."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ from cuetune.errors import CuetuneError
 
 
 class SeeingBackbone(MediaBackbone[ImageBatch]):
-    """A frozen model of pictures.
+    """A frozen image model.
 
-    preprocessing: what turns a picture into its pixels, as a tokenizer turns a text into its tokens. classes: the names
+    preprocessing: what turns an image into its pixels, as a tokenizer turns a text into its tokens. classes: the names
     of those that the model was trained on, empty for one without. takes_states: whether prompts may add virtual tokens,
     keys and values; else they change pixels alone.
     """
@@ -34,7 +34,7 @@ class SeeingBackbone(MediaBackbone[ImageBatch]):
     @property
     @abstractmethod
     def n_states(self) -> int:
-        """How many states stand for one picture."""
+        """How many states stand for one image."""
 
     @property
     @abstractmethod
@@ -43,7 +43,7 @@ class SeeingBackbone(MediaBackbone[ImageBatch]):
 
     @property
     def pixel_shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of a picture as the model takes it."""
+        """(C, H, W) of an image as the model takes it."""
         return (int(getattr(self.config, "num_channels", 3)), *self.preprocessing.size)
 
     @property
@@ -52,7 +52,7 @@ class SeeingBackbone(MediaBackbone[ImageBatch]):
         return self.pixel_shape
 
     def pixels(self, pictures: Sequence[Any]) -> Tensor:
-        """(B, 3, H, W) pixels of Pillow pictures in RGB, normalised as the model takes them, on its device."""
+        """(B, 3, H, W) pixels of Pillow images in RGB, normalised as the model takes them, on its device."""
         return self.normalised(torch.stack([self.preprocessing.bytes_of(picture) for picture in pictures]))
 
     def normalised(self, pixels: Tensor) -> Tensor:
@@ -64,7 +64,7 @@ class SeeingBackbone(MediaBackbone[ImageBatch]):
         return self.preprocessing.normalised(here, self.dtype) if pixels.dtype == torch.uint8 else here
 
     def check(self, injection: Injection, where: str = "prompt") -> None:
-        """Raise CuetuneError unless an injection is for pictures of this size."""
+        """Raise CuetuneError unless an injection is for images of this size."""
         name = self.identity.name
         if injection.inputs is not None and injection.inputs.added.shape[-3:] != self.pixel_shape:
             raise CuetuneError(
@@ -72,7 +72,7 @@ class SeeingBackbone(MediaBackbone[ImageBatch]):
                 f"{self.pixel_shape}; load the model the prompt was made for."
             )
         if injection.offsets is not None:
-            raise CuetuneError(f"{where}: offsets of a text's tokens, but {name} reads pictures; use another prompt.")
+            raise CuetuneError(f"{where}: offsets of a text's tokens, but {name} takes images; use another prompt.")
 
     @abstractmethod
     def hidden(
@@ -83,12 +83,12 @@ class SeeingBackbone(MediaBackbone[ImageBatch]):
         layer: int | None = None,
         pooling: str | None = None,
     ) -> Tensor:
-        """One state (B, d) for each picture. pixels: (B, 3, H, W), normalised. layer, pooling: one of `reads`."""
+        """One state (B, d) for each image. pixels: (B, 3, H, W), normalised. layer, pooling: one of `reads`."""
 
     def hidden_mixed(self, parts: Sequence[tuple[ImageBatch, Injection]]) -> list[Tensor]:
-        """As `hidden` for several prompts, each with its own pictures.
+        """As `hidden` for several prompts, each with its own images.
 
-        One pass for each: what a prompt does depends on the picture it stands by, so nothing could be shared.
+        One pass for each: what a prompt does depends on the image it stands by, so nothing could be shared.
         """
         return [
             self.hidden(self.normalised(pictures.pixels), injection, layer=pictures.layer, pooling=pictures.pooling)
@@ -97,13 +97,13 @@ class SeeingBackbone(MediaBackbone[ImageBatch]):
 
     @abstractmethod
     def states(self, pixels: Tensor, layer: int | None = None) -> Tensor:
-        """(B, `n_states`, d) what the frozen model alone makes of pictures; layer: as in `hidden`. Read by `pooled`."""
+        """(B, `n_states`, d) what the frozen model alone makes of images; layer: as in `hidden`. Read by `pooled`."""
 
     @abstractmethod
     def states_at(self, layer: int, rows: ImageBatch, n_tokens: int = 0) -> Tensor:
-        """(B, `n_states`, d) states of the pictures as they enter `layer`, without a prompt.
+        """(B, `n_states`, d) states of the images as they enter `layer`, without a prompt.
 
-        n_tokens: positions that text backbones keep free for one; a picture's states have places of their own.
+        n_tokens: positions that text backbones keep free for one; an image's states have places of their own.
         """
 
     @abstractmethod
@@ -112,7 +112,7 @@ class SeeingBackbone(MediaBackbone[ImageBatch]):
 
     @torch.no_grad()
     def features(self, pixels: Tensor, *, layer: int | None = None, pooling: str | None = None) -> Tensor:
-        """(B, d) in float32 what the frozen model alone says of each picture: for probes, queries and neighbours."""
+        """(B, d) in float32 what the frozen model alone says of each image: for probes, queries and neighbours."""
         return self.hidden(pixels, layer=layer, pooling=pooling).float()
 
     def class_logits(self, pixels: Tensor, injection: Injection | None = None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Injections into a batch of sounds, which are of different lengths and padded behind."""
+"""Injections into a batch of audio files, which are of different lengths and padded behind."""
 
 from dataclasses import dataclass
 
@@ -10,10 +10,10 @@ from cuetune.backbones.image_layout import ImageLayout
 
 @dataclass
 class SoundLayout(ImageLayout):
-    """One pass of `[first states | prompt | the sound | padding]`, (B, F + P + T, d).
+    """One pass of `[first states | prompt | the audio | padding]`, (B, F + P + T, d).
 
-    lengths: (B,) states of each sound's own, first states included, or None where nothing is padded. Nobody sees the
-    padding, so a sound's states do not depend on the company it is heard in.
+    lengths: (B,) states of each audio file's own, first states included, or None where nothing is padded. Nobody sees
+    the padding, so an audio file's states do not depend on the company it is heard in.
     """
 
     lengths: Tensor | None = None

@@ -1,4 +1,4 @@
-"""Frozen models of clips: any vision transformer over frames, or one over tubes, and both are image backbones."""
+"""Frozen video models: any vision transformer over frames, or one over tubes, and both are image backbones."""
 
 import torch
 from torch import Tensor
@@ -13,13 +13,13 @@ from cuetune.errors import CuetuneError
 
 
 class FramesBackbone(ImageBackbone):
-    """A vision transformer that sees the T frames of a clip one by one.
+    """A vision transformer that sees the T frames of a video one by one.
 
-    What is read of a clip are the states that are read of its frames, one behind the other, (B, T · d): a linear head
+    What is read of a video are the states that are read of its frames, one behind the other, (B, T · d): a linear head
     on them weighs every frame by itself, so it can tell what comes first. The mean over frames, the usual choice
-    (Ju et al., ECCV 2022), cannot: it is the same for a clip that is played backwards.
+    (Ju et al., ECCV 2022), cannot: it is the same for a video that is played backwards.
     An injection is shared by all frames, or, with T rows, each frame has its own: the learned temporal prompt.
-    Pixels of clips are (B, T, 3, H, W); methods that take pictures (`states`, `layer_inputs`, `keys_values`) take
+    Pixels of videos are (B, T, 3, H, W); methods that take images (`states`, `layer_inputs`, `keys_values`) take
     frames.
     """
 
@@ -28,7 +28,7 @@ class FramesBackbone(ImageBackbone):
 
     @property
     def frames(self) -> int:
-        """T, the frames that are seen of a clip."""
+        """T, the frames that are seen of a video."""
         return self.preprocessing.frames
 
     @property
@@ -37,16 +37,16 @@ class FramesBackbone(ImageBackbone):
 
     @property
     def n_states(self) -> int:
-        """T · (F + N), the states that stand for one clip."""
+        """T · (F + N), the states that stand for one video."""
         return self.frames * super().n_states
 
     def check(self, injection: Injection, where: str = "prompt") -> None:
-        """As for pictures; a prompt with an own part for each frame must be made for as many frames."""
+        """As for images; a prompt with an own part for each frame must be made for as many frames."""
         super().check(injection, where)
         rows = _rows(injection)
         if rows is not None and rows != self.frames:
             raise CuetuneError(
-                f"{where}: made for {rows} frames, but {self.identity.name} sees {self.frames} of a clip; load the "
+                f"{where}: made for {rows} frames, but {self.identity.name} sees {self.frames} of a video; load the "
                 "model the prompt was made for."
             )
 
@@ -58,13 +58,13 @@ class FramesBackbone(ImageBackbone):
         layer: int | None = None,
         pooling: str | None = None,
     ) -> Tensor:
-        """(B, T · d) what is read of each frame of clips (B, T, 3, H, W), one behind the other; see `ImageBackbone`."""
+        """(B, T · d) the features of each frame of videos (B, T, 3, H, W), side by side; see `ImageBackbone`."""
         each = self._of_frames(injection, len(pixels))
         return super().hidden(pixels.flatten(0, 1), each, layer=layer, pooling=pooling).reshape(len(pixels), -1)
 
     @torch.no_grad()
     def states_at(self, layer: int, rows: ImageBatch, n_tokens: int = 0) -> Tensor:
-        """(B, T · (F + N), d) states of the clips' frames as they enter `layer`, without a prompt."""
+        """(B, T · (F + N), d) states of the videos' frames as they enter `layer`, without a prompt."""
         frames = ImageBatch(rows.pixels.flatten(0, 1))
         return super().states_at(layer, frames).reshape(len(rows.pixels), -1, self.width)
 
@@ -75,7 +75,7 @@ class FramesBackbone(ImageBackbone):
         return found.reshape(len(states), -1)
 
     def _of_frames(self, injection: Injection | None, clips: int) -> Injection:
-        """An injection for every frame of so many clips, as rows of one pass."""
+        """An injection for every frame of so many videos, as rows of one pass."""
         injection = injection or Injection()
         if _rows(injection) is None:
             return injection
@@ -83,10 +83,10 @@ class FramesBackbone(ImageBackbone):
 
 
 class TubesBackbone(ImageBackbone):
-    """VideoMAE: a transformer over tubes, patches of several frames, in which every tube sees the whole clip.
+    """VideoMAE: a transformer over tubes, patches of several frames, in which every tube sees the whole video.
 
     Pixels are (B, T, 3, H, W). Virtual tokens stand before the tubes, which have no state before them; what is read is
-    the mean over the tubes. Raises CuetuneError also where clips are not prepared in the size that the model takes.
+    the mean over the tubes. Raises CuetuneError also where videos are not prepared in the size that the model takes.
     """
 
     kind = "video"
@@ -94,7 +94,7 @@ class TubesBackbone(ImageBackbone):
 
     @property
     def frames(self) -> int:
-        """T, the frames that are seen of a clip."""
+        """T, the frames that are seen of a video."""
         return self.preprocessing.frames
 
     @property
@@ -115,7 +115,7 @@ class TubesBackbone(ImageBackbone):
         return super()._patches() * self.frames // compat_video.tube_length(self.config)
 
     def check(self, injection: Injection, where: str = "prompt") -> None:
-        """As for pictures; no frame can have a prompt of its own."""
+        """As for images; no frame can have a prompt of its own."""
         super().check(injection, where)
         if _rows(injection) is not None:
             raise CuetuneError(

@@ -1,4 +1,4 @@
-"""Loading a model of clips by name: an image model with the number of frames behind it, or a VideoMAE."""
+"""Loading a video model by name: an image model with the number of frames behind it, or a VideoMAE."""
 
 import re
 from dataclasses import replace
@@ -15,7 +15,7 @@ from cuetune.backbones.video import FramesBackbone, TubesBackbone
 from cuetune.errors import CuetuneError
 from cuetune.support.plugins import resolve_model
 
-DEFAULT_VIDEO = "dinov2-small@8x98"  # half again as many states as one picture of 224 x 224
+DEFAULT_VIDEO = "dinov2-small@8x98"  # half again as many states as one image of 224 x 224
 OVER_FRAMES = re.compile(r"(?P<model>.+)@(?P<frames>[1-9]\d?)x(?P<side>[1-9]\d{0,3})")
 
 
@@ -32,7 +32,7 @@ def load_video_backbone(
     device: str = "auto",
     trust_remote_code: bool = False,
 ) -> FramesBackbone | TubesBackbone:
-    """A frozen backbone of clips, ready for prompts.
+    """A frozen backbone of videos, ready for prompts.
 
     name: "MODEL@8x98" for a vision transformer over 8 frames of 98 x 98 pixels, MODEL as of `load_image_backbone`; else
     a VideoMAE, a folder or a model id of the hub. Frames and size are part of the name that is recorded, so that a
@@ -43,7 +43,7 @@ def load_video_backbone(
     if asked := over_frames(name):
         still = load_image_backbone(f"{asked['model']}@{asked['side']}", dtype=dtype, device=device, **options)
         if not isinstance(still, ImageBackbone):
-            raise CuetuneError(f"{name}: clips are seen by vision transformers, and {still.identity.name} is none.")
+            raise CuetuneError(f"{name}: videos are seen by vision transformers, and {still.identity.name} is none.")
         prepared = ClipPreprocessing.over(still.preprocessing, int(asked["frames"]))
         own = f"{_plain_name(asked['model'])}@{asked['frames']}x{asked['side']}"
         frames = FramesBackbone(still.model, prepared, own, still.identity.revision)
@@ -59,7 +59,7 @@ def _tubes(name: str, dtype: Any, place: Any, options: dict[str, Any]) -> TubesB
         model = compat_video.load_tubes(resolve_model(name), dtype=dtype, use_safetensors=True, **options)
     except (OSError, ValueError, ImportError, KeyError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CuetuneError(f"{name}: no model of clips could be loaded ({reason}).") from error
+        raise CuetuneError(f"{name}: no video model could be loaded ({reason}).") from error
     frames, *_ = compat_video.clip_size(model.config)
     prepared = ClipPreprocessing.over(load_preprocessing(name, revision=options["revision"]), frames)
     commit = getattr(model.config, "_commit_hash", None)
@@ -67,7 +67,7 @@ def _tubes(name: str, dtype: Any, place: Any, options: dict[str, Any]) -> TubesB
 
 
 def load_clip_preprocessing(name: str = DEFAULT_VIDEO, *, revision: str | None = None) -> ClipPreprocessing:
-    """How a model's clips are prepared, without its weights. name: as of `load_video_backbone`."""
+    """How a model's videos are prepared, without its weights. name: as of `load_video_backbone`."""
     if asked := over_frames(name):
         still = load_preprocessing(f"{asked['model']}@{asked['side']}", revision=revision)
         return ClipPreprocessing.over(still, int(asked["frames"]))

@@ -1,4 +1,4 @@
-"""A change of the raw sound: what a prompt in the waveform adds before the frozen model hears it."""
+"""A change of the raw audio: what a prompt in the waveform adds before the frozen model hears it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from cuetune.backbones.inputs import InputChange
 
 @dataclass(frozen=True)
 class WaveChange(InputChange):
-    """Samples added to the beginning of every sound (V2S, Yang et al., ICML 2021, eq. 1).
+    """Samples added to the beginning of every audio file (V2S, Yang et al., ICML 2021, eq. 1).
 
-    added: (S,) shared by the batch or (B, S). A sound shorter than S gets silence behind it first, so that all S
+    added: (S,) shared by the batch or (B, S). An audio file shorter than S gets silence behind it first, so that all S
     samples are heard; of a longer one what lies behind stays as it is.
     """
 

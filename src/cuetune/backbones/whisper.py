@@ -26,7 +26,7 @@ class WhisperBackbone(AudioBackbone):
 
     The decoder's layers are numbered on from the encoder's: one injection reaches both. Virtual tokens at the decoder's
     first layer stand before its start tokens, at positions of their own, where Whisper itself is told what was said
-    before; keys and values stand there too, but take no positions. The decoder attends to the sound's own states: not
+    before; keys and values stand there too, but take no positions. The decoder attends to the audio's own states: not
     to padding, and not to virtual tokens of the encoder.
     """
 
@@ -112,7 +112,7 @@ class WhisperBackbone(AudioBackbone):
 
     @torch.inference_mode()
     def write(self, sounds: AudioBatch, injection: Injection, start: Sequence[int], most: int = 224) -> list[list[int]]:
-        """The tokens that the decoder writes of each sound, the likeliest at every step, without start and end.
+        """The tokens that the decoder writes of each audio file, the likeliest at every step, without start and end.
 
         A text ends where it says one phrase over and over (`repeating`), and keeps the phrase once.
         most: tokens of a transcript; the decoder's positions limit it too.
@@ -157,7 +157,7 @@ class WhisperBackbone(AudioBackbone):
         return final[row, injection_tokens(injection, self.layers) + place]
 
     def _encoded(self, layer: int, states: Tensor, lengths: Tensor, injection: Injection) -> Tensor:
-        """(B, T, d) the encoder's final states of the sounds, from those at `layer` on, without the prompt's."""
+        """(B, T, d) the encoder's final states of the audio files, from those at `layer` on, without the prompt's."""
         if layer >= self.layers:
             return states.to(self.device, self.dtype)
         final, layout = self._run(states, lengths, injection, first=layer)
@@ -212,5 +212,5 @@ def injection_tokens(injection: Injection, layer: int) -> int:
 
 
 def _real(encoded: Tensor, lengths: Tensor) -> Tensor:
-    """(B, T) which states are the sound's own."""
+    """(B, T) which states are the audio's own."""
     return torch.arange(encoded.shape[1], device=encoded.device) < lengths.to(encoded.device)[:, None]

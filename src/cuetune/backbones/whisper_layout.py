@@ -14,7 +14,7 @@ from cuetune.backbones.padding import PaddedLayout
 class DecoderLayout(PaddedLayout):
     """One pass of `[prompt | start tokens | transcript]`, (B, P + W, d), padded behind, which causality hides.
 
-    real: (B, T) which of the encoder's states are the sound's own; the decoder attends to those alone.
+    real: (B, T) which of the encoder's states are the audio's own; the decoder attends to those alone.
     first: the number of the decoder's first layer. past: positions before these, whose keys a cache holds.
     """
 
@@ -33,7 +33,7 @@ class DecoderLayout(PaddedLayout):
     def attend(
         self, module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, **how: Any
     ) -> tuple[Tensor, Tensor | None]:
-        """The model's attention: to the sound's own states, or to the prefix's keys and what stands before."""
+        """The model's attention: to the audio's own states, or to the prefix's keys and what stands before."""
         if not module.is_causal:
             return compat.stock_attention(module, query, key, value, self.real[:, None, None], **how)
         if self.capture is not None:

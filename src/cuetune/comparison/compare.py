@@ -80,7 +80,7 @@ def compare(
     the rows' modality. sizes: numbers of training rows; None: all there are, at most 1,000. Every method sees the same
     rows: training rows drawn anew for each seed, as many validation rows, at most 200, and the same held-out rows.
     Tuned methods have `steps` steps, early stopping, and a search over learning rates. head_layer: the layer whose
-    states heads on pictures read. augment: changes pictures that are learned from at random, for the probe too, which
+    states heads on images read. augment: changes images that are learned from at random, for the probe too, which
     then learns from copies (`tuning.runs.augmentation`). price_per_hour, prices, watts: what time and energy cost here.
     data, validation, test, model, task, skip_unreadable, task_options (and group_by, hold_out): as in `tune`. Calling
     it again with the same arguments goes on where it was stopped; more methods, sizes or seeds add to what is there.
@@ -216,8 +216,8 @@ def _notes(comparison: Comparison, results: Sequence[dict[str, Any]], price: Pri
         notes[0] += f" Over the probe: the difference in {metric} on the same draw of rows, its mean over draws."
     if plan.augment != "none":
         notes[1] += (
-            f" In every step pictures are changed at random ({plan.augment.replace(',', ', ')}); a probe learns from "
-            f"each picture and {COPIES} changed copies."
+            f" In every step images are changed at random ({plan.augment.replace(',', ', ')}); a probe learns from "
+            f"each image and {COPIES} changed copies."
         )
     if plan.search:
         notes.insert(2, f"Learning rates: tried with {plan.trial_steps} steps on the first seed of each size.")

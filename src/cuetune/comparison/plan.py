@@ -14,7 +14,7 @@ class Plan:
 
     search: whether each tuned method first tries several learning rates, on the first seed of each size, with a third
     of the steps. length: virtual tokens. watts: the machine's power, instead of asking it. modality: of the rows.
-    head_layer: the layer whose states heads on pictures read. augment: as of `Settings`.
+    head_layer: the layer whose states heads on images read. augment: as of `Settings`.
     Raises CuetuneError for an unknown method or a number that makes no sense.
     """
 

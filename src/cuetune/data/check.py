@@ -145,7 +145,7 @@ KINDS = {
     "leak": ("error", "{noun}s that stand in two parts", "remove them from one part: scores on copies are too good"),
     "conflict": ("error", "{noun}s with different labels", "decide which label is right, or remove both"),
     "empty": ("warning", "rows without {noun}", "remove them: nothing can be read there"),
-    "copy": ("warning", "copies of a {noun} in the same part", "remove them, unless they are meant to weigh more"),
+    "copy": ("warning", "copies of the same {noun} in one part", "remove them, unless they are meant to weigh more"),
 }
 
 

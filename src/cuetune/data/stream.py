@@ -24,7 +24,7 @@ OF_A_TASK = ("test", "rows", "label", "labels", "text", "columns", "encoding", "
 
 
 class StreamTaskKeys(TaskEntry):
-    """The keys of one task. where: column -> value of the rows that are its own. image: the column of pictures."""
+    """The keys of one task. where: column -> value of the rows that are its own. image: the column of images."""
 
     data: str = ""
     labels: tuple[str, ...] | None = Field(None, min_length=1)

@@ -18,7 +18,7 @@ from cuetune.errors import CuetuneError
 
 FIELD = re.compile(r"\{(\w+)\}")
 # Fields whose content is no text, and what people call it; such a field is the whole template.
-ALONE = {"image": "picture", "audio": "recording", "video": "clip"}
+ALONE = {"image": "image", "audio": "audio file", "video": "video"}
 # Left out of what is saved where they are empty: a task with labels, or of text, is saved as it always was.
 LATER = ("max_answer", "chat", "kind", "label_columns", "label_delimiter", "thresholds", "scale")
 
@@ -99,7 +99,7 @@ class Task:
 
     @property
     def noun(self) -> str:
-        """What people call the content of a row: "text", "picture", …."""
+        """What people call the content of a row: "text", "image", …."""
         return ALONE.get(self.modality, "text")
 
     def answer(self, text: str) -> str:

@@ -25,9 +25,7 @@ class ProbePredictor(BasePredictor):
     def __init__(self, task: Task, features: FrozenFeatures, probe: Probe) -> None:
         self.task, self.features, self.probe = task, features, probe
 
-    def answered(
-        self, examples: Iterable[Example], *, best_only: bool = False
-    ) -> Iterator[tuple[Example, Prediction]]:
+    def answered(self, examples: Iterable[Example], *, best_only: bool = False) -> Iterator[tuple[Example, Prediction]]:
         rows = list(examples)
         yield from zip(rows, predict_probe(self.probe, self.task, self.features.of(rows), rows), strict=True)
 

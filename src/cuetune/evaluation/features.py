@@ -153,12 +153,12 @@ class VideoFeatures(ImageFeatures):
 
 
 class AudioFeatures:
-    """One state for each recording, at the layers and with the poolings that are named.
+    """One state for each audio file, at the layers and with the poolings that are named.
 
     layer: the state that a tuned prompt's head reads by default, as it enters this layer; None: the model's own states
-    before the recording, where it has any, and the mean over the recording's, at two thirds of the depth and at the
+    before the audio file, where it has any, and the mean over the audio file's, at two thirds of the depth and at the
     end. reads: what is read, where it is known.
-    A recording enters the first layer once; every layer that is read costs one pass from there.
+    An audio file enters the first layer once; every layer that is read costs one pass from there.
     """
 
     def __init__(

@@ -1,6 +1,5 @@
 """Scoring a tuned prompt on its test rows, beside the baselines of its modality."""
 
-
 from cuetune.backbones.base import Backbone
 from cuetune.evaluation.baselines import baselines_for
 from cuetune.evaluation.evaluate import Evaluation, Source, evaluate_sources, own_name

@@ -75,7 +75,7 @@ def _use(tuned: PromptContents, name: str) -> str:
     if tuned.task.modality == "text":
         parts.append(fenced(tuned.task.template, "text"))
     else:
-        parts[-1] = f"Each row holds a {tuned.task.noun}: its path, its bytes, or the decoded object."
+        parts[-1] = f"Each row holds one {tuned.task.noun}: its path, its bytes, or the decoded object."
     return "\n\n".join(parts)
 
 

@@ -43,9 +43,7 @@ def load_foreign(path: Path, task: Task | None, kind: type[Kept]) -> Kept:
     if not tensor.isfinite().all():
         raise CuetuneError(f"{path}: holds numbers that are not finite (NaN or infinity).")
     backbone = BackboneIdentity(UNKNOWN_BACKBONE, None, "", "", "", tensor.shape[1], 0, 0)
-    return kind(
-        SoftPrompt(tensor.float()), task or Task(template="{text}", name=path.stem), backbone, {}, "array"
-    )
+    return kind(SoftPrompt(tensor.float()), task or Task(template="{text}", name=path.stem), backbone, {}, "array")
 
 
 def _array(path: Path) -> Tensor:

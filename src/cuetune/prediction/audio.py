@@ -24,7 +24,7 @@ from cuetune.readouts.transcript import MOST
 class AudioPredictor(PromptPredictor[AudioBatch]):
     """One prompt, ready to answer about audio. readout: the head that was trained with it, or what writes.
 
-    skipped: counts recordings that cannot be read, which then get no prediction; None makes the first an error.
+    skipped: counts audio files that cannot be read, which then get no prediction; None makes the first an error.
     """
 
     backbone: AudioBackbone
@@ -42,9 +42,7 @@ class AudioPredictor(PromptPredictor[AudioBatch]):
         for member in prompt.members:
             backbone.check(member.injection())
 
-    def answered(
-        self, examples: Iterable[Example], *, best_only: bool = False
-    ) -> Iterator[tuple[Example, Prediction]]:
+    def answered(self, examples: Iterable[Example], *, best_only: bool = False) -> Iterator[tuple[Example, Prediction]]:
         for rows, waves in listen(examples, self.task, self.backbone.hearing, self.skipped):
             yield from zip(rows, self.answers(rows, waves), strict=True)
 

@@ -19,9 +19,7 @@ class BasePredictor(ABC):
     """Answers rows in order."""
 
     @abstractmethod
-    def answered(
-        self, examples: Iterable[Example], *, best_only: bool = False
-    ) -> Iterator[tuple[Example, Prediction]]:
+    def answered(self, examples: Iterable[Example], *, best_only: bool = False) -> Iterator[tuple[Example, Prediction]]:
         """Each example with its answer, in order; examples that are left out, because they cannot be read, have none.
 
         best_only: the label and its probability are enough, which costs less where a text's labels are many.

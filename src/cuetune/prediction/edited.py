@@ -37,9 +37,7 @@ class EditedPredictor(Predictor):
         super().__init__(backbone, task, prompt, writing, readout)
         self.former = Predictor(backbone, task, prompt.base, self.writing, self.readout)
 
-    def answered(
-        self, examples: Iterable[Example], *, best_only: bool = False
-    ) -> Iterator[tuple[Example, Prediction]]:
+    def answered(self, examples: Iterable[Example], *, best_only: bool = False) -> Iterator[tuple[Example, Prediction]]:
         source = iter(examples)
         while chunk := list(islice(source, ROWS_AT_ONCE)):
             answers = list(self.former.predict(chunk, best_only=best_only))

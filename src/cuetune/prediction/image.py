@@ -33,9 +33,7 @@ class ImagePredictor(PromptPredictor[ImageBatch]):
         for member in prompt.members:
             backbone.check(member.injection())
 
-    def answered(
-        self, examples: Iterable[Example], *, best_only: bool = False
-    ) -> Iterator[tuple[Example, Prediction]]:
+    def answered(self, examples: Iterable[Example], *, best_only: bool = False) -> Iterator[tuple[Example, Prediction]]:
         for rows, pixels, repeated in decode(examples, self.task, self.backbone.preprocessing, self.skipped):
             for example, answer, again in zip(rows, self.answers(rows, pixels), repeated, strict=True):
                 yield example, replace(answer, cut=again)

@@ -64,9 +64,7 @@ class Predictor(PromptPredictor[TokenBatch]):
             self.readout.fit(answers, self.prompt.length, self.writing.max_tokens)
         self.renderer = renderer_for(self.backbone, self.task, self.prompt.length + self.readout.n_answer)
 
-    def answered(
-        self, examples: Iterable[Example], *, best_only: bool = False
-    ) -> Iterator[tuple[Example, Prediction]]:
+    def answered(self, examples: Iterable[Example], *, best_only: bool = False) -> Iterator[tuple[Example, Prediction]]:
         walk = self._walk if best_only else None
         source = iter(examples)
         while chunk := list(islice(source, ROWS_AT_ONCE)):

@@ -1,7 +1,7 @@
-"""Prompts in pixels: a trained frame or patch added to every picture (Bahng et al. 2022, arXiv 2203.17274).
+"""Prompts in pixels: a trained frame or patch added to every image (Bahng et al. 2022, arXiv 2203.17274).
 
-x' = x + v, where x is the picture as the model takes it, normalised; v is trained on a part of it, and zero elsewhere.
-With `shrink` the picture is put into the frame's inside and nothing of it is covered, as in ILM-VP (Chen et al., CVPR
+x' = x + v, where x is the image as the model takes it, normalised; v is trained on a part of it, and zero elsewhere.
+With `shrink` the image is put into the frame's inside and nothing of it is covered, as in ILM-VP (Chen et al., CVPR
 2023) and FairReprogram (Zhang et al., NeurIPS 2022).
 """
 
@@ -22,8 +22,8 @@ SIDES = ("top", "bottom", "left", "right")
 class FramePrompt(Prompt):
     """A frame of w pixels, 2 · C · w · (H + W - 2 w) numbers: 69,840 for w = 30 around 224 x 224.
 
-    sides: top and bottom (C, w, W), left and right (C, H - 2 w, w). shrink: bring the picture to the frame's inside
-    first; else the frame is added to the picture's own edge.
+    sides: top and bottom (C, w, W), left and right (C, H - 2 w, w). shrink: bring the image to the frame's inside
+    first; else the frame is added to the image's own edge.
     """
 
     kind = "frame"
@@ -47,7 +47,7 @@ class FramePrompt(Prompt):
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(w, H, W): how wide the frame is, and the picture with it."""
+        """(w, H, W): how wide the frame is, and the image with it."""
         channels, width, across = self.sides["top"].shape
         return width, self.sides["left"].shape[1] + 2 * width, across
 
@@ -64,7 +64,7 @@ class FramePrompt(Prompt):
 
     def described(self) -> str:
         width, height, across = self.shape
-        around = "around the picture" if self.shrink else "on the picture's edge"
+        around = "around the image" if self.shrink else "on the image's edge"
         return f"a frame of {width} pixels {around}, {height} x {across} in all"
 
     def spec(self) -> dict[str, Any]:
@@ -78,9 +78,9 @@ class FramePrompt(Prompt):
 
 
 class PatchPrompt(Prompt):
-    """A square of s x s pixels added at one place of every picture.
+    """A square of s x s pixels added at one place of every image.
 
-    values: (C, s, s). top, left: its place. shape: (H, W) of the picture.
+    values: (C, s, s). top, left: its place. shape: (H, W) of the image.
     """
 
     kind = "patch"

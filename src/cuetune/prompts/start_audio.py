@@ -20,18 +20,18 @@ from cuetune.prompts.start import Method, Start, prefix
 from cuetune.prompts.told import ToldPrompt
 from cuetune.prompts.wave import WavePrompt
 
-HEARD = 8  # recordings that a prompt may begin from
+HEARD = 8  # audio files that a prompt may begin from
 BEFORE = "<|startofprev|>"  # what Whisper's decoder reads before what was said earlier
 
 
 @dataclass(frozen=True)
 class AudioStart(Start):
-    """length: virtual tokens. sounds: some recordings to tune on, and what is said in them.
+    """length: virtual tokens. sounds: some audio files to tune on, and what is said in them.
 
     reads: the layer whose states the head reads, None for the final ones; a prompt has nothing from there on.
     """
 
-    modality, rows = "audio", "sounds"
+    modality, rows = "audio", "audio files"
 
     backbone: AudioBackbone
     length: int
@@ -61,7 +61,7 @@ class AudioStart(Start):
         return self.backbone.layers if self.reads is None else self.reads
 
     def keys_values(self) -> tuple[Tensor, Tensor]:
-        """Those of P states of these recordings, drawn by the seed."""
+        """Those of P states of these audio files, drawn by the seed."""
         keys, values = self.backbone.keys_values(self.sounds)
         picked = self.drawn(keys.shape[2])
         return keys[:, :, picked].float().cpu(), values[:, :, picked].float().cpu()
@@ -71,7 +71,7 @@ class AudioStart(Start):
         return torch.randint(count, (self.length,), generator=torch.Generator().manual_seed(self.seed))
 
     def told(self) -> list[int]:
-        """P tokens that a decoder is told: what was said before, which is what some recordings say."""
+        """P tokens that a decoder is told: what was said before, which is what some audio files say."""
         if not isinstance(self.backbone, WhisperBackbone) or not self.said:
             raise CuetuneError("a prompt of the decoder needs transcripts to write; choose a prompt of the encoder.")
         tokenizer = self.backbone.tokenizer
@@ -89,7 +89,7 @@ def shallow(start: AudioStart, layer: int = 0) -> Prompt:
 
 
 def _tokens(start: AudioStart, first: int, layers: int) -> Prompt:
-    """Virtual tokens that begin as states of recordings."""
+    """Virtual tokens that begin as states of audio files."""
     start.check_layer(first)
     inputs = start.backbone.layer_inputs(start.sounds)
     picked = start.drawn(len(inputs[0]))
@@ -121,7 +121,7 @@ AUDIO_METHODS = {
     "deep": Method("virtual tokens before every layer of the encoder (DPT, Cappellazzo 2024)", deep, "head"),
     "shallow": Method("virtual tokens before its first layer (SPT, Cappellazzo 2024)", shallow, "head"),
     "prefix": Method("keys and values in every layer of it (Li & Liang 2021, direct)", prefix, "head"),
-    "wave": Method("trained samples added to the sound (V2S 2021)", wave, "head"),
+    "wave": Method("trained samples added to the audio (V2S 2021)", wave, "head"),
     "decoder": Method("virtual tokens before the decoder's start, for transcripts", decoder, "auto"),
     "decoder-prefix": Method("keys and values in the decoder's layers, for transcripts", decoder_prefix, "auto"),
 }

@@ -21,7 +21,7 @@ from cuetune.prompts.start import Method, Start, prefix
 from cuetune.prompts.temporal import TemporalPrompt
 from cuetune.prompts.visual import VisualPrompt
 
-SEEN = 8  # pictures that a prefix may begin from
+SEEN = 8  # images that a prefix may begin from
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class ImageStart(Start):
     reads: the layer whose states the head reads, None for the final ones; a prompt has nothing from there on.
     """
 
-    modality, rows = "image", "pictures"
+    modality, rows = "image", "images"
 
     backbone: SeeingBackbone
     length: int
@@ -86,7 +86,7 @@ class ImageStart(Start):
         return torch.stack([each[rows, places] for each in inputs]).float().cpu()
 
     def _drawn(self, n_places: int) -> tuple[Tensor, Tensor]:
-        """(P,) pictures and (P,) places of their patches, drawn by the seed."""
+        """(P,) images and (P,) places of their patches, drawn by the seed."""
         generator = torch.Generator().manual_seed(self.seed)
         rows = torch.randint(len(self.pixels), (self.length,), generator=generator)
         return rows, torch.randint(self.transformer.n_first, n_places, (self.length,), generator=generator)
@@ -95,7 +95,7 @@ class ImageStart(Start):
 class VideoStart(ImageStart):
     """pixels: (B, T, 3, H, W) of some videos to tune on, or their frames (B · T, 3, H, W) where each is seen alone."""
 
-    modality, rows = "video", "clips"
+    modality, rows = "video", "videos"
 
 
 def vpt(start: ImageStart, layer: int = 0, begin: str = "patches") -> Prompt:
@@ -107,33 +107,33 @@ def vpt_shallow(start: ImageStart, layer: int = 0, begin: str = "patches") -> Pr
 
 
 def _visual(start: ImageStart, first: int, layers: int, begin: str) -> Prompt:
-    """begin: "random" as VPT's paper has it, or "patches": states of real pictures (SPT, Wang et al., ICML 2024).
+    """begin: "random" as VPT's paper has it, or "patches": states of real images (SPT, Wang et al., ICML 2024).
 
     Random tokens in every layer disturb what comes out so much that learning first has to undo it.
     """
     frozen = start.transformer
     start.check_layer(first)
     if begin not in ("random", "patches"):
-        raise CuetuneError(f"begin={begin}: choose random, or patches of pictures to tune on.")
+        raise CuetuneError(f"begin={begin}: choose random, or patches of images to tune on.")
     if begin == "patches":
         return LatePrompt(start.states()[first : first + layers], first)
     return VisualPrompt.begin(layers, start.length, frozen.width, frozen.patch, first, start.seed)
 
 
 def frame(start: ImageStart, width: int | None = None, shrink: bool = False) -> Prompt:
-    """By default the paper's 30 of 224 pixels, or as large a part of other pictures."""
+    """By default the paper's 30 of 224 pixels, or as large a part of other images."""
     width = _part(start, 30) if width is None else width
     return FramePrompt.begin(start.backbone.pixel_shape, width, shrink, start.seed)
 
 
 def patch(start: ImageStart, size: int | None = None, place: str = "corner") -> Prompt:
-    """By default the paper's 50 of 224 pixels, or as large a part of other pictures."""
+    """By default the paper's 50 of 224 pixels, or as large a part of other images."""
     size = _part(start, 50) if size is None else size
     return PatchPrompt.begin(start.backbone.pixel_shape, size, place, start.seed)
 
 
 def _part(start: ImageStart, pixels: int) -> int:
-    """So many pixels of a picture of 224, in a picture of the backbone's size."""
+    """So many pixels of an image of 224, in an image of the backbone's size."""
     return max(1, round(pixels * min(start.backbone.pixel_shape[1:]) / 224))
 
 

@@ -1,4 +1,4 @@
-"""A learned temporal prompt: beside virtual tokens that all frames of a clip share, each frame has some of its own."""
+"""A learned temporal prompt: beside virtual tokens that all frames of a video share, each frame has some of its own."""
 
 import math
 from typing import Any

@@ -6,7 +6,7 @@ from cuetune.prompts.prefix import PrefixPrompt
 class ToldPrompt(PrefixPrompt):
     """A prefix (Li & Liang 2021) of the decoder's layers alone, which are numbered on from the encoder's.
 
-    The encoder's states below it do not depend on it: they are computed once for every sound.
+    The encoder's states below it do not depend on it: they are computed once for every audio file.
     """
 
     kind = "decoder-prefix"

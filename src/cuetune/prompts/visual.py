@@ -1,4 +1,4 @@
-"""Visual prompt tuning (VPT, Jia et al., ECCV 2022): virtual tokens between the [CLS] and the patches of a picture."""
+"""Visual prompt tuning (VPT, Jia et al., ECCV 2022): virtual tokens between the [CLS] and the patches of an image."""
 
 import math
 from typing import Any
@@ -19,7 +19,7 @@ class VisualPrompt(Prompt):
 
     M = 1 at layer 0 is VPT-shallow (eq. 3): [x_1, Z_1, E_1] = L_1([x_0, P, E_0]). M = L is VPT-deep (eq. 4):
     [x_i, _, E_i] = L_i([x_(i-1), P_(i-1), E_(i-1)]), where what a layer makes of its virtual tokens is thrown away.
-    states: (M, P, d). first: the lowest layer; above 0, the states of the pictures below it are the frozen model's own.
+    states: (M, P, d). first: the lowest layer; above 0, the states of the images below it are the frozen model's own.
     """
 
     kind = "visual"

@@ -1,7 +1,7 @@
-"""A prompt in the waveform: trained samples added to every sound (V2S, Yang, Tsai and Chen, ICML 2021, eq. 1).
+"""A prompt in the waveform: trained samples added to every audio file (V2S, Yang, Tsai and Chen, ICML 2021, eq. 1).
 
-x' = Pad(x) + theta, where theta is as long as the sound that the model hears; here every sound begins at the start of
-it and is heard once, where V2S may repeat a short series in several places.
+x' = Pad(x) + theta, where theta is as long as the audio that the model hears; here every audio file begins at the start
+of it and is heard once, where V2S may repeat a short series in several places.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ from cuetune.prompts.base import Prompt
 class WavePrompt(Prompt):
     """theta in R^S, samples at the model's rate: 16,000 for a second at 16 kHz.
 
-    values: (S,), stated in units of `scale`, the root mean square of the sounds it is added to, times a tenth.
+    values: (S,), stated in units of `scale`, the root mean square of the audio files it is added to, times a tenth.
     """
 
     kind = "wave"
@@ -29,7 +29,7 @@ class WavePrompt(Prompt):
 
     @classmethod
     def begin(cls, samples: int, loudness: float, seed: int = 0) -> "WavePrompt":
-        """Normal random samples a tenth as loud as the sounds. loudness: their root mean square."""
+        """Normal random samples a tenth as loud as the audio files. loudness: their root mean square."""
         return cls(torch.randn(samples, generator=torch.Generator().manual_seed(seed)), 0.1 * loudness)
 
     def injection(self) -> Injection:
@@ -43,7 +43,7 @@ class WavePrompt(Prompt):
         return 0
 
     def described(self) -> str:
-        return f"{len(self.values):,} samples added to the sound"
+        return f"{len(self.values):,} samples added to the audio"
 
     def spec(self) -> dict[str, Any]:
         return {"scale": self.scale}

@@ -100,7 +100,7 @@ def image_readout(
     if kind in ("auto", "head"):
         return MediaHead(backbone, task, pooling, layer, seed)
     if kind != "classes":
-        raise CuetuneError(f"--readout {kind}: of pictures a head reads answers, or the model's classes.")
+        raise CuetuneError(f"--readout {kind}: of images a head reads answers, or the model's classes.")
     refuse(task, "--readout classes")
     if pooling is not None or layer is not None:
         raise CuetuneError("--readout classes reads what the model's classifier does; leave --pooling, --head-layer.")

@@ -1,7 +1,7 @@
 """Label mapping: classes that a model was trained on stand for the labels of a task (ILM-VP, Chen et al., CVPR 2023).
 
 A prompt in pixels changes no output layer, so each label borrows one of the model's own classes. Which one is decided
-by how often the prompted model says a class to the pictures of a label, and anew after every pass over the data.
+by how often the prompted model says a class to the images of a label, and anew after every pass over the data.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class ClassMapping:
     def by_frequency(cls, said: Tensor, labels: Tensor, n_classes: int, n_labels: int) -> "ClassMapping":
         """The paper's greedy choice: the pair of class and label that occurs most is fixed, and both are taken out.
 
-        said: (N,) the class with the highest logit for each picture. labels: (N,) its label. Of pairs that occur
+        said: (N,) the class with the highest logit for each image. labels: (N,) its label. Of pairs that occur
         equally often the one with the lowest class comes first. Raises CuetuneError for more labels than classes.
         """
         _check(n_classes, n_labels)

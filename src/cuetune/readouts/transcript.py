@@ -1,4 +1,4 @@
-"""What is said in a recording, written: trained token by token, as Whisper was."""
+"""What is said in an audio file, written: trained token by token, as Whisper was."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,9 +19,9 @@ MOST = 224  # tokens of a transcript: half of what Whisper's decoder takes, as i
 
 
 class Transcript:
-    """The words of a recording, behind Whisper's start tokens. The task's instruction is the language's code.
+    """The words of an audio file, behind Whisper's start tokens. The task's instruction is the language's code.
 
-    at_least: seconds that are heard of each recording, with silence behind a shorter one: the 30 that Whisper was
+    at_least: seconds that are heard of each audio file, with silence behind a shorter one: the 30 that Whisper was
     trained with, unless the model's name says less. With less, Whisper without a prompt says short sentences over and
     over; a tuned one need not, and costs less by as much.
     """
@@ -49,7 +49,7 @@ class Transcript:
                 )
 
     def rows(self, sounds: AudioBatch, rows: Sequence[Any]) -> AudioBatch:
-        """Sounds with what the decoder reads, and the places that predict a target token."""
+        """Audio files with what the decoder reads, and the places that predict a target token."""
         answers = self.answers(rows)
         ids = [torch.tensor(self.start + answer[:-1]) for answer in answers]
         first = len(self.start) - 1

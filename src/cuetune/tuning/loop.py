@@ -112,7 +112,7 @@ class Tuner:
         changed = augmentation_for(modality, settings.augment, settings.seed)
         if changed and prompt.frozen_below:
             raise CuetuneError(
-                "--augment changes pictures in every step, and below a late prompt states are computed once; leave one."
+                "--augment changes images in every step, and below a late prompt states are computed once; leave one."
             )
         self.step_pass = StepPass(backbone, self.prompt, self.runs, bool(reading), queries, changed)
         self.batches = batches or Epochs(len(self.runs[0].rows), settings.batch_size, settings.seed)

@@ -18,7 +18,7 @@ PROMPT: dict[str, Any] = {"panel": "Prompt"}  # where the help lists a field tha
 # it moves: for virtual tokens the root mean square of the embedding table (SmolLM2: 0.136, so 0.01).
 RATE_PER_RMS = 0.075
 # A head's step is stated by what it does: how far it can move a logit at the usual rate of the prompt beside it. From a
-# probe, steps of 1 lead away from the answers first, and a run has to come back (benchmarks, "Pictures").
+# probe, steps of 1 lead away from the answers first, and a run has to come back (benchmarks, "Images").
 LOGIT_STEP = {"random": 1.0, "probe": 0.1}
 
 

@@ -22,7 +22,7 @@ class StepPass:
 
     queries: (N, D) of each task's rows, for a prompt that goes by them; where they are not given, each step asks for
     its own.
-    augmentation: changes pictures at random before they go through the model; None for none.
+    augmentation: changes images at random before they go through the model; None for none.
     """
 
     backbone: Backbone

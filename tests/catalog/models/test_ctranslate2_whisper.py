@@ -125,7 +125,7 @@ def test_a_file_that_does_not_fit_is_refused(tmp_path):
 
 
 def test_what_is_no_model_of_sound_is_said_so(tmp_path):
-    with pytest.raises(CuetuneError, match="nowhere: no model of sound could be loaded"):
+    with pytest.raises(CuetuneError, match="nowhere: no audio model could be loaded"):
         load_audio_backbone("nowhere")
     whisper_model().save_pretrained(tmp_path)
     with pytest.raises(CuetuneError, match="no preprocessor_config.json"):

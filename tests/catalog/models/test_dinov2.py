@@ -123,7 +123,7 @@ def test_onnx_files_are_read_whole_or_refused(tmp_path):
 
 
 def test_what_is_no_vision_transformer_is_said_so(tmp_path):
-    with pytest.raises(CuetuneError, match="nowhere: no model of pictures could be loaded"):
+    with pytest.raises(CuetuneError, match="nowhere: no image model could be loaded"):
         load_image_backbone("nowhere")
     tiny_model().save_pretrained(tmp_path)
     with pytest.raises(CuetuneError, match="no preprocessor_config.json"):

@@ -1,4 +1,4 @@
-"""Pictures that streams are made of."""
+"""Images that streams are made of."""
 
 import numpy as np
 import pytest

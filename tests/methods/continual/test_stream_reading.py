@@ -1,4 +1,4 @@
-"""Streams of texts and pictures: rows dealt by labels and domains, split without leaks, every fault by its line."""
+"""Streams of texts and images: rows dealt by labels and domains, split without leaks, every fault by its line."""
 
 import csv
 

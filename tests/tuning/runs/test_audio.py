@@ -1,4 +1,4 @@
-"""Sounds in the one training loop: every prompt learns, a stopped run goes on, and what is kept changes no number."""
+"""Audio in the one training loop: every prompt learns, a stopped run goes on, and what is kept changes no number."""
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ def examples(folder):
 
 @pytest.fixture(scope="module")
 def spoken(folder):
-    """The same sounds with a word for each: what a tiny Whisper is to write."""
+    """The same audio files with a word for each: what a tiny Whisper is to write."""
     rows = [{"audio": row.values["audio"], "caption": {"high": "good", "low": "bad"}[row.values["label"]]}
             for row in SOUNDS.read(folder)]  # fmt: skip
     read = list(SOUNDS.read(rows))

@@ -1,4 +1,4 @@
-"""Pictures changed at random: mirrored exactly, cut within their borders, the same again for the same place."""
+"""Images changed at random: mirrored exactly, cut within their borders, the same again for the same place."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ def noise(*shape):
 
 
 def places(count):
-    """(B, 3, H, W) pictures whose first two numbers say where a pixel is: from left to right, from top to bottom."""
+    """(B, 3, H, W) images whose first two numbers say where a pixel is: from left to right, from top to bottom."""
     along = torch.arange(SIZE, dtype=torch.uint8) * SLOPE
     across, down = along.expand(SIZE, SIZE), along[:, None].expand(SIZE, SIZE)
     return torch.stack([across, down, torch.zeros_like(across)]).expand(count, -1, -1, -1)

@@ -1,4 +1,4 @@
-"""Pictures in the one training loop: every prompt learns, a stopped run goes on, and frozen states change nothing."""
+"""Images in the one training loop: every prompt learns, a stopped run goes on, and frozen states change nothing."""
 
 import pytest
 import torch

@@ -18,7 +18,7 @@ from transformers.feature_extraction_utils import FeatureExtractionMixin
 from cuetune.backbones.compat import text as compat
 from cuetune.backbones.whole_weights import check_preprocessing, load_whole
 
-# Families of transformers over sound, with the states that stand before a sound's own: AST has two for all of it.
+# Audio families of transformers, with the states that stand before an audio file's own: AST has two for all of it.
 FAMILIES = {"whisper": 0, "audio-spectrogram-transformer": 2, "wav2vec2": 0, "hubert": 0}
 FAMILIES |= {"unispeech": 0, "unispeech-sat": 0, "data2vec-audio": 0}  # built as wav2vec 2.0 is
 
@@ -57,7 +57,7 @@ def extractor_config(source: str, **options: Any) -> dict[str, Any]:
 
 
 def hearing_part(model: PreTrainedModel) -> nn.Module:
-    """The part of a model that turns a sound into states. Raises LookupError for one that shortens them at its end."""
+    """The part of a model that turns audio into states. Raises LookupError for one that shortens them at its end."""
     if getattr(model.config, "add_adapter", False):
         raise LookupError("an adapter behind its layers makes other states of them")
     return model.get_encoder() if model.config.model_type == "whisper" else model.base_model  # type: ignore[return-value]
@@ -71,7 +71,7 @@ def audio_layers(model: PreTrainedModel) -> nn.ModuleList:
 
 
 def n_first(model: PreTrainedModel) -> int:
-    """F, states of the model's own before those of the sound."""
+    """F, states of the model's own before those of the audio."""
     return FAMILIES[model.config.model_type]
 
 
@@ -94,7 +94,7 @@ def told(part: Any, features: Tensor) -> nn.Module:
 
 
 def smallest(model: PreTrainedModel) -> Tensor:
-    """Features of the smallest sound that a model takes, which nobody listens to."""
+    """Features of the smallest audio that a model takes, which nobody listens to."""
     config = model.config
     if config.model_type == "whisper":
         return torch.zeros(1, config.num_mel_bins, 2)

@@ -46,7 +46,7 @@ def hand_on(model: PreTrainedModel) -> None:
 
 
 def clip_size(config: Any) -> tuple[int, int, int]:
-    """(T, H, W) of the clips that a model over tubes takes; its positions are fixed."""
+    """(T, H, W) of the videos that a model over tubes takes; its positions are fixed."""
     side = config.image_size
     height, width = side if isinstance(side, list | tuple) else (side, side)
     return int(config.num_frames), int(height), int(width)

@@ -12,18 +12,18 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATIO
 from cuetune.backbones.compat import text as compat
 from cuetune.backbones.whole_weights import check_preprocessing, load_whole
 
-# Models of pictures and words in one, of which the part that sees is loaded alone.
+# Models of images and words in one, of which the part that sees is loaded alone.
 SEES_AND_READS = {"clip": "CLIPVisionModel", "siglip": "SiglipVisionModel"}
 
 
 def is_vision(config: Any) -> bool:
-    """Whether a configuration is that of a model of pictures, over patches or convolutional, and not of clips."""
+    """Whether a configuration is that of an image model, over patches or convolutional, and not of videos."""
     patches = hasattr(config, "patch_size") and hasattr(config, "image_size") and not hasattr(config, "num_frames")
     return hasattr(config, "vision_config") or patches or is_convolutional(config)
 
 
 def is_convolutional(config: Any) -> bool:
-    """Whether a configuration is that of a classifier of pictures without attention."""
+    """Whether a configuration is that of a classifier of images without attention."""
     attends = hasattr(config, "vision_config") or any("num_heads" in n or "attention_heads" in n for n in vars(config))
     return config.model_type in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES and not attends
 
@@ -35,7 +35,7 @@ def load_vision(source: str, **options: Any) -> PreTrainedModel:
     named = {name: options[name] for name in ("revision", "trust_remote_code") if name in options}
     config = AutoConfig.from_pretrained(source, **named)
     if not is_vision(config):
-        raise ValueError(f"a model of type {config.model_type!r} does not see pictures")
+        raise ValueError(f"a model of type {config.model_type!r} does not see images")
     if config.model_type in SEES_AND_READS:
         return load_whole(getattr(transformers, SEES_AND_READS[config.model_type]), source, **options)
     classifies = any("ForImageClassification" in name for name in config.architectures or ())
@@ -84,12 +84,12 @@ def vision_layers(model: PreTrainedModel) -> nn.ModuleList:
 
 def patch_size(config: Any) -> tuple[int, int]:
     """(height, width) of a patch."""
-    size = getattr(config, "patch_size", None) or config.tubelet_size[1:]  # of clips, a patch's sides in a tube
+    size = getattr(config, "patch_size", None) or config.tubelet_size[1:]  # of videos, a patch's sides in a tube
     return (int(size[0]), int(size[1])) if isinstance(size, list | tuple) else (int(size), int(size))
 
 
 def size_arguments(model: PreTrainedModel, size: tuple[int, int]) -> dict[str, bool]:
-    """What a model must be told to take pictures of another (H, W) than it was built for."""
+    """What a model must be told to take images of another (H, W) than it was built for."""
     built = vision_config(model).image_size
     built = tuple(built) if isinstance(built, list | tuple) else (built, built)
     asked = "interpolate_pos_encoding" in inspect.signature(seeing_part(model).forward).parameters

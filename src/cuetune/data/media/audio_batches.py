@@ -1,4 +1,4 @@
-"""From rows with recordings to waves at the model's rate: decoded by several threads, in order, few at a time."""
+"""From rows with audio files to waves at the model's rate: decoded by several threads, in order, few at a time."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,7 +19,7 @@ from cuetune.data.task import Task
 from cuetune.errors import CuetuneError
 from cuetune.support.spill_table import SpillTable
 
-AT_ONCE = 32  # recordings in memory
+AT_ONCE = 32  # audio files in memory
 RATE = 16000  # of a model that is not known yet
 
 
@@ -54,7 +54,7 @@ def listen(
 
 
 def _read(example: Example, task: Task, rate: int, longest: float) -> Tensor | CuetuneError:
-    """The wave of an example's recording, or what is wrong with it."""
+    """The wave of an example's audio file, or what is wrong with it."""
     content = example.fields[task.fields[0]]
     if isinstance(content, Decoded) and content.preparation == (rate, longest):
         return content.values
@@ -67,24 +67,24 @@ def _read(example: Example, task: Task, rate: int, longest: float) -> Tensor | C
 def checked(
     examples: Sequence[Example], task: Task, hearing: Hearing, table: SpillTable
 ) -> list[Example | CuetuneError]:
-    """Each example with its recording decoded into the table, or what is wrong with it. A file is opened once."""
+    """Each example with its audio file decoded into the table, or what is wrong with it. A file is opened once."""
     rate, longest = hearing.rate, hearing.longest / hearing.rate
 
     def read(content: Any, where: str) -> tuple[Tensor, int, Any]:
         return torch.from_numpy(read_recording(content, where, rate, longest)), 0, shape_of(content, where)
 
-    return read_once(examples, task, read, (rate, longest), "recording", table)
+    return read_once(examples, task, read, (rate, longest), "audio file", table)
 
 
 def faults(examples: Sequence[Example], task: Task) -> list[CuetuneError | None]:
-    """What is wrong with the recording of each example; None where it can be heard."""
+    """What is wrong with the audio file of each example; None where it can be heard."""
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         read = threads.map(lambda each: _read(each, task, RATE, LONGEST), examples)
         return [each if isinstance(each, CuetuneError) else None for each in read]
 
 
 def conversions(examples: Iterable[Example], task: Task, rate: int = RATE, longest: float = LONGEST) -> Converted:
-    """What will be done to recordings that can be read so that a model hears them, as their headers say."""
+    """What will be done to audio files that can be read so that a model hears them, as their headers say."""
     done = Converted()
     for example in examples:
         content = example.fields[task.fields[0]]

@@ -62,7 +62,7 @@ def decoded_audio() -> frozenset[str]:
 
 SOUNDS = Media(
     field="audio",
-    noun="recording",
+    noun="audio file",
     endings=(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au"),
     columns=("audio", "sound", "recording", "wav", "clip", "path", "file", "filename", "file_name"),
     begins=re.compile(
@@ -86,7 +86,7 @@ def infer_transcripts(
 ) -> Task:
     """A task that writes down what is said. language: its code, for a model that knows several; the instruction.
 
-    Raises CuetuneError where it cannot be told which column holds the recordings, or which what is said in them.
+    Raises CuetuneError where it cannot be told which column holds the audio files, or which what is said in them.
     """
     if others:
         raise CuetuneError(f"--{next(iter(others)).replace('_', '-')}: a transcript has no labels; leave it out.")

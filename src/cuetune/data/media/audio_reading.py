@@ -1,4 +1,4 @@
-"""Recordings of users, read by libsndfile: every format becomes one channel at the model's rate, and is counted.
+"""Audio files of users, read by libsndfile: every format becomes one channel at the model's rate, and is counted.
 
 Every fault is one line that says where it is.
 """
@@ -21,7 +21,7 @@ SHORTEST = 0.002  # seconds: less says nothing
 
 @dataclass
 class Converted:
-    """What was done to recordings so that a model hears them: how many had another rate, several channels, were cut."""
+    """What was done to audio files for a model: how many had another rate, several channels, were cut."""
 
     rates: Counter[int] = field(default_factory=Counter)
     mixed: int = 0
@@ -29,7 +29,7 @@ class Converted:
     longest: float = 0.0
 
     def add(self, rate: int, channels: int, seconds: float, wanted: int, longest: float) -> None:
-        """Count one recording of this rate, as many channels and seconds, that is heard at `wanted`."""
+        """Count one audio file of this rate, as many channels and seconds, that is heard at `wanted`."""
         if rate != wanted:
             self.rates[rate] += 1
         self.mixed += channels > 1
@@ -50,9 +50,10 @@ class Converted:
 
 
 def read_recording(source: Any, where: str, rate: int, longest: float) -> np.ndarray:
-    """The samples (n,) in float32 of a recording, mixed down and resampled to `rate`, at most `longest` seconds.
+    """The samples (n,) in float32 of an audio file, mixed down and resampled to `rate`, at most `longest` seconds.
 
-    source: a path, bytes, `{"bytes": …, "path": …}` or `{"array": …, "sampling_rate": …}` as `datasets` keeps sounds.
+    source: a path, bytes, `{"bytes": …, "path": …}` or `{"array": …, "sampling_rate": …}` as `datasets` keeps audio
+        files.
     where: its place in the data, for errors. No more than `longest` is ever decoded.
     Raises CuetuneError for anything missing, empty, broken, silent, shorter than two milliseconds or not finite.
     """
@@ -79,11 +80,11 @@ def _given(source: Mapping[str, Any], where: str) -> tuple[np.ndarray, int]:
 
 
 def shape_of(source: Any, where: str) -> tuple[int, int, float]:
-    """(rate, channels, seconds) of a recording that can be read, as its header says; nothing is decoded."""
+    """(rate, channels, seconds) of an audio file that can be read, as its header says; nothing is decoded."""
     if isinstance(source, Mapping) and source.get("array") is not None:
         samples, own = _given(source, where)
         return own, samples.shape[1], len(samples) / own
-    stream, name = opened(source, where, "recording")
+    stream, name = opened(source, where, "audio file")
     library = soundfile()
     with stream:
         try:
@@ -99,7 +100,7 @@ def shape_of(source: Any, where: str) -> tuple[int, int, float]:
 def _decoded(source: Any, where: str, longest: float) -> tuple[np.ndarray, int, str]:
     """(samples (n, channels), rate, what to call it)."""
     library = soundfile()
-    stream, name = opened(source, where, "recording")
+    stream, name = opened(source, where, "audio file")
     with stream:
         try:
             with library.SoundFile(stream) as file:
@@ -124,17 +125,16 @@ def _broken(name: str, error: Exception) -> CuetuneError:
     reason = str(getattr(error, "error_string", error)).splitlines()[0][:80]
     more = ' (other formats need PyAV: `pip install "cuetune[video]"`)' if av_audio.av() is None else ""
     return CuetuneError(
-        f"{name}: no recording that can be read ({reason.rstrip('.')}); use WAV, FLAC, Ogg or MP3{more}, or remove the "
-        "row."
+        f"{name}: not a readable audio file ({reason.rstrip('.')}); use WAV, FLAC, Ogg or MP3{more}, or remove the row."
     )
 
 
 def _check(samples: np.ndarray, rate: int, name: str) -> None:
     if len(samples) < max(2, SHORTEST * rate):
         count = "no samples" if not len(samples) else "1 sample" if len(samples) == 1 else f"{len(samples)} samples"
-        raise CuetuneError(f"{name}: {count} at {rate:,} Hz is no sound; replace it or remove the row.")
+        raise CuetuneError(f"{name}: {count} at {rate:,} Hz is not audio; replace it or remove the row.")
     if not np.isfinite(samples).all():
-        raise CuetuneError(f"{name}: a broken recording: some samples are no finite numbers; replace it.")
+        raise CuetuneError(f"{name}: a broken audio file: some samples are no finite numbers; replace it.")
 
 
 def soundfile() -> Any:
@@ -142,7 +142,7 @@ def soundfile() -> Any:
     try:
         import soundfile as library
     except (ImportError, OSError) as error:  # OSError where libsndfile itself is missing
-        raise CuetuneError('reading sounds needs soundfile; run `pip install "cuetune[audio]"`.') from error
+        raise CuetuneError('reading audio files needs soundfile; run `pip install "cuetune[audio]"`.') from error
     return library
 
 
@@ -150,5 +150,5 @@ def _soxr() -> Any:
     try:
         import soxr
     except ImportError as error:
-        raise CuetuneError('resampling sounds needs soxr; run `pip install "cuetune[audio]"`.') from error
+        raise CuetuneError('resampling audio files needs soxr; run `pip install "cuetune[audio]"`.') from error
     return soxr

@@ -1,4 +1,4 @@
-"""Audio that libsndfile does not know, such as AAC, and the sound of videos: decoded by PyAV."""
+"""Audio that libsndfile does not know, such as AAC, and the audio track of videos: decoded by PyAV."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ def decoded(stream: Any, name: str, longest: float) -> tuple[np.ndarray, int]:
     except (library.FFmpegError, ValueError, MemoryError) as error:
         reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0][:80]
         raise CuetuneError(
-            f"{name}: no recording that can be read ({reason.lower()}); replace it or remove the row."
+            f"{name}: not a readable audio file ({reason.lower()}); replace it or remove the row."
         ) from error
     found = len(samples) / rate if rate else 0.0
     if seconds is not None and found < min(seconds, longest) - FAR:
@@ -53,7 +53,7 @@ def shape(stream: Any, name: str) -> tuple[int, int, float]:
             seconds = _stated(file, track) or (file.duration or 0) / 1e6
             return int(track.rate), int(track.channels), float(seconds)
     except (library.FFmpegError, ValueError) as error:
-        raise CuetuneError(f"{name}: no recording that can be read; replace it or remove the row.") from error
+        raise CuetuneError(f"{name}: not a readable audio file; replace it or remove the row.") from error
 
 
 def _track(file: Any, name: str) -> Any:

@@ -10,7 +10,7 @@ from cuetune.data.media.opening import OpenFile
 
 
 def content_key(value: Any) -> str:
-    """SHA-256 (hex) of a file's bytes, of bytes, or of the numbers of a decoded picture or recording.
+    """SHA-256 (hex) of a file's bytes, of bytes, or of the numbers of a decoded image or audio file.
 
     A file that cannot be read is known by its path: that it is missing is told where it is decoded.
     """
@@ -30,7 +30,7 @@ def content_key(value: Any) -> str:
             return _hash(str(value).encode())
     if isinstance(value, bytes | bytearray):
         return _hash(value)
-    if hasattr(value, "mode") and hasattr(value, "tobytes"):  # Pillow's pictures; their size is no part of the bytes
+    if hasattr(value, "mode") and hasattr(value, "tobytes"):  # Pillow's images; their size is no part of the bytes
         return _hash(f"{value.mode}{value.size}".encode() + value.tobytes())
     return _hash(value.tobytes() if hasattr(value, "tobytes") else repr(value).encode())
 

@@ -106,7 +106,7 @@ def checked(
             return (*pixels_of(content, where, preprocessing), None)
         return (*pixels_of(content, where, preprocessing), bool(count_deep([content])))
 
-    noun = "clip" if isinstance(preprocessing, ClipPreprocessing) else "picture"
+    noun = "video" if isinstance(preprocessing, ClipPreprocessing) else "image"
     return read_once(examples, task, read, preprocessing, noun, table)
 
 

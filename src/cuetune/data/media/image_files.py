@@ -22,7 +22,7 @@ def decoded_images() -> frozenset[str]:
 
 PICTURES = Media(
     field="image",
-    noun="picture",
+    noun="image",
     endings=(".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"),
     columns=("image", "picture", "img", "photo", "path", "file", "filename", "file_name"),
     begins=re.compile(

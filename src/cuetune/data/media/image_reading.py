@@ -1,4 +1,4 @@
-"""Pictures of users, read by Pillow: every format becomes RGB, and every fault is one line that says where it is."""
+"""Images of users, read by Pillow: every format becomes RGB, and every fault is one line that says where it is."""
 
 import struct
 from collections.abc import Iterable, Iterator
@@ -20,15 +20,15 @@ MAY_BE_DEEP = (".tif", ".tiff", ".png", ".pgm", ".pnm", ".ppm", ".pfm", ".jp2", 
 
 
 def read_picture(source: Any, where: str) -> Any:
-    """A picture as Pillow has it, in RGB, upright, over white where it was transparent.
+    """An image as Pillow has it, in RGB, upright, over white where it was transparent.
 
-    source: a path, bytes, `{"bytes": …, "path": …}` as `datasets` keeps pictures, or a Pillow picture. where: its place
+    source: a path, bytes, `{"bytes": …, "path": …}` as `datasets` keeps images, or a Pillow image. where: its place
     in the data, for errors. Raises CuetuneError for anything missing, empty, broken, too large or of a single pixel.
     """
     image, unidentified = _pillow()
     if isinstance(source, image.Image):
         return _as_rgb(source, where)
-    stream, name = opened(source, where, "picture")
+    stream, name = opened(source, where, "image")
     with stream:
         try:
             picture = image.open(stream)
@@ -39,20 +39,22 @@ def read_picture(source: Any, where: str) -> Any:
                 check_filled(256 * max(high for _, high in picture.convert("RGB").getextrema()), name)
             return _as_rgb(picture, name)
         except unidentified as error:
-            raise CuetuneError(f"{name}: is no picture that Pillow reads; use PNG, JPEG, WebP, GIF or BMP.") from error
+            raise CuetuneError(
+                f"{name}: not an image that Pillow can read; use PNG, JPEG, WebP, GIF or BMP."
+            ) from error
         except image.DecompressionBombError as error:
-            raise CuetuneError(f"{name}: too large a picture ({error}); shrink it.") from error
+            raise CuetuneError(f"{name}: too large an image ({error}); shrink it.") from error
         except BROKEN as error:
             reason = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
-            raise CuetuneError(f"{name}: a broken picture ({reason}); replace it or remove the row.") from error
+            raise CuetuneError(f"{name}: a broken image ({reason}); replace it or remove the row.") from error
 
 
 def _pillow() -> tuple[Any, Any]:
-    """Pillow's module of pictures, and what it raises for files that are none."""
+    """Pillow's module of images, and what it raises for files that are none."""
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError as error:
-        raise CuetuneError('reading pictures needs Pillow; run `pip install "cuetune[image]"`.') from error
+        raise CuetuneError('reading images needs Pillow; run `pip install "cuetune[image]"`.') from error
     return Image, UnidentifiedImageError
 
 
@@ -63,7 +65,7 @@ def _check_size(picture: Any, where: str) -> None:
             f"{where}: {width:,} x {height:,} pixels; at most {LARGEST // 10**6} million are read, shrink it."
         )
     if min(width, height) < SMALLEST:
-        raise CuetuneError(f"{where}: {width} x {height} pixels is no picture; replace it or remove the row.")
+        raise CuetuneError(f"{where}: {width} x {height} pixels is too small; replace it or remove the row.")
 
 
 def _as_rgb(picture: Any, where: str) -> Any:
@@ -102,7 +104,7 @@ def count_deep(sources: Iterable[Any]) -> int:
         if isinstance(source, image.Image):
             found += is_deep(source)
             continue
-        with suppress(CuetuneError, *BROKEN), opened(source, "", "picture")[0] as stream, image.open(stream) as picture:
+        with suppress(CuetuneError, *BROKEN), opened(source, "", "image")[0] as stream, image.open(stream) as picture:
             found += is_deep(picture)
     return found
 
@@ -110,9 +112,9 @@ def count_deep(sources: Iterable[Any]) -> int:
 def read_pictures(
     rows: Iterable[Row], column: str = "image", skipped: Skipped | None = None
 ) -> Iterator[tuple[Row, Any]]:
-    """Each row with its picture in RGB, one in memory at a time.
+    """Each row with its image in RGB, one in memory at a time.
 
-    skipped: counts the rows whose pictures cannot be read and leaves them out; without it the first is an error.
+    skipped: counts the rows whose images cannot be read and leaves them out; without it the first is an error.
     """
     for row in rows:
         try:
@@ -126,7 +128,7 @@ def read_pictures(
 def _cell(row: Row, column: str) -> Any:
     if column not in row.values:
         found = ", ".join(map(repr, row.values)) or "none"
-        raise CuetuneError(f"{row.where}: no column {column!r} (found: {found}); name the one with pictures.")
+        raise CuetuneError(f"{row.where}: no column {column!r} (found: {found}); name the one with images.")
     if row.values[column] is None:
-        raise CuetuneError(f"{row.where}, column {column!r}: no picture; fill or remove the row.")
+        raise CuetuneError(f"{row.where}, column {column!r}: no image; fill or remove the row.")
     return row.values[column]

@@ -42,7 +42,7 @@ def opened(source: Any, where: str, noun: str) -> tuple[Any, str]:
     """A stream of the content's bytes, and what to call it.
 
     source: a path, an `OpenFile`, bytes, or `{"bytes": …, "path": …}` as `datasets` keeps files. where: its place in
-    the data. noun: what people call it: "picture", "clip". Raises CuetuneError for anything missing or empty.
+    the data. noun: what people call it: "image", "video". Raises CuetuneError for anything missing or empty.
     """
     if isinstance(source, OpenFile):
         return source.again(), source.name
@@ -81,7 +81,7 @@ def _file(path: Path, where: str, noun: str) -> tuple[Any, str]:
     name = str(path) if where in ("", str(path)) else f"{where}: {path}"
     try:
         if path.is_dir():
-            raise CuetuneError(f"{name}: is a folder; give the path of a {noun}.")
+            raise CuetuneError(f"{name}: is a folder; give the path of one {noun}.")
         if not path.stat().st_size:
             raise CuetuneError(f"{name}: the file is empty; replace it or remove the row.")
         return path.open("rb"), name

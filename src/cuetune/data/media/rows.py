@@ -1,4 +1,4 @@
-"""Rows whose content lies in files of its own, as pictures do: a folder for each class, or a table with paths."""
+"""Rows whose content lies in files of its own, as images do: a folder for each class, or a table with paths."""
 
 import mimetypes
 import re
@@ -203,8 +203,8 @@ class Media:
             value = row.values.get(column)
             if value is not None and not self._may_be(value):
                 raise CuetuneError(
-                    f"{row.where}, column {column!r}: {str(value)[:40]!r} is no path of a {self.noun}, as other rows "
-                    f"have; expected {', '.join(self.endings[:4])}, …, and texts in a file of their own."
+                    f"{row.where}, column {column!r}: {str(value)[:40]!r} is none of the {self.noun} paths that other "
+                    f"rows have; expected {', '.join(self.endings[:4])}, …, and texts in a file of their own."
                 )
         template = f"{{{self.field}}}"
         return infer_task(

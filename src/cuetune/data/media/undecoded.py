@@ -4,7 +4,7 @@ from typing import Any
 
 
 def undecoded(source: Any) -> Any:
-    """A data set of `datasets` that hands out the bytes of pictures and recordings: they are decoded here."""
+    """A data set of `datasets` that hands out the bytes of images and audio files: they are decoded here."""
     features = getattr(source, "features", None) or {}
     for name, kind in features.items():
         if type(kind).__name__ in ("Image", "Audio", "Video"):

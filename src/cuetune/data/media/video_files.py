@@ -37,7 +37,7 @@ def decoded_videos() -> frozenset[str]:
 
 VIDEOS = Media(
     field="video",
-    noun="clip",
+    noun="video",
     endings=(".mp4", ".webm", ".avi", ".mov", ".mkv", ".m4v", ".mpg", ".mpeg", ".gif"),
     columns=("video", "clip", "movie", "film", "path", "file", "filename", "file_name"),
     begins=re.compile(

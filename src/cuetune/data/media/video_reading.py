@@ -1,4 +1,4 @@
-"""Clips of users, read by PyAV: some frames of each, evenly from first to last, and no others are kept.
+"""Videos of users, read by PyAV: some frames of each, evenly from first to last, and no others are kept.
 
 A first pass over the file counts its frames without decoding any. A second decodes up to each frame that is taken,
 from the nearest key frame before it, so that a long film costs what its taken frames cost.
@@ -22,17 +22,17 @@ IN_ORDER = ("gif", "apng")  # formats that are not jumped in: each frame is a ch
 
 
 def read_clip(source: Any, where: str, frames: int) -> tuple[Iterator[Any], int]:
-    """`frames` Pillow pictures in RGB of a clip, in order and at even distances, and how many frames it has.
+    """`frames` Pillow images in RGB of a video, in order and at even distances, and how many frames it has.
 
-    The pictures are decoded as they are taken, and all must be. A clip with fewer frames has some taken again.
+    The images are decoded as they are taken, and all must be. A video with fewer frames has some taken again.
 
     source: a path, bytes, `{"bytes": …, "path": …}` as `datasets` keeps videos, or the frames themselves: a sequence of
-    Pillow pictures or an array (N, H, W, 3) of bytes. where: its place in the data, for errors.
-    Raises CuetuneError for anything missing, empty, broken, without a picture that moves, or too large.
+    Pillow images or an array (N, H, W, 3) of bytes. where: its place in the data, for errors.
+    Raises CuetuneError for anything missing, empty, broken, without moving images, or too large.
     """
     if _are_frames(source):
         if not len(source):
-            raise CuetuneError(f"{where}: a clip without frames; replace it or remove the row.")
+            raise CuetuneError(f"{where}: a video without frames; replace it or remove the row.")
         return (_given(source[number], where) for number in evenly(len(source), frames)), len(source)
     film = _Film(source, where)
     return film.pictures(evenly(film.length, frames)), film.length
@@ -54,14 +54,14 @@ def _given(frame: Any, where: str) -> Any:
 
 
 class _Film:
-    """An open video file: the times of its frames, known without decoding, and any of them as a picture.
+    """An open video file: the times of its frames, known without decoding, and any of them as an image.
 
     times: of every frame in the order of showing, eight bytes each. keys: those that need no frame before them.
     """
 
     def __init__(self, source: Any, where: str) -> None:
         self._av = _pyav()
-        self._stream, self.name = opened(source, where, "clip")
+        self._stream, self.name = opened(source, where, "video")
         self.times, self.keys = array("q"), array("q")
         self._frame: Any = None  # the last that was decoded, and its number
         self._at = -1
@@ -83,7 +83,7 @@ class _Film:
         """Read off the packets when frames are shown."""
         self._video = next(iter(self._file.streams.video), None)
         if self._video is None:
-            raise CuetuneError(f"{self.name}: holds no video stream; give a clip, or remove the row.")
+            raise CuetuneError(f"{self.name}: holds no video stream; give a video, or remove the row.")
         if self._video.width * self._video.height > LARGEST:
             raise CuetuneError(
                 f"{self.name}: frames of {self._video.width:,} x {self._video.height:,} pixels; at most "
@@ -96,7 +96,7 @@ class _Film:
                 if packet.is_keyframe:
                     self.keys.append(time)
         if not self.times:
-            raise CuetuneError(f"{self.name}: a clip without frames; replace it or remove the row.")
+            raise CuetuneError(f"{self.name}: a video without frames; replace it or remove the row.")
         self.times, self.keys = array("q", sorted(self.times)), array("q", sorted(self.keys))
         self._go_on_from(self.times[0])
 
@@ -116,7 +116,7 @@ class _Film:
             self._decode(self.times[number])
             self._at = number
             if self._frame is None:
-                raise CuetuneError(f"{self.name}: a broken clip (none of its frames can be decoded); replace it.")
+                raise CuetuneError(f"{self.name}: a broken video (none of its frames can be decoded); replace it.")
             picture = self._frame.to_image()
         return picture.rotate(self._frame.rotation, expand=True) if self._frame.rotation else picture
 
@@ -146,8 +146,7 @@ class _Film:
         except (self._av.FFmpegError, MemoryError, ValueError) as error:
             reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0][:80]
             raise CuetuneError(
-                f"{self.name}: no clip that can be read ({reason.lower()}); use MP4, WebM, AVI or GIF, or remove the "
-                "row."
+                f"{self.name}: not a readable video ({reason.lower()}); use MP4, WebM, AVI or GIF, or remove the row."
             ) from error
 
 
@@ -156,6 +155,6 @@ def _pyav() -> Any:
     try:
         import av
     except ImportError as error:
-        raise CuetuneError('reading clips needs PyAV; run `pip install "cuetune[video]"`.') from error
+        raise CuetuneError('reading videos needs PyAV; run `pip install "cuetune[video]"`.') from error
     av.logging.set_level(None)
     return av

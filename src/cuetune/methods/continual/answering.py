@@ -88,9 +88,7 @@ class LearnerPredictor(BasePredictor):
     def __init__(self, learner: Learner, task: Task) -> None:
         self.learner, self.task = learner, task
 
-    def answered(
-        self, examples: Iterable[Example], *, best_only: bool = False
-    ) -> Iterator[tuple[Example, Prediction]]:
+    def answered(self, examples: Iterable[Example], *, best_only: bool = False) -> Iterator[tuple[Example, Prediction]]:
         """Each example with its answer, which has a probability for each label in the task's order."""
         source = iter(examples)
         while rows := list(islice(source, ROWS_AT_ONCE)):

@@ -66,7 +66,7 @@ class FrozenFeatures:
 
 
 def _key(examples: Sequence[Example], task: Task) -> str | None:
-    """What tells this list of examples from others; None where they hold pictures that have no path."""
+    """What tells this list of examples from others; None where they hold images that have no path."""
     fields = [[example.fields[name] for name in task.fields] for example in examples]
     if not all(isinstance(value, str | Path) for row in fields for value in row):
         return None

@@ -27,7 +27,7 @@ from cuetune.tuning.settings import Settings
 class Learner(ABC):
     """Learns tasks one after another without keeping an example. A new method is a subclass: it registers by `name`.
 
-    backbone: frozen, of pictures or a causal model of texts. settings: of every task's run; `settings.prompt_options`
+    backbone: frozen, of images or a causal model of texts. settings: of every task's run; `settings.prompt_options`
     are the method's own (`defaults` lists them); `steps`, `batch_size` and `learning_rate` are those of one task, None
     as in `tune`; `head_layer` and `pooling` say which state of a row is its query and is read by the head.
     seed: decides all that is drawn; `settings.seed` is not looked at.

@@ -1,4 +1,4 @@
-"""The accuracy matrix of a stream as a picture: rows are what was learned so far, columns what is asked."""
+"""The accuracy matrix of a stream as an image: rows are what was learned so far, columns what is asked."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,6 +1,6 @@
 """A stream with its rows: every task read, told apart by labels or domains, and split into rows to learn and to test.
 
-Texts and pictures alike. A task's labels are its own; what is asked of a row in the end is the stream's, all labels.
+Texts and images alike. A task's labels are its own; what is asked of a row in the end is the stream's, all labels.
 """
 
 import random
@@ -153,7 +153,7 @@ class _Reader:
         return _checked(StreamTask(source.name, task, train, held_out, source.where, validation=validation))
 
     def rows(self, data: str, source: Source) -> list[Row]:
-        """The rows of some data, texts or pictures; the last data that was read is kept."""
+        """The rows of some data, texts or images; the last data that was read is kept."""
         encoding = source.options.get("encoding", self.encoding)
         key = f"{data} {encoding} {source.options.get('image')}"
         if key not in self._known:

@@ -77,7 +77,7 @@ class AudioRun(Run[AudioBatch]):
 
     @torch.no_grad()
     def scores(self, prompt: Prompt) -> dict[str, float]:
-        """The validation recordings are decoded once."""
+        """The validation audio files are decoded once."""
         if self._validation is None or len(self._validation) < len(self.validation):
             audio = self._read(self.validation)
             self._validation = audio.at_layer(self.states.layer) if self.states is not None else audio

@@ -1,4 +1,4 @@
-"""Pictures that are learned from, changed at random in every step. What is validated and scored is never changed."""
+"""Images that are learned from, changed at random in every step. What is validated and scored is never changed."""
 
 import math
 from hashlib import sha256
@@ -13,16 +13,16 @@ from cuetune.modality import IMAGE, VIDEO, Modality
 from cuetune.tuning.settings import Augment
 
 KINDS: tuple[str, ...] = get_args(Augment)
-AREA = 0.5, 1.0  # of a cut, as a share of the picture
-SIDES = 3 / 4, 4 / 3  # width : height of a cut, before it is drawn at the picture's size again
-MIRRORED = 0.5  # of the pictures
-COPIES = 4  # of each picture, changed at random, that a probe learns from beside it where prompts see changed ones
+AREA = 0.5, 1.0  # of a cut, as a share of the image
+SIDES = 3 / 4, 4 / 3  # width : height of a cut, before it is drawn at the image's size again
+MIRRORED = 0.5  # of the images
+COPIES = 4  # of each image, changed at random, that a probe learns from beside it where prompts see changed ones
 
 
 class Augmentation:
-    """ "crop": a part of each picture, drawn at the picture's size; "flip": every other one mirrored, left for right.
+    """ "crop": a part of each image, drawn at the image's size; "flip": every other one mirrored, left for right.
 
-    seed: with the place that is given to each call it decides every draw, so a resumed run sees the same pictures.
+    seed: with the place that is given to each call it decides every draw, so a resumed run sees the same images.
     Raises CuetuneError for a kind that is not in `KINDS`.
     """
 
@@ -32,7 +32,7 @@ class Augmentation:
         self.kinds, self.seed = kind.split(","), seed
 
     def __call__(self, pixels: Tensor, *place: int) -> Tensor:
-        """Bytes (B, 3, H, W), or clips (B, T, 3, H, W) of which all frames are changed alike, of the same shape."""
+        """Bytes (B, 3, H, W), or videos (B, T, 3, H, W) of which all frames are changed alike, of the same shape."""
         name = sha256(repr((self.seed, *place)).encode()).digest()
         generator = torch.Generator().manual_seed(int.from_bytes(name[:7], "big"))
         frames = pixels.reshape(-1, *pixels.shape[-3:])
@@ -42,7 +42,7 @@ class Augmentation:
         return seen.round().to(pixels).view_as(pixels)
 
     def _views(self, count: int, generator: torch.Generator) -> Tensor:
-        """(B, 2, 3) from places in what is seen to places in the picture, both from -1 to 1 along each side."""
+        """(B, 2, 3) from places in what is seen to places in the image, both from -1 to 1 along each side."""
 
         def drawn(low: float, high: float) -> Tensor:
             return low + (high - low) * torch.rand(count, generator=generator)

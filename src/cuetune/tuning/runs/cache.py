@@ -38,7 +38,7 @@ class StateCache:
 
 
 class AudioCache:
-    """Audio of a run: for each recording its states (F + T, d) as they enter `layer`, or its wave (n,).
+    """Audio of a run: for each audio file its states (F + T, d) as they enter `layer`, or its wave (n,).
 
     Below `layer` nothing of a prompt is; 0 is what enters the first layer. at_least: as of `AudioBatch`.
     raw: the waves themselves are kept, for a prompt that changes them. folder: of what is too large for memory.
@@ -59,7 +59,7 @@ class AudioCache:
 
     @torch.no_grad()
     def read(self, examples: Sequence[Example], task: Task) -> "AudioCache":
-        """Decode these recordings, and keep them."""
+        """Decode these audio files, and keep them."""
         for _, waves in listen(examples, task, self.backbone.hearing):
             for values in waves if self.raw else self.backbone.heard(waves, self.at_least):
                 self.table.put(len(self.lengths), values)
@@ -70,21 +70,21 @@ class AudioCache:
         return len(self.lengths)
 
     def batch(self, numbers: Sequence[int]) -> AudioBatch:
-        """These recordings, in this order."""
+        """These audio files, in this order."""
         if self.raw:
             return AudioBatch([self.table.of(number) for number in numbers], at_least=self.at_least)
         return AudioBatch(states=self.of(numbers), lengths=self._lengths(numbers), at_least=self.at_least)
 
     def bare(self, numbers: Sequence[int]) -> AudioBatch:
-        """How long these recordings are, for a pass that gets their states apart (`of`)."""
+        """How long these audio files are, for a pass that gets their states apart (`of`)."""
         return AudioBatch(lengths=self._lengths(numbers), at_least=self.at_least)
 
     def of(self, numbers: Sequence[int]) -> Tensor:
-        """(B, F + T, d) the states of these recordings, in this order, padded behind."""
+        """(B, F + T, d) the states of these audio files, in this order, padded behind."""
         return pad_sequence([self.table.of(number) for number in numbers], batch_first=True)
 
     def at_layer(self, layer: int) -> "AudioCache":
-        """The same recordings as they enter a higher layer, computed once for each."""
+        """The same audio files as they enter a higher layer, computed once for each."""
         higher = AudioCache(self.backbone, layer=layer, at_least=self.at_least, folder=self.folder)
         higher.lengths = self.lengths
         for numbers in batches_by_length(self.lengths):
