@@ -3,6 +3,7 @@
 import gzip
 import itertools
 import json
+import re
 import threading
 import time
 from contextlib import suppress
@@ -261,7 +262,7 @@ def test_the_key_reaches_no_file_and_no_error_however_a_reply_spells_it(server, 
     kept = "".join(path.read_text() for path in tmp_path.rglob("*") if path.is_file())
     for held in [*texts, str(stopped.value), kept]:
         assert not any(each in held for each in SPELLED)
-        assert "0123" not in held.replace("\\", "")
+        assert "0123" not in re.sub(r"[0-9a-f]{64}", "", held.replace("\\", ""))  # digests may hold any digits
     assert server.headers[0]["Authorization"] == f"Bearer {KEY}"
     assert redacted(f"a {spelled} b") == "a [key] b"
 

@@ -166,7 +166,7 @@ def test_check_finds_what_spoils_a_task():
         "texts that stand in two parts": 1,
         "texts with different labels": 1,
         "rows without text": 1,
-        "copies of a text in the same part": 2,
+        "copies of the same text in one part": 2,
         "texts longer": 1,
         "labels with fewer": 1,
     }
